@@ -1,0 +1,27 @@
+"""tfbert: train BERT with Keras, on one laptop, on several GPUs or on a Cloud TPU.
+
+The names below are imported on first use (PEP 562), so that `import tfbert` and
+`tfbert --help` do not wait for TensorFlow.
+"""
+
+import importlib
+
+from tfbert._version import __version__
+
+_HOMES = {
+    "LAMB": "tfbert.optimizers.lamb",
+    "LARS": "tfbert.optimizers.lars",
+    "LossScaleOptimizer": "tfbert.optimizers.loss_scale",
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]
+
+
+def __getattr__(name):
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tfbert' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__():
+    return __all__

@@ -1,0 +1,1 @@
+"""From text to batches: nothing in here knows of models or training."""

@@ -1,0 +1,17 @@
+"""The two ways in which a command ends early, each with one clear line and no traceback."""
+
+
+class TfbertError(Exception):
+    """Base of the errors that `tfbert` prints as one line. `exit_status` is the process's."""
+
+    exit_status = 1
+
+
+class InputError(TfbertError, ValueError):
+    """Something the user gave is wrong: a file, a column, a name, an option. Exit status 2."""
+
+    exit_status = 2
+
+
+class MachineError(TfbertError, RuntimeError):
+    """The machine failed: disk full, memory exhausted, device lost. Exit status 1."""

@@ -1,0 +1,1 @@
+"""Encoders, heads, loading and export: nothing in here knows of data or training."""

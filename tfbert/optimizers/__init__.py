@@ -1,0 +1,1 @@
+"""Optimizers and schedules: native Keras, without any other part of the package."""

@@ -1,0 +1,1 @@
+"""Puts data, models and optimizers together."""
