@@ -1,4 +1,4 @@
-"""Shared set-up: two logical CPU devices for every test process, and the fixtures that use them."""
+"""Shared set-up: no GPU, and two logical CPU devices, which TensorFlow must hear of before use."""
 
 import os
 
@@ -9,12 +9,20 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import pytest
 
 
+@pytest.fixture(scope="session", autouse=True)
+def two_cpu_devices():
+    """Every test process that uses TensorFlow sees CPU:0 and CPU:1."""
+    if os.environ["KERAS_BACKEND"] != "tensorflow":
+        return
+    import tensorflow as tf
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+
 @pytest.fixture(scope="session")
-def two_replicas():
+def two_replicas(two_cpu_devices):
     """A MirroredStrategy over two logical CPU devices; slow to build, so one a session."""
     import tensorflow as tf
 
-    from tests.devices import make_two_cpu_devices
-
-    make_two_cpu_devices()
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
