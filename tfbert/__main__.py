@@ -1,0 +1,7 @@
+"""`python -m tfbert`, the same as `tfbert`."""
+
+import sys
+
+from tfbert.cli import main
+
+sys.exit(main())

@@ -1,0 +1,134 @@
+"""`tfbert COMMAND`: reads arguments, calls the package, and turns errors into one line.
+
+TensorFlow is imported by the command that needs it, so that `--help` answers at once.
+"""
+
+import argparse
+import logging
+import os
+import re
+import sys
+
+from jsonargparse import ActionYesNo, ArgumentParser
+
+from tfbert._version import __version__
+from tfbert.config import EvaluateConfig, FinetuneConfig, PredictConfig, read_options
+from tfbert.errors import InputError, TfbertError
+
+
+def finetune(config):
+    """Train a sentence classifier and print its final numbers."""
+    from tfbert.training.finetune import finetune
+    from tfbert.training.report import metrics_table
+
+    result = finetune(config)
+    print(metrics_table(result.metrics))
+    print(f"Run directory: {result.run_directory}")
+
+
+def evaluate(config):
+    """Measure a trained classifier on labelled examples."""
+    from tfbert.training.evaluate import evaluate
+    from tfbert.training.report import metrics_json, metrics_table
+
+    metrics = evaluate(config)
+    print(metrics_json(metrics) if config.json else metrics_table(metrics))
+
+
+def predict(config):
+    """Label texts: one JSON object a line, in the order of the input."""
+    from tfbert.training.predict import predict_lines
+
+    for line in predict_lines(config):
+        print(line, flush=True)
+
+
+COMMANDS = {
+    "finetune": (finetune, FinetuneConfig),
+    "evaluate": (evaluate, EvaluateConfig),
+    "predict": (predict, PredictConfig),
+}
+
+
+class DashedParser(ArgumentParser):
+    """`--text-column` for the field `text_column`; `--overwrite`, `--no-progress` for booleans."""
+
+    def add_argument(self, *names, **kwargs):
+        if kwargs.get("type") is bool:
+            kwargs.pop("type")
+            kwargs["action"] = ActionYesNo(no_prefix="no-")
+        return super().add_argument(*(name.replace("_", "-") for name in names), **kwargs)
+
+
+def build_parser(defaults):
+    """The parser of `tfbert`, one sub-parser a command; `defaults` (by command) replace its own."""
+    parser = DashedParser(prog="tfbert", description="Train BERT with Keras.", exit_on_error=False)
+    parser.add_argument("--version", action="version", version=f"tfbert {__version__}")
+    commands = parser.add_subcommands(dest="command", required=True)
+    for name, (function, config_class) in COMMANDS.items():
+        command = DashedParser(exit_on_error=False)
+        command.add_class_arguments(config_class)
+        command.add_argument(
+            "--config",
+            metavar="FILE",
+            help="Take options from this YAML file, such as the config.yaml of a run; the command "
+            "line goes before the file.",
+        )
+        command.set_defaults(defaults.get(name, {}))
+        commands.add_subcommand(name, command, help=function.__doc__)
+    return parser
+
+
+def parse(argv):
+    """Returns the command's function and its validated configuration."""
+    first = argparse.ArgumentParser(add_help=False)
+    first.add_argument("command", nargs="?")
+    first.add_argument("--config")
+    known, _ = first.parse_known_args(argv)
+    defaults = {}
+    if known.config and known.command in COMMANDS:
+        defaults[known.command] = read_options(known.config, COMMANDS[known.command][1])
+    try:
+        parsed = build_parser(defaults).parse_args(argv)
+    except argparse.ArgumentError as error:
+        raise InputError(_one_line(error)) from error
+    function, config_class = COMMANDS[parsed.command]
+    options = vars(parsed[parsed.command])
+    options.pop("config")
+    return function, config_class(**options)
+
+
+def _one_line(error):
+    """The parser's message in the words of the command line."""
+    message = " ".join(str(error).split())
+    match = re.match(r'Parser key "(?P<key>\w+)": .*Got value: (?P<value>.*)', message) or re.match(
+        r'Parser key "(?P<key>\w+)": .*Given value: (?P<value>.*)', message
+    )
+    if match:
+        option = match["key"].replace("_", "-")
+        message = f"--{option} cannot be {match['value']!r}"
+    message = re.sub(r"\b(?:finetune|evaluate|predict)\.(\w+)", r"--\1", message)
+    return f"{message}; `tfbert COMMAND --help` lists what each option takes"
+
+
+def main(argv=None):
+    """Runs one command and returns the process's exit status."""
+    # Read by TensorFlow when it is imported: warnings and errors only.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    logging.basicConfig(format="tfbert: %(message)s", stream=sys.stderr)
+    logging.getLogger("tfbert").setLevel(logging.INFO)
+    try:
+        function, config = parse(sys.argv[1:] if argv is None else argv)
+        function(config)
+    except TfbertError as error:
+        print(f"tfbert: error: {error}", file=sys.stderr)
+        return error.exit_status
+    except BrokenPipeError:
+        # The reader (`| head`) has left; Python would complain once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print("tfbert: stopped", file=sys.stderr)
+        return 130
+    return 0

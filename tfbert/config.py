@@ -1,0 +1,224 @@
+"""Every option of every command: frozen dataclasses, validated when they are made.
+
+The command line is read off these classes (names, types, defaults and the help in the docstrings),
+and `config.yaml` in a run directory is one of them written out.
+"""
+
+import dataclasses
+from typing import Literal
+
+import yaml
+
+from tfbert.errors import InputError
+
+TASKS = ("embedded", "sst2", "movie_reviews", "imdb", "csv", "tsv", "jsonl")
+# What `config.yaml` in a run directory records beside the options.
+RUN_RECORD_KEYS = ("command", "labels", "resolved", "versions")
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+
+TaskName = Literal["embedded", "sst2", "movie_reviews", "imdb", "csv", "tsv", "jsonl"]
+PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+def _require(condition, name, value, expectation):
+    if not condition:
+        option = name.replace("_", "-")
+        raise InputError(f"--{option} is {value!r}: it must be {expectation}")
+
+
+def _check_choice(config, name, choices):
+    value = getattr(config, name)
+    _require(value in choices, name, value, "one of " + ", ".join(map(str, choices)))
+
+
+def _check_at_least(config, name, minimum):
+    value = getattr(config, name)
+    if value is not None:
+        _require(value >= minimum, name, value, f"at least {minimum}")
+
+
+def _check_fraction(config, name):
+    value = getattr(config, name)
+    _require(0.0 <= value < 1.0, name, value, "at least 0 and below 1")
+
+
+def read_options(path, config_class):
+    """Reads a YAML file of `config_class`'s options.
+
+    Keys that a run directory's `config.yaml` adds beside the options (`RUN_RECORD_KEYS`) are passed
+    over, so that a run can be repeated from its own record.
+
+    Raises:
+        InputError: If the file cannot be read, is no mapping, or holds an unknown option.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            options = yaml.safe_load(file)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(
+            f"{path}: cannot be read as YAML: {' '.join(str(error).split())}"
+        ) from error
+    if not isinstance(options, dict):
+        raise InputError(f"{path}: must hold `option: value` lines")
+    known = {field.name for field in dataclasses.fields(config_class)}
+    unknown = [key for key in options if key not in known and key not in RUN_RECORD_KEYS]
+    if unknown:
+        raise InputError(
+            f"{path}: unknown option {unknown[0]!r}; known are {', '.join(sorted(known))}"
+        )
+    return {key: value for key, value in options.items() if key in known}
+
+
+@dataclasses.dataclass(frozen=True)
+class FinetuneConfig:
+    """Train a sentence classifier from a pre-trained BERT.
+
+    Args:
+        task: What the data is. `embedded` is the small sentiment set that ships with the package;
+            `sst2`, `movie_reviews` and `imdb` are public sets in their original layout;
+            `csv`, `tsv` and `jsonl` are files of your own.
+        output: The run directory to write.
+        data: The data's file or folder (`embedded` needs none).
+        model: Where to start: `embedded`, a KerasHub preset name, `hf://owner/name`, a KerasHub
+            preset directory, a Hugging Face directory with safetensors, or a run directory.
+        eval_data: A file with the evaluation examples; by default the data's own evaluation split,
+            or `eval_fraction` of the training examples where it has none.
+        eval_fraction: Share of the examples held out where the data has no evaluation split.
+        split_seed: Seed of that split (the same for every training seed).
+        text_column: Name of the column with the text (csv, tsv, jsonl).
+        label_column: Name of the column with the label (csv, tsv, jsonl).
+        encoding: Text encoding of the files.
+        max_length: Longest sequence in tokens, [CLS] and [SEP] included; the default is the task's.
+        epochs: Passes over the training examples; the default is the task's.
+        batch_size: Examples an update, over all replicas together.
+        learning_rate: Peak of the learning rate.
+        warmup_fraction: Share of the updates in which the rate rises from 0; then it falls to 0.
+        weight_decay: Decoupled weight decay; biases and layer normalisation have none.
+        optimizer: `adamw` or `lamb`.
+        class_weights: `none`, `balanced` (each class counts the same in the loss), or one number
+            a class in the order of the labels.
+        freeze_layers: Leave the embeddings and this many of the lowest layers as they are.
+        early_stopping: Stop after this many epochs without a lower evaluation loss, and keep the
+            best epoch's weights; 0 trains all epochs and keeps the last.
+        precision: Arithmetic of the encoder; `auto` takes what the hardware is fastest in.
+        replicas: Devices to train on; by default every GPU, else one CPU. On a machine without
+            GPUs, 2 or more makes logical CPU devices.
+        seed: Seed of the head's weights, of the batches and of dropout.
+        overwrite: Replace a run that is already in the output directory.
+        progress: Show a progress bar.
+    """
+
+    task: TaskName
+    output: str
+    data: str | None = None
+    model: str | None = None
+    eval_data: str | None = None
+    eval_fraction: float = 0.1
+    split_seed: int = 0
+    text_column: str | None = None
+    label_column: str | None = None
+    encoding: str = "utf-8"
+    max_length: int | None = None
+    epochs: int | None = None
+    batch_size: int = 32
+    learning_rate: float = 5e-5
+    warmup_fraction: float = 0.1
+    weight_decay: float = 0.01
+    optimizer: Literal["adamw", "lamb"] = "adamw"
+    class_weights: Literal["none", "balanced"] | list[float] = "none"
+    freeze_layers: int = 0
+    early_stopping: int = 0
+    precision: PrecisionName = "auto"
+    replicas: int | None = None
+    seed: int = 1
+    overwrite: bool = False
+    progress: bool = True
+
+    def __post_init__(self):
+        _check_choice(self, "task", TASKS)
+        _check_choice(self, "precision", PRECISIONS)
+        _check_choice(self, "optimizer", ("adamw", "lamb"))
+        for name in ("epochs", "batch_size", "replicas"):
+            _check_at_least(self, name, 1)
+        for name in ("freeze_layers", "early_stopping", "weight_decay", "seed", "split_seed"):
+            _check_at_least(self, name, 0)
+        _check_at_least(self, "max_length", 3)
+        for name in ("eval_fraction", "warmup_fraction"):
+            _check_fraction(self, name)
+        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
+        if self.task != "embedded":
+            for name in ("data", "model"):
+                if not getattr(self, name):
+                    raise InputError(f"--{name} must be given for --task {self.task}")
+        if self.task not in ("csv", "tsv", "jsonl"):
+            for name in ("text_column", "label_column"):
+                value = getattr(self, name)
+                _require(value is None, name, value, f"left out: --task {self.task} knows its own")
+        if isinstance(self.class_weights, str):
+            _check_choice(self, "class_weights", ("none", "balanced"))
+        else:
+            positive = all(weight > 0 for weight in self.class_weights)
+            _require(positive, "class_weights", self.class_weights, "numbers above 0")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateConfig:
+    """Measure a trained classifier on labelled examples.
+
+    Args:
+        model: A run directory, or the preset directory of a classifier.
+        data: A file with the task's columns, or a folder in the task's layout, whose evaluation
+            split is used; by default the data that the run was evaluated on.
+        task: What the data is; by default the run's own task.
+        text_column: Name of the column with the text; by default the run's.
+        label_column: Name of the column with the label; by default the run's.
+        encoding: Text encoding of the files.
+        batch_size: Examples a step.
+        precision: Arithmetic of the encoder; float32 gives the same numbers on any hardware.
+        replicas: Devices to evaluate on, as in `finetune`.
+        json: Print one JSON object instead of a table.
+        progress: Show a progress bar.
+    """
+
+    model: str
+    data: str | None = None
+    task: TaskName | None = None
+    text_column: str | None = None
+    label_column: str | None = None
+    encoding: str = "utf-8"
+    batch_size: int = 64
+    precision: PrecisionName = "float32"
+    replicas: int | None = None
+    json: bool = False
+    progress: bool = True
+
+    def __post_init__(self):
+        _check_choice(self, "task", (None, *TASKS))
+        _check_choice(self, "precision", PRECISIONS)
+        _check_at_least(self, "batch_size", 1)
+        _check_at_least(self, "replicas", 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictConfig:
+    """Label texts with a trained classifier: one JSON object a line, in the order of the input.
+
+    Args:
+        model: A run directory, or the preset directory of a classifier.
+        input: A file with one text a line; `-` is standard input.
+        encoding: Text encoding of the input.
+        batch_size: Texts a step.
+        precision: Arithmetic of the encoder; float32 gives the same numbers on any hardware.
+        progress: Show a progress bar.
+    """
+
+    model: str
+    input: str = "-"
+    encoding: str = "utf-8"
+    batch_size: int = 64
+    precision: PrecisionName = "float32"
+    progress: bool = True
+
+    def __post_init__(self):
+        _check_choice(self, "precision", PRECISIONS)
+        _check_at_least(self, "batch_size", 1)
