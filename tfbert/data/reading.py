@@ -1,0 +1,61 @@
+"""Reads text files line by line; what cannot be read is named by file and line."""
+
+import contextlib
+import gzip
+import sys
+from pathlib import Path
+
+from tfbert.errors import InputError
+
+
+def read_lines(path, encoding="utf-8"):
+    """Yields (line number from 1, line with its line break) of a text file.
+
+    `-` is standard input and `.gz` files are unpacked on the way. A byte order mark is dropped.
+
+    Args:
+        path: A file's path, or `-`.
+        encoding: Any text encoding that Python knows.
+
+    Raises:
+        InputError: If the file is missing or damaged, the encoding is unknown, or a line is not in
+            that encoding.
+    """
+    name = "standard input" if str(path) == "-" else str(path)
+    try:
+        # Lines are cut before they are decoded, so that a wrong byte can be blamed on its line.
+        if "\n".encode(encoding) != b"\n":
+            raise InputError(f"--encoding {encoding}: only encodings that extend ASCII are read")
+    except LookupError as error:
+        raise InputError(f"--encoding {encoding}: Python knows no such encoding") from error
+    number = 0
+    try:
+        with _open_bytes(path) as file:
+            for number, raw in enumerate(file, start=1):
+                line = raw.decode(encoding)
+                yield number, line.removeprefix("\ufeff") if number == 1 else line
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise InputError(
+            f"{name}, line {number}: byte 0x{byte:02x} is not valid {encoding}; "
+            "name the file's encoding with --encoding (latin-1, cp1252, ...)"
+        ) from error
+    except (gzip.BadGzipFile, EOFError) as error:
+        raise InputError(f"{name}: damaged gzip file after line {number}: {error}") from error
+    except FileNotFoundError as error:
+        raise InputError(f"{name}: no such file") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{name}: is a folder; a file is needed here") from error
+    except PermissionError as error:
+        raise InputError(f"{name}: may not be read by this user") from error
+
+
+def read_text(path, encoding="utf-8"):
+    """A whole text file as one string, with the errors of `read_lines`."""
+    return "".join(line for _, line in read_lines(path, encoding))
+
+
+def _open_bytes(path):
+    if str(path) == "-":
+        return contextlib.nullcontext(sys.stdin.buffer)
+    return gzip.open(path, "rb") if Path(path).suffix == ".gz" else open(path, "rb")

@@ -1,0 +1,188 @@
+"""The data sets that `finetune` knows: where their files lie, and how training is split off."""
+
+import dataclasses
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from tfbert.data.documents import read_document_archive, read_document_folders
+from tfbert.data.tables import Examples, read_table
+from tfbert.embedded import SENTIMENT_DIRECTORY
+from tfbert.errors import InputError
+
+EVALUATION_NAMES = ("dev", "validation", "valid", "val", "test")
+_SENTIMENT = {"0": "negative", "1": "positive", "neg": "negative", "pos": "positive"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One kind of data set.
+
+    Args:
+        form: The form of its table files: `csv`, `tsv` or `jsonl`.
+        text_column: The column with the text.
+        label_column: The column with the label.
+        names: Readable names of the labels in the files.
+        folders: Whether it also comes as one folder a label, named as the keys of `names`.
+        max_length: Default of the longest sequence, in tokens.
+        epochs: Default number of passes over the training examples.
+    """
+
+    form: str
+    text_column: str = "text"
+    label_column: str = "label"
+    names: dict = dataclasses.field(default_factory=dict)
+    folders: bool = False
+    max_length: int = 128
+    epochs: int = 3
+
+
+TASKS = {
+    "embedded": Task("tsv", "sentence", max_length=64, epochs=8),
+    "sst2": Task("tsv", "sentence", names=_SENTIMENT, epochs=1),
+    "movie_reviews": Task("tsv", names=_SENTIMENT, folders=True, max_length=512, epochs=4),
+    "imdb": Task("tsv", names=_SENTIMENT, folders=True, max_length=256, epochs=1),
+    "csv": Task("csv"),
+    "tsv": Task("tsv"),
+    "jsonl": Task("jsonl"),
+}
+
+
+class Source:
+    """Labelled data of a task at a path.
+
+    Args:
+        task: A name in `TASKS`.
+        path: Its file or folder; None is the embedded set.
+        text_column: Replaces the task's.
+        label_column: Replaces the task's.
+        encoding: Text encoding of the files.
+    """
+
+    def __init__(self, task, path=None, text_column=None, label_column=None, encoding="utf-8"):
+        self.task = TASKS[task]
+        self.path = Path(path) if path else SENTIMENT_DIRECTORY
+        self.columns = (
+            text_column or self.task.text_column,
+            label_column or self.task.label_column,
+        )
+        self.encoding = encoding
+        if not self.path.exists():
+            raise InputError(f"{self.path}: no such file or folder")
+
+    def splits(self, evaluation_path=None, fraction=0.1, seed=0):
+        """Training and evaluation examples.
+
+        The evaluation examples are those of `evaluation_path`, else the data's own evaluation
+        split, else `fraction` of the training examples, drawn with `seed` in equal shares of the
+        labels.
+        """
+        train, evaluation = self._own_splits()
+        if evaluation_path:
+            evaluation = self._table(evaluation_path)
+        if evaluation is None:
+            train, evaluation = _hold_out(train, fraction, seed, self.path)
+        return train, evaluation
+
+    def evaluation(self, fraction=0.1, seed=0):
+        """The evaluation examples of a folder or archive, or all examples of one table file."""
+        if self.path.is_file() and self.path.suffix != ".zip":
+            return self._table(self.path)
+        return self.splits(fraction=fraction, seed=seed)[1]
+
+    def _own_splits(self):
+        if self.path.suffix == ".zip" and self.task.folders:
+            return self._named(
+                read_document_archive(self.path, ("neg", "pos"), self.encoding)
+            ), None
+        if self.path.is_file():
+            return self._table(self.path), None
+        if self.task.folders and (folders := self._document_folders()):
+            splits = [
+                read_document_folders(path, ("neg", "pos"), self.encoding) for path in folders
+            ]
+            train, evaluation = [*map(self._named, splits), None][:2]
+            return train, evaluation
+        train = self._find(("train",))
+        if train is None:
+            raise InputError(f"{self.path}: holds no train.{self.task.form}")
+        evaluation = self._find(EVALUATION_NAMES)
+        return self._table(train), evaluation and self._table(evaluation)
+
+    def _document_folders(self):
+        """(folder,) or (training folder, evaluation folder), each with neg/ and pos/ in it."""
+        if (self.path / "train" / "neg").is_dir():
+            return (self.path / "train", self.path / "test")
+        candidates = (self.path, self.path / "movie_reviews")
+        return tuple(folder for folder in candidates if (folder / "neg").is_dir())[:1]
+
+    def _find(self, names):
+        for name in names:
+            for suffix in ("", ".gz"):
+                path = self.path / f"{name}.{self.task.form}{suffix}"
+                if path.exists():
+                    return path
+        return None
+
+    def _table(self, path):
+        columns = (self.text_column, self.label_column)
+        return self._named(read_table(path, self.task.form, *columns, self.encoding))
+
+    def _named(self, examples):
+        texts = examples.texts
+        if self.task.names:
+            # Reviews from web pages keep their line breaks as tags.
+            texts = [text.replace("<br />", " ") for text in texts]
+        return Examples(texts, [self.task.names.get(label, label) for label in examples.labels])
+
+
+def label_names(train, evaluation):
+    """The labels of the training examples in order: integers by value, else alphabetical.
+
+    Raises:
+        InputError: If there is only one, or the evaluation examples have one that training lacks.
+    """
+    names = set(train.labels)
+    if len(names) < 2:
+        raise InputError(
+            f"all {len(train.labels)} training examples have the label {train.labels[0]!r}; "
+            "a classifier needs at least two labels"
+        )
+    unseen = Counter(label for label in evaluation.labels if label not in names)
+    if unseen:
+        label, count = unseen.most_common(1)[0]
+        raise InputError(
+            f"the label {label!r} of {count} evaluation examples is not among the labels that the "
+            f"model was trained on ({', '.join(sorted(names))})"
+        )
+    integers = all(name.removeprefix("-").isdigit() for name in names)
+    return sorted(names, key=int if integers else str)
+
+
+def label_ids(examples, names):
+    """The labels as positions in `names`: (examples,) int32."""
+    positions = {name: position for position, name in enumerate(names)}
+    return np.array([positions[label] for label in examples.labels], np.int32)
+
+
+def _hold_out(examples, fraction, seed, path):
+    from sklearn.model_selection import train_test_split
+
+    counts = Counter(examples.labels)
+    held_out = max(1, round(fraction * len(examples.labels)))
+    if len(examples.labels) - held_out < 1:
+        raise InputError(f"{path}: {len(examples.labels)} example(s) are too few to hold some out")
+    stratify = min(counts.values()) > 1 and len(counts) <= min(
+        held_out, len(examples.labels) - held_out
+    )
+    train, evaluation = train_test_split(
+        np.arange(len(examples.labels)),
+        test_size=held_out,
+        random_state=seed,
+        stratify=examples.labels if stratify else None,
+    )
+    return tuple(
+        Examples(*([column[i] for i in sorted(part)] for column in examples))
+        for part in (train, evaluation)
+    )

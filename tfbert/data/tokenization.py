@@ -1,0 +1,77 @@
+"""Texts to token ids, the way Google's BERT does it."""
+
+import dataclasses
+
+import numpy as np
+
+_CHUNK = 4096  # texts tokenized in one call: large enough to be fast, small enough for memory
+
+
+def make_tokenizer(vocabulary, lowercase):
+    """A KerasHub `BertTokenizer` that strips accents when it lower-cases.
+
+    Google's uncased models were trained that way; KerasHub's presets and its Hugging Face converter
+    leave accents, so that "clichés" would become [UNK].
+
+    Args:
+        vocabulary: List of word pieces, or the path of a file with one a line.
+        lowercase: Whether the model is uncased.
+    """
+    import keras_hub
+
+    return keras_hub.models.BertTokenizer(
+        vocabulary=vocabulary, lowercase=lowercase, strip_accents=lowercase
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenizedTexts:
+    """Token ids of many texts, end to end.
+
+    Args:
+        values: (tokens,) int32, every text as [CLS] ... [SEP].
+        starts: (texts + 1,) int64, where each text begins in `values`.
+        truncated_texts: How many texts were longer than the limit.
+        dropped_tokens: How many tokens that cost.
+    """
+
+    values: np.ndarray
+    starts: np.ndarray
+    truncated_texts: int
+    dropped_tokens: int
+
+    def __len__(self):
+        return len(self.starts) - 1
+
+    @property
+    def lengths(self):
+        """(texts,) int64: tokens of each text, [CLS] and [SEP] included."""
+        return np.diff(self.starts)
+
+    def __getitem__(self, index):
+        return self.values[self.starts[index] : self.starts[index + 1]]
+
+
+def tokenize(tokenizer, texts, max_length):
+    """Tokenizes single sentences, or documents, cut at the end where they are too long.
+
+    Args:
+        tokenizer: A KerasHub `BertTokenizer`.
+        texts: List of strings.
+        max_length: Longest sequence, [CLS] and [SEP] included.
+
+    Returns:
+        `TokenizedTexts`.
+    """
+    pieces, lengths = [], [0]
+    truncated = dropped = 0
+    room = max_length - 2
+    for begin in range(0, len(texts), _CHUNK):
+        ragged = tokenizer(texts[begin : begin + _CHUNK])
+        for ids in np.split(ragged.values.numpy(), ragged.row_splits.numpy()[1:-1]):
+            truncated += len(ids) > room
+            dropped += max(0, len(ids) - room)
+            pieces += [[tokenizer.cls_token_id], ids[:room], [tokenizer.sep_token_id]]
+            lengths.append(min(len(ids), room) + 2)
+    values = np.concatenate(pieces).astype(np.int32) if pieces else np.zeros(0, np.int32)
+    return TokenizedTexts(values, np.cumsum(lengths), int(truncated), int(dropped))
