@@ -63,13 +63,13 @@ def collate(texts, positions, max_length):
 
     Returns:
         KerasHub's inputs, each (batch, length) int32: `token_ids`, `segment_ids` (zeros) and
-        `padding_mask` (1 on tokens). [PAD] has id 0, as in every BERT vocabulary.
+        `padding_mask` (1 on tokens).
     """
     rows = [texts[position] for position in positions]
     longest = max(map(len, rows))
     length = min(math.ceil(longest / PAD_MULTIPLE) * PAD_MULTIPLE, max_length)
-    token_ids = np.zeros((len(rows), length), np.int32)
-    padding_mask = np.zeros_like(token_ids)
+    token_ids = np.full((len(rows), length), texts.pad_token_id, np.int32)
+    padding_mask = np.zeros((len(rows), length), np.int32)
     for row, ids in enumerate(rows):
         token_ids[row, : len(ids)] = ids
         padding_mask[row, : len(ids)] = 1

@@ -99,6 +99,8 @@ def _json_rows(path, form, text_column, label_column, encoding):
         text, label = row[text_column], row[label_column]
         if not isinstance(text, str):
             raise InputError(f"{path}, line {number}: the text must be a string, not {text!r}")
+        if text != text.encode("utf-8", "replace").decode("utf-8"):
+            raise InputError(f"{path}, line {number}: the text holds half a surrogate pair")
         if not isinstance(label, str | int):
             raise InputError(
                 f"{path}, line {number}: the label must be a string or an integer, not {label!r}"

@@ -12,6 +12,7 @@ from tfbert.embedded import SENTIMENT_DIRECTORY
 from tfbert.errors import InputError
 
 EVALUATION_NAMES = ("dev", "validation", "valid", "val", "test")
+_POLARITIES = ("neg", "pos")  # names of the folders in collections of reviews
 _SENTIMENT = {"0": "negative", "1": "positive", "neg": "negative", "pos": "positive"}
 
 
@@ -24,7 +25,7 @@ class Task:
         text_column: The column with the text.
         label_column: The column with the label.
         names: Readable names of the labels in the files.
-        folders: Whether it also comes as one folder a label, named as the keys of `names`.
+        folders: Whether it also comes as folders neg/ and pos/ of documents.
         max_length: Default of the longest sequence, in tokens.
         epochs: Default number of passes over the training examples.
     """
@@ -63,10 +64,8 @@ class Source:
     def __init__(self, task, path=None, text_column=None, label_column=None, encoding="utf-8"):
         self.task = TASKS[task]
         self.path = Path(path) if path else SENTIMENT_DIRECTORY
-        self.columns = (
-            text_column or self.task.text_column,
-            label_column or self.task.label_column,
-        )
+        self.text_column = text_column or self.task.text_column
+        self.label_column = label_column or self.task.label_column
         self.encoding = encoding
         if not self.path.exists():
             raise InputError(f"{self.path}: no such file or folder")
@@ -78,9 +77,8 @@ class Source:
         split, else `fraction` of the training examples, drawn with `seed` in equal shares of the
         labels.
         """
-        train, evaluation = self._own_splits()
-        if evaluation_path:
-            evaluation = self._table(evaluation_path)
+        train = self._training()
+        evaluation = self._table(evaluation_path) if evaluation_path else self._own_evaluation()
         if evaluation is None:
             train, evaluation = _hold_out(train, fraction, seed, self.path)
         return train, evaluation
@@ -89,33 +87,34 @@ class Source:
         """The evaluation examples of a folder or archive, or all examples of one table file."""
         if self.path.is_file() and self.path.suffix != ".zip":
             return self._table(self.path)
-        return self.splits(fraction=fraction, seed=seed)[1]
+        evaluation = self._own_evaluation()
+        return self.splits(fraction=fraction, seed=seed)[1] if evaluation is None else evaluation
 
-    def _own_splits(self):
+    def _training(self):
         if self.path.suffix == ".zip" and self.task.folders:
-            return self._named(
-                read_document_archive(self.path, ("neg", "pos"), self.encoding)
-            ), None
+            return self._named(read_document_archive(self.path, _POLARITIES, self.encoding))
         if self.path.is_file():
-            return self._table(self.path), None
-        if self.task.folders and (folders := self._document_folders()):
-            splits = [
-                read_document_folders(path, ("neg", "pos"), self.encoding) for path in folders
-            ]
-            train, evaluation = [*map(self._named, splits), None][:2]
-            return train, evaluation
+            return self._table(self.path)
+        if self.task.folders:
+            for folder in (self.path / "train", self.path, self.path / "movie_reviews"):
+                if (folder / "neg").is_dir():
+                    return self._folders(folder)
         train = self._find(("train",))
         if train is None:
             raise InputError(f"{self.path}: holds no train.{self.task.form}")
-        evaluation = self._find(EVALUATION_NAMES)
-        return self._table(train), evaluation and self._table(evaluation)
+        return self._table(train)
 
-    def _document_folders(self):
-        """(folder,) or (training folder, evaluation folder), each with neg/ and pos/ in it."""
-        if (self.path / "train" / "neg").is_dir():
-            return (self.path / "train", self.path / "test")
-        candidates = (self.path, self.path / "movie_reviews")
-        return tuple(folder for folder in candidates if (folder / "neg").is_dir())[:1]
+    def _own_evaluation(self):
+        """The evaluation split that lies beside the training examples, or None."""
+        if self.path.is_file():
+            return None
+        if self.task.folders and (self.path / "test" / "neg").is_dir():
+            return self._folders(self.path / "test")
+        path = self._find(EVALUATION_NAMES)
+        return None if path is None else self._table(path)
+
+    def _folders(self, folder):
+        return self._named(read_document_folders(folder, _POLARITIES, self.encoding))
 
     def _find(self, names):
         for name in names:
