@@ -29,7 +29,7 @@ from tfbert.training.distribution import get_strategy
 from tfbert.training.evaluate import evaluate_examples
 from tfbert.training.failures import explaining_exhausted_memory
 from tfbert.training.precision import POLICIES, choose_precision
-from tfbert.training.run_directory import RunDirectory, replacing, saving
+from tfbert.training.run_directory import RunDirectory, replacing, saving, size_in_bytes
 
 log = logging.getLogger("tfbert")
 
@@ -109,7 +109,8 @@ def finetune(config):
     }
     run.create(config, command="finetune", labels=data.labels, resolved=resolved)
     history = _fit(classifier, data, config, epochs, run)
-    with saving(run.model), replacing(run.model) as temporary:
+    size = size_in_bytes(classifier.model.variables)
+    with saving(run.model, size), replacing(run.model) as temporary:
         save_classifier(classifier, temporary)
     # Measured on what was saved, so that `tfbert evaluate` prints the same numbers.
     saved = load_classifier(str(run.path), "float32")
