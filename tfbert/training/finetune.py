@@ -23,6 +23,7 @@ from tfbert.models.classifier import (
 )
 from tfbert.models.sources import load_encoder
 from tfbert.optimizers.lamb import LAMB
+from tfbert.optimizers.loss_scale import LossScaleOptimizer
 from tfbert.optimizers.schedules import WarmupPolynomialDecay
 from tfbert.training.callbacks import EpochWeights, ProgressBar, TensorBoardCurves
 from tfbert.training.distribution import get_strategy
@@ -80,11 +81,6 @@ def finetune(config):
     keras.utils.set_random_seed(config.seed)
     strategy = get_strategy(config.replicas)
     precision = choose_precision(config.precision)
-    if precision == "float16" and strategy.num_replicas_in_sync > 1:
-        raise InputError(
-            "--precision float16 on several replicas: Keras' loss scaling corrupts weights there; "
-            "use --precision float32, or --replicas 1"
-        )
     task = TASKS[config.task]
     epochs = config.epochs or task.epochs
     learning_rate = config.learning_rate or task.learning_rate
@@ -175,7 +171,7 @@ def _compile(model, config, learning_rate, steps, precision):
             ]
         )
     if precision == "float16":
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        optimizer = LossScaleOptimizer(optimizer)
     model.compile(
         optimizer=optimizer,
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
