@@ -12,6 +12,9 @@ _HOMES = {
     "LAMB": "tfbert.optimizers.lamb",
     "LARS": "tfbert.optimizers.lars",
     "LossScaleOptimizer": "tfbert.optimizers.loss_scale",
+    "OptimizerLogger": "tfbert.optimizers.callbacks",
+    "PhasedSchedule": "tfbert.optimizers.schedules",
+    "WarmupPolynomialDecay": "tfbert.optimizers.schedules",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]
