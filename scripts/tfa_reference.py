@@ -61,7 +61,7 @@ def trajectory(case, arrays):
     weights = {name: [] for name in SHAPES}
     for step in range(STEPS):
         gradients = [tf.constant(arrays[f"gradients/{name}"][step]) for name in SHAPES]
-        optimizer.apply_gradients(zip(gradients, variables.values()))
+        optimizer.apply_gradients(zip(gradients, variables.values(), strict=True))
         if (step + 1) % KEPT == 0:
             for name, variable in variables.items():
                 weights[name].append(variable.numpy())

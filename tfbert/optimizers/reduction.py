@@ -49,7 +49,9 @@ def sum_over_replicas(tensors):
         raise ValueError(f"{type(strategy).__name__} does not keep its replicas in step")
     if context.num_replicas_in_sync == 1:
         return list(tensors)
-    return list(context.all_reduce(tf.distribute.ReduceOp.SUM, list(tensors)))
+    # A tensor made outside of strategy.run has no device here before it is copied.
+    tensors = [tf.identity(t) for t in tensors]
+    return list(context.all_reduce(tf.distribute.ReduceOp.SUM, tensors))
 
 
 def reduced(gradients, denominator=None):
