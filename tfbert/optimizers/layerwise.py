@@ -1,21 +1,16 @@
-"""What LAMB and LARS have in common: the order of an update, exclusions, state by path."""
+"""What LAMB and LARS have in common: options, clipping, the trust ratio, statistics."""
 
-import keras
 from keras import ops
 
 from tfbert.optimizers import gradients as gradient_ops
 from tfbert.optimizers import reduction
+from tfbert.optimizers.application import ReducingOptimizer
 from tfbert.optimizers.exclusions import Exclusions
-from tfbert.optimizers.slots import PathState
 from tfbert.optimizers.trust_ratio import TrustRatio, checked_bounds, trust_ratio
 
 
-class LayerwiseOptimizer(PathState, keras.optimizers.Optimizer):
+class LayerwiseOptimizer(ReducingOptimizer):
     """Base of the optimizers whose rate is adapted variable by variable.
-
-    `apply` densifies and widens to float32, sums over replicas, unscales, accumulates, clips,
-    updates, applies constraints and averages, in this order. What follows the sum is local
-    arithmetic on equal numbers, so that every replica takes the same decisions.
 
     A subclass names its float32 slots in `slot_names` and gives `update_direction`.
 
@@ -32,7 +27,7 @@ class LayerwiseOptimizer(PathState, keras.optimizers.Optimizer):
         trust_ratio_bounds: `(low, high)` or None. Limits of the ratio; `(0, 1)` is LAMBC.
         record_statistics: Bool. Keeps what `trust_ratios()` and `gradient_norm()` give.
         jit_compile: Bool. Whether XLA compiles the update under TensorFlow: faster, after one
-            compilation a replica.
+            compilation for each shape of a variable and each replica.
         **kwargs: Keras' `clipnorm`, `clipvalue`, `use_ema`, `ema_momentum`,
             `ema_overwrite_frequency`, `loss_scale_factor`, `gradient_accumulation_steps` and
             `name`; all of them act on the reduced gradient.
@@ -89,170 +84,67 @@ class LayerwiseOptimizer(PathState, keras.optimizers.Optimizer):
         """
         raise TypeError(f"{type(self).__name__} gives no update_direction")
 
-    def apply(self, grads, trainable_variables=None, denominator=None):
-        """One update with the gradients of this replica.
-
-        Inside `strategy.run` every replica calls it with its own gradients; they are summed.
-        Give either gradients of a loss that is already divided by the global batch (a stock
-        `fit` does so), or local sums together with their `denominator`.
-
-        Args:
-            grads: List of tensors, `IndexedSlices` or None, one for each variable.
-            trainable_variables: List of the variables; None means all those built.
-            denominator: Scalar or None. This replica's part of what the summed gradient is
-                divided by, such as its number of examples or of masked tokens. A sum of 0
-                leaves the gradients as they are.
-
-        Raises:
-            ValueError: outside of `strategy.run`, a variable that `build` has not seen, or no
-                gradient at all.
-        """
-        if not len(grads):
-            return
-        grads, variables = self.matched(grads, trainable_variables)
-        self.apply_reduced(reduction.reduced(grads, denominator), variables)
-
-    def matched(self, grads, trainable_variables=None):
-        """Pairs gradients with variables, builds if need be, and drops those that are None.
-
-        Returns:
-            List of gradients and list of variables, of equal length.
-
-        Raises:
-            ValueError: as `apply`.
-        """
-        if trainable_variables is None:
-            if not self.built:
-                raise ValueError("the optimizer must be built before apply() without variables")
-            trainable_variables = self._trainable_variables
-        trainable_variables = list(trainable_variables)
-        if len(grads) != len(trainable_variables):
-            raise ValueError(f"{len(grads)} gradients for {len(trainable_variables)} variables")
-        if not self.built:
-            reduction.check_may_build()
-            self.build(trainable_variables)
-        self.check_known(trainable_variables)
-        return self._filter_empty_gradients(grads, trainable_variables)
-
-    def apply_reduced(self, gradients, variables, apply_if=None):
-        """One update with gradients that are the same on every replica.
-
-        Args:
-            gradients: List of dense float32 tensors.
-            variables: List of variables, one for each gradient.
-            apply_if: Boolean scalar, the same on every replica, or None. Where it is False,
-                nothing changes and the update does not count.
-        """
-        if self.loss_scale_factor is not None:
-            gradients = [g / self.loss_scale_factor for g in gradients]
-
-        def update():
-            if self.gradient_accumulation_steps:
-                self._accumulate(gradients, variables)
-            else:
-                self._update(gradients, variables)
-
-        reduction.run_if(apply_if, update, self._written(variables))
-        counted = 1 if apply_if is None else ops.cast(apply_if, self._iterations.dtype)
-        # Its aggregation makes this a merge_call, which no condition may hold.
-        self._iterations.assign_add(counted)
-
-    def _accumulate(self, gradients, variables):
-        steps = self.gradient_accumulation_steps
-        is_last = ops.equal((self._iterations + 1) % steps, 0)
-        accumulators = [self.slots_of(v)["accumulator"] for v in variables]
-        sums = [g + ops.convert_to_tensor(a) for g, a in zip(gradients, accumulators, strict=True)]
-        for accumulator, total in zip(accumulators, sums, strict=True):
-            accumulator.assign(ops.where(is_last, ops.zeros_like(total), total))
-        means = [total / steps for total in sums]
-        reduction.run_if(is_last, lambda: self._update(means, variables), self._written(variables))
-
-    def _update(self, gradients, variables):
+    def _update(self, gradients, variables, divisor, iterations):
         learning_rate = ops.cast(self.learning_rate, "float32")
-        iterations = ops.cast(self.iterations, self._iterations.dtype)
-        self._program(variables)(gradients, learning_rate, iterations)
-        for variable in variables:
-            if getattr(variable, "constraint", None) is not None:
-                variable.assign(variable.constraint(variable))
-        if self.use_ema:
-            self._average(variables, iterations)
-
-    def _program(self, variables):
-        """The arithmetic of `variables`, as one function that XLA may compile."""
-
-        def program(gradients, learning_rate, iterations):
-            for gradient, variable in zip(self._clip(gradients), variables, strict=True):
-                self._update_variable(gradient, variable, learning_rate, iterations)
-
-        if not self.jit_compile:
-            return program
-        key = tuple(self.path_of(v) for v in variables)
-        return self._programs.get(key, lambda: reduction.compiled(program))
-
-    def _clip(self, gradients):
         if self.max_grad_norm is not None or self.record_statistics:
-            total = gradient_ops.global_norm(gradients)
+            norm = self._global_norm(gradients, divisor)
         if self.record_statistics:
-            self._gradient_norm.assign(total)
+            self._gradient_norm.assign(norm)
         if self.max_grad_norm is not None:
-            return gradient_ops.scale_to_norm(gradients, self.max_grad_norm, total)
-        if self.clipnorm is not None:
-            return gradient_ops.clip_each_norm(gradients, self.clipnorm)
-        if self.clipvalue is not None:
-            return gradient_ops.clip_each_value(gradients, self.clipvalue)
-        return gradients
+            divisor = divisor * ops.maximum(1.0, norm / self.max_grad_norm)
+        update = self._compiled("update", self._update_variable)
+        for gradient, variable in zip(gradients, variables, strict=True):
+            path, slots = self.path_of(variable), self.slots_of(variable)
+            update(
+                gradient,
+                reduction.local(variable),
+                {name: reduction.local(slot) for name, slot in slots.items()},
+                learning_rate,
+                iterations,
+                ops.cast(divisor, "float32"),
+                decay=self.weight_decay if self.exclusions.has_decay(path) else 0.0,
+                adapted=self.exclusions.is_adapted(path),
+            )
 
-    def _update_variable(self, gradient, variable, learning_rate, iterations):
-        path, slots = self.path_of(variable), self.slots_of(variable)
+    def _global_norm(self, gradients, divisor):
+        square = self._compiled("square", gradient_ops.sum_of_squares)
+        divisor = ops.cast(divisor, "float32")
+        return ops.sqrt(sum(square(g, divisor) for g in gradients))
+
+    def _update_variable(
+        self, gradient, variable, slots, learning_rate, iterations, divisor, *, decay, adapted
+    ):
+        """The arithmetic of one variable: a function that XLA compiles once a shape."""
+        gradient = self._clip(gradient / divisor)
         weight = ops.cast(variable, "float32")
-        direction, values = self.update_direction(
-            gradient,
-            weight,
-            {name: ops.convert_to_tensor(slots[name]) for name in self.slot_names},
-            ops.cast(iterations - slots["first_step"], "float32") + 1.0,
-            self.weight_decay if self.exclusions.has_decay(path) else 0.0,
+        state = {name: ops.convert_to_tensor(slots[name]) for name in self.slot_names}
+        age = ops.cast(iterations - slots["first_step"], "float32") + 1.0
+        direction, state = self.update_direction(gradient, weight, state, age, decay)
+        weight_norm, update_norm, ratio = (
+            gradient_ops.norm(weight),
+            gradient_ops.norm(direction),
+            1.0,
         )
-        ratio = 1.0
-        if self.exclusions.is_adapted(path) or self.record_statistics:
-            weight_norm, update_norm = gradient_ops.norm(weight), gradient_ops.norm(direction)
-        if self.exclusions.is_adapted(path):
+        if adapted:
             ratio = trust_ratio(
                 weight_norm, update_norm, self.weight_norm_bounds, self.trust_ratio_bounds
             )
         if self.record_statistics:
-            slots["trust_ratio"].assign(
-                ops.stack([weight_norm, update_norm, ops.cast(ratio, "float32")])
-            )
-        for name, value in values.items():
+            statistics = [weight_norm, update_norm, ops.cast(ratio, "float32")]
+            slots["trust_ratio"].assign(ops.stack(statistics))
+        for name, value in state.items():
             slots[name].assign(value)
         variable.assign(ops.cast(weight - learning_rate * ratio * direction, variable.dtype))
 
-    def _average(self, variables, iterations):
-        """Keras' moving average: the weights at a variable's first update, then the mean."""
-        frequency = self.ema_overwrite_frequency
-        overwrite = None if not frequency else ops.equal((iterations + 1) % frequency, 0)
-        for variable in variables:
-            slots = self.slots_of(variable)
-            weight = ops.cast(variable, "float32")
-            old = ops.convert_to_tensor(slots["average"])
-            mean = self.ema_momentum * old + (1.0 - self.ema_momentum) * weight
-            mean = ops.where(ops.equal(iterations, slots["first_step"]), weight, mean)
-            slots["average"].assign(mean)
-            if overwrite is not None:
-                weight = ops.where(overwrite, mean, weight)
-                variable.assign(ops.cast(weight, variable.dtype))
+    def _clip(self, gradient):
+        if self.clipnorm is not None:
+            return gradient / ops.maximum(1.0, gradient_ops.norm(gradient) / self.clipnorm)
+        if self.clipvalue is not None:
+            return ops.clip(gradient, -self.clipvalue, self.clipvalue)
+        return gradient
 
-    def _overwrite_model_variables_with_average_value(self, trainable_variables):
-        for variable in trainable_variables:
-            average = ops.convert_to_tensor(self.slots_of(variable)["average"])
-            variable.assign(ops.cast(average, variable.dtype))
-
-    @property
-    def _model_variables_moving_average(self):
-        """What Keras' callback SwapEMAWeights looks for, in the order it expects."""
-        if not self.use_ema:
-            raise AttributeError("_model_variables_moving_average needs use_ema=True")
-        return [self.slots_of(v)["average"] for v in self._trainable_variables]
+    def _compiled(self, name, function):
+        return self._programs.get(name, function) if self.jit_compile else function
 
     def exclude_from_weight_decay(self, var_list=None, var_names=None):
         """Keras' way to exclude variables from decay; replaces the constructor's list.
@@ -296,9 +188,6 @@ class LayerwiseOptimizer(PathState, keras.optimizers.Optimizer):
         if not self.record_statistics:
             raise ValueError(f"{name}() needs an optimizer with record_statistics=True")
 
-    def _written(self, variables):
-        return [*variables, *self.variables]
-
     def get_config(self):
         """The constructor's arguments, with both lists of exclusions."""
         config = super().get_config()
@@ -319,15 +208,15 @@ class LayerwiseOptimizer(PathState, keras.optimizers.Optimizer):
 
 
 class _Programs:
-    """Compiled updates by their variables; a plain object, which nothing tracks or saves."""
+    """Compiled functions by name; a plain object, which nothing tracks or saves."""
 
     def __init__(self):
         self._programs = {}
 
-    def get(self, key, make):
-        if key not in self._programs:
-            self._programs[key] = make()
-        return self._programs[key]
+    def get(self, name, function):
+        if name not in self._programs:
+            self._programs[name] = reduction.compiled(function)
+        return self._programs[name]
 
 
 def _clip_options(kwargs):

@@ -5,7 +5,7 @@ from keras import ops
 
 from tfbert.optimizers import gradients as gradient_ops
 from tfbert.optimizers import reduction
-from tfbert.optimizers.layerwise import LayerwiseOptimizer
+from tfbert.optimizers.application import ReducingOptimizer
 from tfbert.optimizers.slots import load_by_key, save_by_key
 
 
@@ -57,6 +57,7 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
             raise ValueError(f"dynamic_growth_steps must be at least 1: {dynamic_growth_steps}")
         super().__init__(inner_optimizer, initial_scale, dynamic_growth_steps, name, **kwargs)
         self.minimum_scale = float(minimum_scale)
+        self._is_finite = reduction.compiled(gradient_ops.is_finite)
 
     def build(self, variables):
         """Creates the scale and its counters once, and the inner optimizer's state.
@@ -76,17 +77,19 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         """One update with this replica's gradients of the scaled loss, or none.
 
         Args:
-            grads, trainable_variables, denominator: As in `LayerwiseOptimizer.apply`.
+            grads, trainable_variables, denominator: As in `ReducingOptimizer.apply`.
         """
         if not len(grads):
             return
         inner = self.inner_optimizer
         grads, variables = self._matched(grads, trainable_variables)
-        gradients = [g / self.dynamic_scale for g in reduction.reduced(grads, denominator)]
-        finite = gradient_ops.all_finite(gradients)
-        if isinstance(inner, LayerwiseOptimizer):
-            inner.apply_reduced(gradients, variables, apply_if=finite)
+        gradients, divisor = reduction.reduced(grads, denominator)
+        divisor = divisor * self.dynamic_scale
+        finite = ops.all(ops.stack([self._is_finite(g, divisor) for g in gradients]))
+        if isinstance(inner, ReducingOptimizer):
+            inner.apply_reduced(gradients, variables, divisor, apply_if=finite)
         else:
+            gradients = [g / divisor for g in gradients]
             reduction.apply_stock(inner, gradients, variables, finite)
         self._update_scale(finite)
 
@@ -96,7 +99,7 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
                 raise ValueError("the optimizer must be built before apply() without variables")
             reduction.check_may_build()
             self.build(trainable_variables)
-        if isinstance(self.inner_optimizer, LayerwiseOptimizer):
+        if isinstance(self.inner_optimizer, ReducingOptimizer):
             return self.inner_optimizer.matched(grads, trainable_variables)
         if trainable_variables is None:
             trainable_variables = self._trainable_variables

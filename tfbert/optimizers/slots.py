@@ -1,5 +1,7 @@
 """State by the path of the model's variable, in memory and on disk."""
 
+import re
+
 import keras
 from keras import ops
 
@@ -7,8 +9,13 @@ from tfbert.optimizers import reduction
 
 
 def variable_path(variable):
-    """The path by which state is found: `transformer_layer_3/.../kernel`, without a `:0`."""
-    return (getattr(variable, "path", None) or variable.name).split(":")[0]
+    """The path by which state is found: `transformer_layer_3/.../kernel`.
+
+    Without the number that Keras gives to an unnamed `Sequential`, which another one of the
+    same layers does not share, and without TensorFlow's `:0`.
+    """
+    path = (getattr(variable, "path", None) or variable.name).split(":")[0]
+    return re.sub(r"^sequential(_\d+)?/", "", path)
 
 
 class PathState:
@@ -177,16 +184,36 @@ def save_by_key(variables, store):
 def load_by_key(variables, store, owner):
     """Reads `{key: variable}` from a Keras store.
 
+    A model that is loaded may have lost the name that its variables' paths began with, or
+    have got one: a first part that all paths share need not be the same.
+
     Raises:
-        ValueError: the store lacks a key, has one more, or one of another shape.
+        ValueError: the store is of other variables, or one has another shape.
     """
-    missing, unknown = (
-        sorted(set(a) - set(b)) for a, b in ((variables, store.keys()), (store.keys(), variables))
-    )
-    if missing or unknown:
+    saved = list(store.keys())
+    pairs = _aligned(list(variables), saved)
+    if pairs is None:
+        missing, unknown = sorted(set(variables) - set(saved)), sorted(set(saved) - set(variables))
         raise ValueError(
             f"the saved state of {owner} is of other variables: {len(missing)} missing "
             f"{missing[:3]}, {len(unknown)} unknown {unknown[:3]}"
         )
-    for key, variable in variables.items():
-        variable.assign(store[key])
+    for key, saved_key in pairs.items():
+        value, variable = store[saved_key], variables[key]
+        if tuple(value.shape) != tuple(variable.shape):
+            raise ValueError(f"{key} was saved with the shape {tuple(value.shape)}")
+        variable.assign(value)
+
+
+def _aligned(ours, theirs):
+    """`{our key: their key}`, or None where no reading of the keys makes the two sets equal."""
+    for our_name, their_name in ((str, str), (str, _without_model), (_without_model, str)):
+        a, b = {our_name(k): k for k in ours}, {their_name(k): k for k in theirs}
+        if a.keys() == b.keys() and len(a) == len(ours) and len(b) == len(theirs):
+            return {a[k]: b[k] for k in a}
+    return None
+
+
+def _without_model(key):
+    """`momentum|model|dense|kernel` as `momentum|dense|kernel`."""
+    return re.sub(r"^([^|]+\|)[^|]+\|", r"\1", key)
