@@ -1,8 +1,10 @@
 """Reads text files line by line; what cannot be read is named by file and line."""
 
+import codecs
 import contextlib
 import gzip
 import sys
+import zlib
 from pathlib import Path
 
 from tfbert.errors import InputError
@@ -22,12 +24,7 @@ def read_lines(path, encoding="utf-8"):
             that encoding.
     """
     name = "standard input" if str(path) == "-" else str(path)
-    try:
-        # Lines are cut before they are decoded, so that a wrong byte can be blamed on its line.
-        if "\n".encode(encoding) != b"\n":
-            raise InputError(f"--encoding {encoding}: only encodings that extend ASCII are read")
-    except LookupError as error:
-        raise InputError(f"--encoding {encoding}: Python knows no such encoding") from error
+    encoding = check_encoding(encoding)
     number = 0
     try:
         with _open_bytes(path) as file:
@@ -40,14 +37,35 @@ def read_lines(path, encoding="utf-8"):
             f"{name}, line {number}: byte 0x{byte:02x} is not valid {encoding}; "
             "name the file's encoding with --encoding (latin-1, cp1252, ...)"
         ) from error
-    except (gzip.BadGzipFile, EOFError) as error:
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise InputError(f"{name}: damaged gzip file after line {number}: {error}") from error
     except FileNotFoundError as error:
         raise InputError(f"{name}: no such file") from error
     except IsADirectoryError as error:
         raise InputError(f"{name}: is a folder; a file is needed here") from error
-    except PermissionError as error:
-        raise InputError(f"{name}: may not be read by this user") from error
+    except OSError as error:
+        raise InputError(f"{name}: cannot be read: {error.strerror}") from error
+
+
+def check_encoding(name):
+    """The name of an encoding in which a line break is one byte, so that lines can be cut.
+
+    Lines are cut before they are decoded: so a wrong byte can be blamed on its line.
+
+    Raises:
+        InputError: If Python does not know it, or it is none of those.
+    """
+    try:
+        name = codecs.lookup(name).name
+        extends_ascii = "\n".encode(name.removesuffix("-sig")) == b"\n"
+    except LookupError as error:
+        raise InputError(f"--encoding {name}: Python knows no such encoding") from error
+    if not extends_ascii:
+        raise InputError(
+            f"--encoding {name}: only encodings that extend ASCII are read; convert the file to "
+            "UTF-8"
+        )
+    return name.removesuffix("-sig")  # a byte order mark is dropped in any case
 
 
 def read_text(path, encoding="utf-8"):
