@@ -67,9 +67,9 @@ def two_workers(tmp_path_factory):
     return [dict(np.load(file, allow_pickle=False)) for file in files]
 
 
-def expected_after_20_steps(row, skip=lambda step: False):
+def expected_after_20_steps(row, skip=lambda step: False, **options):
     """The float64 reference, with the sum of both workers' gradients."""
-    reference = make_reference(row, random_arrays(0))
+    reference = make_reference(row, random_arrays(0), **options)
     for step in range(20):
         if not skip(step):
             one, two = (random_arrays(1000 * step + worker) for worker in range(2))
@@ -88,12 +88,29 @@ def test_two_workers_are_one_replica(two_workers, name):
     assert relative_error(first, expected_after_20_steps(name)) < 1e-6
 
 
-def test_an_overflow_on_one_worker_is_skipped_on_both(two_workers):
-    first, second = (weights_of(arrays, "overflow") for arrays in two_workers)
+OVERFLOWS = {
+    "overflow": ("lamb", {}),
+    # Plain descent, which the table holds as a LARS without everything that makes it LARS.
+    "overflow-sgd": (
+        "lars",
+        {
+            "momentum": 0.0,
+            "weight_decay": 0.0,
+            "max_grad_norm": 1.0,
+            "exclude_from_layer_adaptation": ["."],
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OVERFLOWS)
+def test_an_overflow_on_one_worker_is_skipped_on_both(two_workers, name):
+    first, second = (weights_of(arrays, name) for arrays in two_workers)
     assert relative_error(first, second) == 0
-    expected = expected_after_20_steps("lamb", skip=lambda step: step % 3 == 0)
+    row, options = OVERFLOWS[name]
+    expected = expected_after_20_steps(row, skip=lambda step: step % 3 == 0, **options)
     assert relative_error(first, expected) < 1e-6
-    assert [int(arrays["skipped"]) for arrays in two_workers] == [7, 7]
+    assert [int(arrays[f"skipped/{name}"]) for arrays in two_workers] == [7, 7]
 
 
 def test_an_update_traces_in_tpustrategy():

@@ -21,8 +21,8 @@ class LayerwiseOptimizer(ReducingOptimizer):
 
     Args:
         learning_rate: Float, `LearningRateSchedule`, or function without arguments.
-        weight_decay: Float, at least 0. The coefficient of the weights in the update, inside
-            of which they also count for its norm. Keras' own decay never acts beside it.
+        weight_decay: Float, at least 0, or None for 0. The coefficient of the weights in the
+            update, where they also count for its norm. Keras' own decay never acts beside it.
         exclude_from_weight_decay: List of regular expressions, searched in a variable's path;
             a match has no decay. None means "as the other list", `[]` means no variable.
         exclude_from_layer_adaptation: Likewise; a match has a trust ratio of 1.
@@ -61,6 +61,7 @@ class LayerwiseOptimizer(ReducingOptimizer):
         if kwargs.pop("global_clipnorm", None) is not None:
             raise ValueError("global_clipnorm: this optimizer's name for it is max_grad_norm")
         _check_clipping(max_grad_norm=max_grad_norm, **_clip_options(kwargs))
+        weight_decay = weight_decay or 0.0
         if not weight_decay >= 0:
             raise ValueError(f"weight_decay must be at least 0: {weight_decay}")
         super().__init__(learning_rate, weight_decay=float(weight_decay), **kwargs)
