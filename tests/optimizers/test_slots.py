@@ -256,6 +256,10 @@ def test_variables_of_one_path_have_state_of_their_own():
     optimizer.build(twins)
     assert [path for path, _ in optimizer.all_slots()] == ["kernel", "kernel#2"]
     optimizer.apply([tf.ones(2), tf.ones(3)], twins)
+    # The second one keeps its path without the first.
+    optimizer.build(twins[1:])
+    assert optimizer.path_of(twins[1]) == "kernel#2"
+    optimizer.apply([tf.ones(3)], twins[1:])
 
 
 def test_build_refuses_what_it_cannot_keep():
