@@ -69,9 +69,11 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         variables = list(variables)
         if self.built:
             self.inner_optimizer.build(variables)
-            self._trainable_variables = self.inner_optimizer._trainable_variables
+            # In place: to assign a list would make Keras track the model's variables as ours.
+            self._trainable_variables.clear()
+            self._trainable_variables.extend(variables)
             return
-        with reduction.slot_scope(variables[0], self._iterations):
+        with reduction.slot_scope([*variables, self._iterations][0], self._iterations):
             super().build(variables)
             self.skipped_steps = self.add_variable((), dtype="int", name="skipped_steps")
 
@@ -120,7 +122,7 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         self.skipped_steps.assign(ops.where(finite, skipped, skipped + 1))
 
     def stateless_apply(self, optimizer_variables, grads, trainable_variables):
-        """The same update for JAX; Keras' own version skips nothing beside the inner state."""
+        """The same update for JAX; Keras' own version knows neither a floor nor a counter."""
         return keras.optimizers.Optimizer.stateless_apply(
             self, optimizer_variables, grads, trainable_variables
         )
