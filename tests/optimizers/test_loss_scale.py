@@ -295,6 +295,12 @@ def test_wrong_options(options, message):
         scaled(**options)
 
 
+def test_accumulation_in_a_stock_optimizer_is_refused():
+    inner = keras.optimizers.Adam(gradient_accumulation_steps=2)
+    with pytest.raises(ValueError, match=r"Adam\(gradient_accumulation_steps=\.\.\.\) fails under"):
+        tfbert.LossScaleOptimizer(inner)
+
+
 def test_apply_checks_its_input():
     optimizer = scaled()
     with pytest.raises(ValueError, match="must be built"):

@@ -23,16 +23,16 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
 
     Args:
         inner_optimizer: `tfbert.LAMB`, `tfbert.LARS` or one of Keras' optimizers. Under a
-            strategy Keras' own clip the reduced gradient here, and their
-            `gradient_accumulation_steps` works.
+            strategy Keras' own clip the reduced gradient here.
         initial_scale: Float, at least `minimum_scale`.
         dynamic_growth_steps: Int, at least 1. Updates without overflow before a doubling.
         minimum_scale: Float, positive. The floor.
         name: String.
 
     Raises:
-        ValueError: a number out of its range, or an option of Keras' base optimizer, which
-            belongs to the inner optimizer.
+        ValueError: a number out of its range, an option of Keras' base optimizer, which
+            belongs to the inner optimizer, or `gradient_accumulation_steps` in one of Keras' own,
+            which fails under a strategy.
 
     Example:
 
@@ -55,6 +55,12 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
             raise ValueError(f"initial_scale is below minimum_scale={minimum_scale}")
         if not dynamic_growth_steps >= 1:
             raise ValueError(f"dynamic_growth_steps must be at least 1: {dynamic_growth_steps}")
+        ours = isinstance(inner_optimizer, LayerwiseOptimizer)
+        if not ours and getattr(inner_optimizer, "gradient_accumulation_steps", None):
+            raise ValueError(
+                f"{type(inner_optimizer).__name__}(gradient_accumulation_steps=...) fails under a "
+                "strategy: use tfbert.LAMB or tfbert.LARS, or a larger batch"
+            )
         super().__init__(inner_optimizer, initial_scale, dynamic_growth_steps, name, **kwargs)
         self.minimum_scale = float(minimum_scale)
         self._is_finite = gradient_ops.is_finite
