@@ -55,7 +55,7 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
             raise ValueError(f"initial_scale is below minimum_scale={minimum_scale}")
         if not dynamic_growth_steps >= 1:
             raise ValueError(f"dynamic_growth_steps must be at least 1: {dynamic_growth_steps}")
-        ours = isinstance(inner_optimizer, LayerwiseOptimizer)
+        ours = isinstance(inner_optimizer, ReducingOptimizer)
         if not ours and getattr(inner_optimizer, "gradient_accumulation_steps", None):
             raise ValueError(
                 f"{type(inner_optimizer).__name__}(gradient_accumulation_steps=...) fails under a "
