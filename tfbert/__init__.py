@@ -9,9 +9,19 @@ import importlib
 from tfbert._version import __version__
 
 _HOMES = {
+    "BertClassifier": "tfbert.models.classifier",
+    "EvaluateConfig": "tfbert.config",
+    "FinetuneConfig": "tfbert.config",
     "LAMB": "tfbert.optimizers.lamb",
     "LARS": "tfbert.optimizers.lars",
     "LossScaleOptimizer": "tfbert.optimizers.loss_scale",
+    "PredictConfig": "tfbert.config",
+    "evaluate": "tfbert.training.evaluate",
+    "finetune": "tfbert.training.finetune",
+    "get_strategy": "tfbert.training.distribution",
+    "load_classifier": "tfbert.models.classifier",
+    "predict": "tfbert.training.predict",
+    "predict_texts": "tfbert.training.predict",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]

@@ -4,6 +4,7 @@ TensorFlow is imported by the command that needs it, so that `--help` answers at
 """
 
 import argparse
+import json
 import logging
 import os
 import re
@@ -37,10 +38,10 @@ def evaluate(config):
 
 def predict(config):
     """Label texts: one JSON object a line, in the order of the input."""
-    from tfbert.training.predict import predict_lines
+    from tfbert.training.predict import predict
 
-    for line in predict_lines(config):
-        print(line, flush=True)
+    for answer in predict(config):
+        print(json.dumps(answer, ensure_ascii=False), flush=True)
 
 
 COMMANDS = {
@@ -113,8 +114,8 @@ def _one_line(error):
 
 def main(argv=None):
     """Runs one command and returns the process's exit status."""
-    # Read by TensorFlow when it is imported: warnings and errors only.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Read when TensorFlow is imported: its C++ parts report what matters as exceptions, too.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     logging.basicConfig(format="tfbert: %(message)s", stream=sys.stderr)
     logging.getLogger("tfbert").setLevel(logging.INFO)

@@ -1,27 +1,10 @@
-"""Texts to token ids, the way Google's BERT does it."""
+"""Texts to token ids, end to end in one array."""
 
 import dataclasses
 
 import numpy as np
 
 _CHUNK = 4096  # texts tokenized in one call: large enough to be fast, small enough for memory
-
-
-def make_tokenizer(vocabulary, lowercase):
-    """A KerasHub `BertTokenizer` that strips accents when it lower-cases.
-
-    Google's uncased models were trained that way; KerasHub's presets and its Hugging Face converter
-    leave accents, so that "clichés" would become [UNK].
-
-    Args:
-        vocabulary: List of word pieces, or the path of a file with one a line.
-        lowercase: Whether the model is uncased.
-    """
-    import keras_hub
-
-    return keras_hub.models.BertTokenizer(
-        vocabulary=vocabulary, lowercase=lowercase, strip_accents=lowercase
-    )
 
 
 @dataclasses.dataclass(frozen=True)

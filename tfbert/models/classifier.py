@@ -1,0 +1,173 @@
+"""A BERT sentence classifier, and its export as stock KerasHub classes."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import keras_hub
+
+from tfbert.errors import InputError
+from tfbert.models.sources import load_preset, resolve_source
+from tfbert.tokenizer import make_tokenizer
+
+log = logging.getLogger("tfbert")
+
+LABELS_FILE = "labels.json"
+
+
+@keras.saving.register_keras_serializable("tfbert")
+class BertClassifier(keras.Model):
+    """A linear layer on BERT's pooled [CLS] output (Devlin et al. 2019, section 4.1).
+
+    It differs from `keras_hub.models.BertTextClassifier` in one thing: the logits, and so the
+    loss, are float32 whatever the precision of the encoder.
+
+    Args:
+        backbone: A `keras_hub.models.BertBackbone`.
+        num_classes: Number of labels.
+        dropout: Rate of the dropout before the linear layer.
+
+    Example:
+
+    ```python
+    backbone = keras_hub.models.BertBackbone(
+        vocabulary_size=100, num_layers=2, num_heads=2, hidden_dim=8, intermediate_dim=16
+    )
+    model = tfbert.BertClassifier(backbone, num_classes=2)
+    inputs = {name: np.ones((4, 7), "int32") for name in backbone.input_names}
+    logits = model(inputs)  # (4, 2) float32
+    ```
+    """
+
+    def __init__(self, backbone, num_classes, dropout=0.1, **kwargs):
+        # === Layers ===
+        initializer = keras.initializers.TruncatedNormal(stddev=0.02)
+        output_dropout = keras.layers.Dropout(dropout, dtype="float32", name="classifier_dropout")
+        output_dense = keras.layers.Dense(
+            num_classes, kernel_initializer=initializer, dtype="float32", name="logits"
+        )
+
+        # === Functional Model ===
+        pooled = backbone(backbone.input)["pooled_output"]  # (batch, hidden_dim)
+        logits = output_dense(output_dropout(pooled))  # (batch, num_classes)
+        super().__init__(inputs=backbone.input, outputs=logits, **kwargs)
+
+        # === Config ===
+        self.backbone = backbone
+        self.output_dense = output_dense
+        self.num_classes = num_classes
+        self.dropout = dropout
+
+    def get_config(self):
+        return {
+            "name": self.name,
+            "trainable": self.trainable,
+            "backbone": keras.saving.serialize_keras_object(self.backbone),
+            "num_classes": self.num_classes,
+            "dropout": self.dropout,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        backbone = keras.saving.deserialize_keras_object(config["backbone"])
+        return cls(**{**config, "backbone": backbone})
+
+
+class TrainedClassifier(NamedTuple):
+    """A classifier with what is needed to use it on texts."""
+
+    model: Any
+    tokenizer: Any
+    labels: list[str]
+    max_length: int
+
+
+def freeze_lower_layers(backbone, count):
+    """Makes the embeddings and the `count` lowest encoder layers untrainable; 0 freezes nothing.
+
+    Raises:
+        InputError: If the encoder has fewer layers.
+    """
+    if count > backbone.num_layers:
+        raise InputError(
+            f"--freeze-layers {count}: the model has only {backbone.num_layers} layers"
+        )
+    if count:
+        embeddings = (
+            backbone.token_embedding,
+            backbone.position_embedding,
+            backbone.segment_embedding,
+            backbone.embeddings_layer_norm,
+        )
+        for layer in (*embeddings, *backbone.transformer_layers[:count]):
+            layer.trainable = False
+
+
+def save_classifier(classifier, directory):
+    """Writes a KerasHub preset of stock classes, float32, plus the labels' names.
+
+    `keras_hub.models.TextClassifier.from_preset(directory)` opens it without this package; it
+    returns logits.
+
+    Args:
+        classifier: A `TrainedClassifier`.
+        directory: Where to write; must not exist.
+    """
+    model = classifier.model
+    config = model.backbone.get_config()
+    config["dtype"] = "float32"
+    stock = keras_hub.models.BertTextClassifier(
+        backbone=keras_hub.models.BertBackbone.from_config(config),
+        num_classes=model.num_classes,
+        dropout=model.dropout,
+        preprocessor=keras_hub.models.BertTextClassifierPreprocessor(
+            classifier.tokenizer, sequence_length=classifier.max_length
+        ),
+    )
+    _copy_weights(model, stock)
+    stock.save_to_preset(str(directory))
+    (Path(directory) / LABELS_FILE).write_text(json.dumps(classifier.labels) + "\n")
+
+
+def load_classifier(source, dtype):
+    """Opens what `save_classifier` wrote, or any KerasHub preset of a BERT classifier.
+
+    Args:
+        source: A run directory, preset directory or preset name.
+        dtype: Keras dtype policy of the encoder.
+
+    Raises:
+        InputError: If there is no such model, or it has no classification head.
+    """
+    directory = Path(resolve_source(source))
+    if directory.is_dir() and not (directory / "task.json").exists():
+        raise InputError(
+            f"--model {source}: an encoder without a classification head; train one with "
+            f"`tfbert finetune --model {source}`"
+        )
+    stock = load_preset(keras_hub.models.BertTextClassifier, source, dtype="float32")
+    config = stock.backbone.get_config()
+    config["dtype"] = dtype
+    backbone = keras_hub.models.BertBackbone.from_config(config)
+    model = BertClassifier(backbone, stock.num_classes, dropout=stock.dropout)
+    _copy_weights(stock, model)
+    labels = [str(number) for number in range(stock.num_classes)]
+    if (directory / LABELS_FILE).exists():
+        labels = json.loads((directory / LABELS_FILE).read_text())
+    tokenizer = stock.preprocessor.tokenizer
+    return TrainedClassifier(
+        model,
+        make_tokenizer(tokenizer.get_vocabulary(), tokenizer.lowercase),
+        labels,
+        stock.preprocessor.sequence_length,
+    )
+
+
+def _copy_weights(source, target):
+    """Copies all weights from one classifier to another, matched by their paths."""
+    values = {variable.path: variable for variable in source.variables}
+    for variable in target.variables:
+        if "seed_generator" not in variable.path:
+            variable.assign(values[variable.path])

@@ -1,0 +1,118 @@
+"""Opens a pre-trained encoder from any place that people keep one in."""
+
+import dataclasses
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from tfbert.embedded import MODEL_DIRECTORY
+from tfbert.errors import InputError
+from tfbert.tokenizer import make_tokenizer
+
+log = logging.getLogger("tfbert")
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoder:
+    """A KerasHub `BertBackbone` and the tokenizer that belongs to it."""
+
+    backbone: Any
+    tokenizer: Any
+
+
+def resolve_source(source):
+    """The name or path that KerasHub's `from_preset` takes for a MODEL argument.
+
+    Args:
+        source: `embedded`, a KerasHub preset name, `hf://owner/name` (or any address that KerasHub
+            knows), a KerasHub preset directory, a Hugging Face directory with safetensors, or a
+            run directory.
+
+    Raises:
+        InputError: If it is none of these.
+    """
+    if source == "embedded":
+        return str(MODEL_DIRECTORY)
+    path = Path(source)
+    if path.is_dir():
+        return str(_check_directory(path / "model" if (path / "config.yaml").exists() else path))
+    if path.exists():
+        raise InputError(f"--model {source}: is a file; a model is a directory")
+    if "://" in source:
+        return source
+    import keras_hub
+
+    presets = keras_hub.models.BertBackbone.presets
+    if source not in presets:
+        raise InputError(
+            f"--model {source}: no such directory, and no BERT preset of that name; "
+            f"presets are {', '.join(sorted(presets))}"
+        )
+    return source
+
+
+def _check_directory(path):
+    if not path.exists():
+        raise InputError(f"--model {path.parent}: an unfinished run: there is no model/ in it")
+    if not (path / "config.json").exists():
+        raise InputError(f"--model {path}: no config.json in it, so no preset and no model")
+    if not any(path.glob("*.safetensors")) and not any(path.glob("model*.h5")):
+        raise InputError(
+            f"--model {path}: neither model.safetensors nor model.weights.h5 in it; pickled "
+            "weights (pytorch_model.bin) are not read: convert them to safetensors"
+        )
+    return path
+
+
+def load_preset(preset_class, source, **kwargs):
+    """`preset_class.from_preset` on a MODEL argument, with one line instead of a traceback.
+
+    Raises:
+        InputError: If the model cannot be fetched or its files cannot be read.
+    """
+    preset = resolve_source(source)
+    # Each of its five retries without a network would print a line.
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    try:
+        return preset_class.from_preset(preset, **kwargs)
+    # What a hub's client or a damaged file raises is not documented and differs by version.
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0][:300] or type(error).__name__
+        remedy = (
+            "check that the files are a complete BERT"
+            if Path(preset).is_dir()
+            else "check the name and the network, or give a local directory"
+        )
+        raise InputError(f"--model {source}: cannot be loaded: {reason}; {remedy}") from error
+
+
+def load_encoder(source, dtype):
+    """Loads the encoder and the tokenizer of a MODEL argument.
+
+    Args:
+        source: See `resolve_source`.
+        dtype: Keras dtype policy of the encoder, such as `mixed_bfloat16`.
+    """
+    import keras_hub
+
+    backbone = load_preset(keras_hub.models.BertBackbone, source, dtype=dtype)
+    tokenizer = load_preset(keras_hub.models.BertTokenizer, source)
+    if _activation(resolve_source(source)) == "gelu":
+        log.info(
+            "%s was trained with erf GELU and runs with BERT's tanh GELU, as in KerasHub "
+            "(outputs move by a few thousandths)",
+            source,
+        )
+    return Encoder(backbone, make_tokenizer(tokenizer.get_vocabulary(), tokenizer.lowercase))
+
+
+def _activation(preset):
+    """`hidden_act` of a Hugging Face model, None of any other."""
+    if preset.startswith("hf://"):
+        from huggingface_hub import hf_hub_download
+
+        path = Path(hf_hub_download(preset.removeprefix("hf://"), "config.json"))
+    else:
+        path = Path(preset) / "config.json"
+    return json.loads(path.read_text()).get("hidden_act") if path.exists() else None

@@ -1,0 +1,68 @@
+"""Measures a trained classifier on labelled examples."""
+
+import logging
+
+from tfbert.data.tasks import Source, label_ids
+from tfbert.data.tokenization import tokenize
+from tfbert.errors import InputError
+from tfbert.models.classifier import load_classifier
+from tfbert.training.distribution import get_strategy
+from tfbert.training.precision import POLICIES, choose_precision
+from tfbert.training.predict import predict_logits
+from tfbert.training.report import classification_metrics
+from tfbert.training.run_directory import read_run_config
+
+log = logging.getLogger("tfbert")
+
+
+def evaluate(config):
+    """Metrics of a classifier.
+
+    Args:
+        config: An `EvaluateConfig`. What it leaves out is taken from the run's `config.yaml`.
+
+    Returns:
+        The dict of `report.classification_metrics`.
+
+    Raises:
+        InputError: If model or data cannot be read, or a label is not the model's.
+    """
+    examples = _examples(config)
+    strategy = get_strategy(config.replicas)
+    with strategy.scope():
+        classifier = load_classifier(config.model, POLICIES[choose_precision(config.precision)])
+    return evaluate_examples(classifier, examples, config.batch_size, config.progress)
+
+
+def evaluate_examples(classifier, examples, batch_size, progress):
+    """Metrics of a `TrainedClassifier` on `Examples`; see `evaluate`."""
+    unknown = set(examples.labels) - set(classifier.labels)
+    if unknown:
+        raise InputError(
+            f"the label {min(unknown)!r} is not among the labels that the model was trained on "
+            f"({', '.join(classifier.labels)})"
+        )
+    texts = tokenize(classifier.tokenizer, examples.texts, classifier.max_length)
+    logits = predict_logits(classifier, texts, batch_size, "evaluating" if progress else None)
+    return classification_metrics(logits, label_ids(examples, classifier.labels), classifier.labels)
+
+
+def _examples(config):
+    run = read_run_config(config.model)
+    task = config.task or run.get("task")
+    if task is None:
+        raise InputError(f"--model {config.model}: no run, so its task is unknown: give --task")
+    path = config.data or run.get("eval_data") or run.get("data")
+    if path is None and task != "embedded":
+        raise InputError(f"--data must be given for --task {task}")
+    source = Source(
+        task,
+        path,
+        config.text_column or run.get("text_column"),
+        config.label_column or run.get("label_column"),
+        config.encoding,
+    )
+    split = {"fraction": run.get("eval_fraction", 0.1), "seed": run.get("split_seed", 0)}
+    if config.data is None and not run.get("eval_data"):
+        return source.splits(**split)[1]
+    return source.evaluation(**split)

@@ -1,0 +1,24 @@
+"""Turns failures of the machine into one line with a way out."""
+
+import contextlib
+
+from tfbert.errors import MachineError
+
+
+@contextlib.contextmanager
+def explaining_exhausted_memory(batch_size, max_length):
+    """Names what to make smaller when a device's memory is not enough.
+
+    Raises:
+        MachineError: In place of TensorFlow's `ResourceExhaustedError` or a `MemoryError`.
+    """
+    import tensorflow as tf
+
+    try:
+        yield
+    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+        raise MachineError(
+            f"out of memory with batches of {batch_size} x {max_length} tokens: try --batch-size "
+            f"{max(1, batch_size // 2)}, --max-length {max(3, max_length // 2)}, --freeze-layers, "
+            "or a smaller model"
+        ) from error

@@ -1,0 +1,65 @@
+"""Chooses the arithmetic that the hardware is fastest in."""
+
+import logging
+from pathlib import Path
+
+log = logging.getLogger("tfbert")
+
+POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+_BFLOAT16_CPU_FLAGS = {"avx512_bf16", "amx_bf16"}
+
+
+def choose_precision(requested):
+    """The precision to compute in, and a log line that says why.
+
+    Args:
+        requested: `auto`, `float32`, `bfloat16` or `float16`.
+
+    Returns:
+        `float32`, `bfloat16` or `float16`. Variables, layer normalisation statistics, logits, loss
+        and optimizer are float32 in each.
+    """
+    if requested != "auto":
+        return requested
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if tf.config.list_physical_devices("TPU"):
+        precision, reason = "bfloat16", "TPU"
+    elif gpus:
+        # A mixed set of GPUs computes in what the oldest of them can do.
+        capability = min(
+            tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))
+            for gpu in gpus
+        )
+        precision = precision_for_gpu(capability)
+        reason = f"GPU with compute capability {capability[0]}.{capability[1]}"
+    else:
+        precision, reason = precision_for_cpu(_cpu_flags())
+    log.info("precision: %s (%s)", precision, reason)
+    return precision
+
+
+def precision_for_gpu(capability):
+    """Precision by (major, minor) compute capability: tensor cores came with 7.0 (Volta, float16),
+    bfloat16 with 8.0 (Ampere)."""
+    if capability >= (8, 0):
+        return "bfloat16"
+    return "float16" if capability >= (7, 0) else "float32"
+
+
+def precision_for_cpu(flags):
+    """Precision and reason by the processor's feature flags, as Linux names them."""
+    fast = sorted(_BFLOAT16_CPU_FLAGS & set(flags))
+    if fast:
+        return "bfloat16", f"CPU with {', '.join(fast)}"
+    return "float32", "CPU without bfloat16 instructions"
+
+
+def _cpu_flags():
+    """Feature flags of the processor; none where the system does not list them."""
+    path = Path("/proc/cpuinfo")
+    if not path.exists():
+        return []
+    lines = path.read_text().splitlines()
+    return next((line.split(":")[1].split() for line in lines if line.startswith("flags")), [])

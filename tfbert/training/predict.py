@@ -1,0 +1,74 @@
+"""Labels for texts, and the logits behind them."""
+
+import sys
+from itertools import chain, islice
+
+import numpy as np
+from tqdm import tqdm
+
+from tfbert.data.batching import LengthBatches
+from tfbert.data.feeding import prediction_dataset
+from tfbert.data.reading import read_lines
+from tfbert.data.tokenization import tokenize
+from tfbert.models.classifier import load_classifier
+from tfbert.training.callbacks import ProgressBar
+from tfbert.training.failures import explaining_exhausted_memory
+from tfbert.training.precision import POLICIES, choose_precision
+
+_CHUNK = 4096  # lines read before the first answer: enough to sort into batches by length
+
+
+def predict_logits(classifier, texts, batch_size, title=None):
+    """The logits of tokenized texts, in their order.
+
+    Args:
+        classifier: A `TrainedClassifier`; its model may be distributed.
+        texts: `TokenizedTexts`.
+        batch_size: Texts a step, over all replicas together.
+        title: Title of the progress bar; None shows none.
+
+    Returns:
+        (texts, classes) float32.
+    """
+    batches = LengthBatches(texts.lengths, batch_size)
+    replicas = classifier.model.distribute_strategy.num_replicas_in_sync
+    dataset = prediction_dataset(texts, batches, classifier.max_length, replicas)
+    bar = [ProgressBar(len(texts), batch_size, title)] if title else []
+    with explaining_exhausted_memory(batch_size, classifier.max_length):
+        rows = classifier.model.predict(dataset, verbose=0, callbacks=bar)
+    logits = np.empty((len(texts), rows.shape[-1]), np.float32)
+    # Only the last batch is filled up, so that the extra rows are the last ones.
+    logits[np.concatenate(batches.epoch(0))] = rows[: len(texts)]
+    return logits
+
+
+def predict(config):
+    """Labels the lines of a file or of standard input; memory does not grow with their number.
+
+    Args:
+        config: A `PredictConfig`.
+
+    Yields:
+        One answer a line, in order: a dict of `text`, `label` and `probability`, the label's own.
+    """
+    lines = read_lines(config.input, config.encoding)
+    head = list(islice(lines, 1))  # a wrong file is found before a model is loaded
+    lines = chain(head, lines)
+    classifier = load_classifier(config.model, POLICIES[choose_precision(config.precision)])
+    # Whoever types wants an answer to each line.
+    chunk_size = 1 if config.input == "-" and sys.stdin.isatty() else _CHUNK
+    with tqdm(unit=" texts", file=sys.stderr, disable=not config.progress) as bar:
+        while chunk := [line.rstrip("\r\n") for _, line in islice(lines, chunk_size)]:
+            yield from predict_texts(classifier, chunk, config.batch_size)
+            bar.update(len(chunk))
+
+
+def predict_texts(classifier, texts, batch_size=64):
+    """Labels a list of texts with a `TrainedClassifier`; the answers are those of `predict`."""
+    tokens = tokenize(classifier.tokenizer, texts, classifier.max_length)
+    logits = predict_logits(classifier, tokens, batch_size).astype(np.float64)
+    probabilities = np.exp(logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True))
+    return [
+        {"text": text, "label": classifier.labels[row.argmax()], "probability": float(row.max())}
+        for text, row in zip(texts, probabilities, strict=True)
+    ]

@@ -1,0 +1,119 @@
+"""A run directory: everything that a run leaves behind, each file written whole or not at all."""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+from pathlib import Path
+
+import yaml
+
+from tfbert._version import __version__
+from tfbert.errors import InputError, MachineError
+
+_PACKAGES = ("tensorflow", "tensorflow-text", "keras", "keras-hub", "numpy")
+_PARTS = ("config.yaml", "metrics.json", "logs", "checkpoints", "model")
+
+
+class RunDirectory:
+    """Paths and writers of one run.
+
+    Args:
+        path: The directory; made where it does not exist.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self.config = self.path / "config.yaml"
+        self.metrics = self.path / "metrics.json"
+        self.logs = self.path / "logs"
+        self.checkpoints = self.path / "checkpoints"
+        self.model = self.path / "model"
+
+    def check_free(self, overwrite):
+        """Refuses a directory that holds something, unless it is a run to be overwritten.
+
+        Raises:
+            InputError: If it must not be written to.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"--output {self.path}: is a file")
+        if not self.path.is_dir() or not any(self.path.iterdir()):
+            return
+        if not self.config.exists():
+            raise InputError(f"--output {self.path}: holds files that are no run; choose another")
+        if not overwrite:
+            raise InputError(
+                f"--output {self.path}: holds another run; choose another, or replace it with "
+                "--overwrite"
+            )
+
+    def create(self, config, **record):
+        """Removes what an earlier run left and writes `config.yaml`.
+
+        Args:
+            config: The run's configuration, a dataclass.
+            **record: What the run found out itself, beside the options (`RUN_RECORD_KEYS`).
+        """
+        with saving(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            for part in _PARTS:
+                path = self.path / part
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            self.checkpoints.mkdir()
+            versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+            versions |= {"python": platform.python_version(), "tfbert": __version__}
+            content = {**dataclasses.asdict(config), **record, "versions": versions}
+            with replacing(self.config) as temporary:
+                temporary.write_text(yaml.safe_dump(content, sort_keys=False))
+
+    def write_metrics(self, metrics):
+        """Writes `metrics.json`, the last file of a run."""
+        with saving(self.metrics), replacing(self.metrics) as temporary:
+            temporary.write_text(json.dumps(metrics, indent=2) + "\n")
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Gives a temporary path beside `path`, and renames it to `path` if all went well.
+
+    Whatever stands at `path`, file or folder, stays until then; after an error the temporary is
+    removed.
+    """
+    # Keras chooses a weights file's form by its last two suffixes, so these stay.
+    temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
+    try:
+        yield temporary
+        if path.is_dir():
+            shutil.rmtree(path)
+        os.replace(temporary, path)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def saving(path):
+    """Turns a failure to write into one line.
+
+    Raises:
+        MachineError: If the system refuses, most often because the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error).split("\n")[0]
+        raise MachineError(
+            f"cannot write {path}: {reason}; what was written before is still there"
+        ) from error
+
+
+def read_run_config(path):
+    """The content of a run directory's `config.yaml`; empty for any other directory or name."""
+    config = Path(path) / "config.yaml"
+    return yaml.safe_load(config.read_text()) if config.exists() else {}
