@@ -68,7 +68,7 @@ class PrepareConfig:
         sequences: `pairs` makes BERT's next-sentence pairs; `sentences` packs whole sentences, over
             document borders, with a [SEP] between documents; `filled` cuts sentences where a
             sequence is full, so that hardly any padding is left.
-        lengths: Sequence lengths to write, each from the whole text: `[128,512]`.
+        lengths: Sequence lengths to write, each from the whole text: `128 512`.
         short_probability: Share of sequences made for a random shorter length, as in BERT.
         masking: `dynamic` leaves masks to the reader, new ones each epoch; `fixed` writes them
             into the records; `none` writes and asks for none.
@@ -99,7 +99,7 @@ class PrepareConfig:
     short_probability: float = 0.1
     masking: Literal["dynamic", "fixed", "none"] = "dynamic"
     mask_fraction: float = 0.15
-    max_predictions: list[int] | None = None
+    max_predictions: list[int] = dataclasses.field(default_factory=list)
     whole_word: bool = True
     ngram: int = 1
     dupe_factor: int = 1
@@ -133,7 +133,7 @@ class PrepareConfig:
             self.lengths,
             f"one or more different numbers from 8 to {_LONGEST_SEQUENCE}",
         )
-        if self.max_predictions is not None:
+        if self.max_predictions:
             _require(
                 len(self.max_predictions) == len(self.lengths)
                 and all(number >= 1 for number in self.max_predictions),

@@ -1,0 +1,231 @@
+"""`tfbert prepare`: text in, a folder of training records out."""
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import shutil
+import sqlite3
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from tfbert.data.blocks import SeenDigests, make_blocks
+from tfbert.data.corpus import find_sources, read_documents, text_size
+from tfbert.data.dataset import DATASET_FILE, FORMAT, VOCABULARY_FILE, describe
+from tfbert.data.files import read_json, write_bytes, write_json
+from tfbert.data.shards import predictions_for
+from tfbert.data.wordpieces import read_vocabulary
+from tfbert.data.workers import write_blocks
+from tfbert.errors import InputError, MachineError
+
+_UNFINISHED = "unfinished"  # folder with what a run must remember until it is done
+_OPTIONS_FILE = "options.json"
+# Options that do not show in the records.
+_OUTSIDE = ("input", "output", "vocab", "workers", "overwrite", "progress")
+_SHORT_DOCUMENT = 30  # tokens on average: these may be lines rather than documents
+
+_log = logging.getLogger(__name__)
+
+
+def prepare(config):
+    """Writes the training records of a text.
+
+    The folder holds `train-LENGTH-NUMBER.tfrecord.gz` and `validation-...`, `vocab.txt` and, once
+    all is done, `dataset.json`. A run that was stopped goes on with the shards that are finished.
+
+    Args:
+        config: `PrepareConfig`.
+
+    Returns:
+        What `dataset.json` holds, as a dictionary.
+
+    Raises:
+        InputError: If the text, the vocabulary or the output folder is not fit for it.
+        MachineError: If a file cannot be written or a process dies.
+    """
+    sources = find_sources(config.input)
+    vocabulary = read_vocabulary(config.vocab)
+    vocabulary_bytes = "".join(piece + "\n" for piece in vocabulary.pieces).encode()
+    options = _options(config, vocabulary_bytes)
+    directory = Path(config.output)
+    with _unwritable(directory):
+        finished = _take_over(directory, options, config.overwrite)
+        if finished:
+            _log.info("%s is finished; --overwrite makes it anew", directory)
+            return finished
+        unfinished = directory / _UNFINISHED
+        unfinished.mkdir(parents=True, exist_ok=True)
+        with _locked(unfinished):
+            write_json(unfinished / _OPTIONS_FILE, options)
+            write_bytes(directory / VOCABULARY_FILE, vocabulary_bytes)
+            counts, results = _write_shards(config, sources, directory, unfinished)
+            dataset = describe(config, options, vocabulary, counts, results)
+            _check(dataset, config)
+            _remove_strangers(directory, dataset)
+            write_json(directory / DATASET_FILE, dataset)
+        shutil.rmtree(unfinished)
+    return dataset
+
+
+def _options(config, vocabulary_bytes):
+    options = dataclasses.asdict(config)
+    for name in _OUTSIDE:
+        del options[name]
+    options["max_predictions"] = [predictions_for(config, length) for length in config.lengths]
+    return {
+        "format": FORMAT,
+        "options": options,
+        "vocabulary": {
+            "file": VOCABULARY_FILE,
+            "size": vocabulary_bytes.count(b"\n"),
+            "sha256": hashlib.sha256(vocabulary_bytes).hexdigest(),
+        },
+    }
+
+
+def _take_over(directory, options, overwrite):
+    """Makes room in the folder; returns the description of a dataset that is finished already."""
+    if not directory.exists() or not any(directory.iterdir()):
+        return None
+    finished, begun = directory / DATASET_FILE, directory / _UNFINISHED / _OPTIONS_FILE
+    ours = finished.exists() or (directory / _UNFINISHED).is_dir()
+    if not ours:
+        raise InputError(f"{directory}: holds other files; name an empty folder or a new one")
+    if overwrite:
+        shutil.rmtree(directory)
+        return None
+    if finished.exists():
+        dataset = read_json(finished)
+        if any(dataset.get(key) != value for key, value in options.items()):
+            raise InputError(f"{directory}: holds records of other options; --overwrite drops them")
+        shutil.rmtree(directory / _UNFINISHED, ignore_errors=True)
+        return dataset
+    has_shards = any((directory / _UNFINISHED).glob("*-*.json"))
+    if has_shards and begun.exists() and read_json(begun) != options:
+        raise InputError(
+            f"{directory}: a run with other options was stopped here; give its options to go on "
+            "with it, or --overwrite to drop it"
+        )
+    return None
+
+
+@contextlib.contextmanager
+def _locked(unfinished):
+    with open(unfinished / "lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(f"{unfinished.parent}: another tfbert writes here now") from error
+        yield
+
+
+@contextlib.contextmanager
+def _unwritable(directory):
+    try:
+        yield
+    except OSError as error:
+        place = error.filename or directory
+        raise MachineError(f"{place}: {error.strerror or error}") from error
+    except sqlite3.Error as error:
+        raise MachineError(f"{directory}: the list of documents cannot grow: {error}") from error
+
+
+def _write_shards(config, sources, directory, unfinished):
+    """Returns the counts of the input and the results of all shards, in their order."""
+    counts, results = {}, {}
+    seen = SeenDigests(unfinished / "digests.sqlite")
+    documents = read_documents(sources, config.documents, config.encoding)
+    bar = tqdm(
+        total=text_size(sources),
+        unit="B",
+        unit_scale=True,
+        desc="prepare",
+        disable=not config.progress,
+        file=sys.stderr,
+    )
+
+    def finish(block, result):
+        results[block.split, block.number] = result
+        bar.update(block.read_bytes)
+
+    def unwritten():
+        for block in make_blocks(
+            documents,
+            seen,
+            config.shard_mb,
+            config.validation_fraction,
+            config.keep_duplicates,
+            counts,
+        ):
+            result = _finished_result(block, directory, unfinished)
+            if result is None:
+                yield block
+            else:
+                finish(block, result)
+
+    workers = config.workers or len(os.sched_getaffinity(0))
+    writer_arguments = (config, directory / VOCABULARY_FILE, directory, unfinished)
+    with contextlib.closing(seen), bar:
+        for block, result in write_blocks(unwritten(), writer_arguments, workers):
+            # The shard's files stand in their place: from here on they need not be made again.
+            write_json(_record(block, unfinished), {"key": block.key, "result": result})
+            finish(block, result)
+    order = sorted(results, key=lambda key: (key[0] != "train", key[1]))
+    return counts, {key: results[key] for key in order}
+
+
+def _record(block, unfinished):
+    return unfinished / f"{block.split}-{block.number:05d}.json"
+
+
+def _finished_result(block, directory, unfinished):
+    """The result of a shard that an earlier run finished, if its files are whole."""
+    path = _record(block, unfinished)
+    if not path.exists():
+        return None
+    record = read_json(path)
+    if record["key"] != block.key:
+        return None
+    for file in record["result"]["files"]:
+        shard = directory / file["file"]
+        if not shard.exists() or hashlib.sha256(shard.read_bytes()).hexdigest() != file["sha256"]:
+            return None
+    return record["result"]
+
+
+def _check(dataset, config):
+    counts = dataset["splits"]["train"]
+    if not counts["tokens"]:
+        raise InputError(f"{', '.join(config.input)}: there is no text in it")
+    if config.sequences != "pairs":
+        return
+    if counts["documents"] == 1:
+        raise InputError(
+            "the text is one document, and a random next sentence comes from another one: "
+            "see --documents, or take --sequences sentences"
+        )
+    if config.documents == "line" and counts["tokens"] < _SHORT_DOCUMENT * counts["documents"]:
+        _log.warning(
+            "the documents have %d tokens on average: is each line one? See --documents",
+            counts["tokens"] // counts["documents"],
+        )
+    lone = sum(shard["without_partner"] for shard in dataset["shards"])
+    if lone:
+        _log.warning(
+            "%d pairs are all of consecutive text: their shards hold one document each; "
+            "a larger --shard-mb brings documents together",
+            lone,
+        )
+
+
+def _remove_strangers(directory, dataset):
+    """Drops shards that a stopped run made of another text."""
+    names = {shard["file"] for shard in dataset["shards"]}
+    for path in directory.glob("*.tfrecord.gz"):
+        if path.name not in names:
+            path.unlink()
