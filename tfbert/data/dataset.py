@@ -10,6 +10,7 @@ from tfbert.errors import InputError
 FORMAT = "tfbert pre-training records 1"
 DATASET_FILE = "dataset.json"
 VOCABULARY_FILE = "vocab.txt"
+UNFINISHED = "unfinished"  # folder with what `prepare` must remember until it is done
 SPLITS = ("train", "validation")
 
 
@@ -82,7 +83,7 @@ def read_dataset(directory):
     directory = Path(directory)
     path = directory / DATASET_FILE
     if not path.is_file():
-        if (directory / "unfinished").is_dir():
+        if (directory / UNFINISHED).is_dir():
             raise InputError(f"{directory}: `tfbert prepare` is not finished here; start it again")
         raise InputError(f"{directory}: no {DATASET_FILE}; `tfbert prepare` makes such folders")
     dataset = read_json(path)

@@ -25,7 +25,9 @@ def read_texts(name):
         builder = tfds.builder(name)
     except (tfds.core.DatasetNotFoundError, ValueError) as error:
         raise InputError(f"tfds:{name}: {_first_line(error)}") from error
-    texts = [key for key, kind in builder.info.features.items() if isinstance(kind, tfds.features.Text)]
+    texts = [
+        key for key, kind in builder.info.features.items() if isinstance(kind, tfds.features.Text)
+    ]
     if not texts:
         raise InputError(f"tfds:{name}: has no text; it holds {', '.join(builder.info.features)}")
     key = "text" if "text" in texts else texts[0]

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import fcntl
 import hashlib
-import json
 import logging
 import os
 import shutil
@@ -16,14 +15,13 @@ from tqdm import tqdm
 
 from tfbert.data.blocks import SeenDigests, make_blocks
 from tfbert.data.corpus import find_sources, read_documents, text_size
-from tfbert.data.dataset import DATASET_FILE, FORMAT, VOCABULARY_FILE, describe
+from tfbert.data.dataset import DATASET_FILE, FORMAT, UNFINISHED, VOCABULARY_FILE, describe
 from tfbert.data.files import read_json, write_bytes, write_json
 from tfbert.data.shards import predictions_for
 from tfbert.data.wordpieces import read_vocabulary
 from tfbert.data.workers import write_blocks
 from tfbert.errors import InputError, MachineError
 
-_UNFINISHED = "unfinished"  # folder with what a run must remember until it is done
 _OPTIONS_FILE = "options.json"
 # Options that do not show in the records.
 _OUTSIDE = ("input", "output", "vocab", "workers", "overwrite", "progress")
@@ -58,7 +56,7 @@ def prepare(config):
         if finished:
             _log.info("%s is finished; --overwrite makes it anew", directory)
             return finished
-        unfinished = directory / _UNFINISHED
+        unfinished = directory / UNFINISHED
         unfinished.mkdir(parents=True, exist_ok=True)
         with _locked(unfinished):
             write_json(unfinished / _OPTIONS_FILE, options)
@@ -92,8 +90,8 @@ def _take_over(directory, options, overwrite):
     """Makes room in the folder; returns the description of a dataset that is finished already."""
     if not directory.exists() or not any(directory.iterdir()):
         return None
-    finished, begun = directory / DATASET_FILE, directory / _UNFINISHED / _OPTIONS_FILE
-    ours = finished.exists() or (directory / _UNFINISHED).is_dir()
+    finished, begun = directory / DATASET_FILE, directory / UNFINISHED / _OPTIONS_FILE
+    ours = finished.exists() or (directory / UNFINISHED).is_dir()
     if not ours:
         raise InputError(f"{directory}: holds other files; name an empty folder or a new one")
     if overwrite:
@@ -103,9 +101,9 @@ def _take_over(directory, options, overwrite):
         dataset = read_json(finished)
         if any(dataset.get(key) != value for key, value in options.items()):
             raise InputError(f"{directory}: holds records of other options; --overwrite drops them")
-        shutil.rmtree(directory / _UNFINISHED, ignore_errors=True)
+        shutil.rmtree(directory / UNFINISHED, ignore_errors=True)
         return dataset
-    has_shards = any((directory / _UNFINISHED).glob("*-*.json"))
+    has_shards = any((directory / UNFINISHED).glob("*-*.json"))
     if has_shards and begun.exists() and read_json(begun) != options:
         raise InputError(
             f"{directory}: a run with other options was stopped here; give its options to go on "

@@ -110,7 +110,9 @@ class Layout:
         flat = records.reshape(-1)
         for begin, length in ((0, 8), (_HEADER, size)):
             crc = masked_crc32c(flat, starts + begin, np.full(count, length))
-            records[:, begin + length : begin + length + 4] = crc.astype("<u4")[:, None].view(np.uint8)
+            records[:, begin + length : begin + length + 4] = crc.astype("<u4")[:, None].view(
+                np.uint8
+            )
         return records.tobytes()
 
     def decode(self, data, offsets, lengths):

@@ -2,22 +2,27 @@
 
 import re
 
+
+def _words(text):
+    return frozenset(text.split())
+
+
 # A full stop after one of these never ends a sentence.
-_TITLES = frozenset(
-    "mr mrs ms messrs mme mlle m dr prof rev hon fr sr st mt ft gen col maj capt cpt cmdr lt sgt "
-    "cpl pvt adm gov sen rep pres supt insp vs cf eg e.g ie i.e viz no nos vol vols pp fig figs eq "
-    "eqs sec ch ed eds trans approx ca".split()
+_TITLES = _words(
+    """mr mrs ms messrs mme mlle m dr prof rev hon fr sr st mt ft gen col maj capt cpt cmdr lt sgt
+    cpl pvt adm gov sen rep pres supt insp vs cf eg e.g ie i.e viz no nos vol vols pp fig figs eq
+    eqs sec ch ed eds trans approx ca"""
 )
 # After one of these, or an initial, it ends one only where the next word often begins a sentence.
-_ABBREVIATIONS = frozenset(
-    "jr etc al inc ltd co corp bros dept univ assn ave blvd rd esq ph.d m.d b.a m.a a.m p.m a.d b.c "
-    "u.s u.k u.n u.s.a e.u jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu fri sat "
-    "sun min max".split()
+_ABBREVIATIONS = _words(
+    """jr etc al inc ltd co corp bros dept univ assn ave blvd rd esq ph.d m.d b.a m.a a.m p.m a.d
+    b.c u.s u.k u.n u.s.a e.u jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu fri
+    sat sun min max"""
 )
-_STARTERS = frozenset(
-    "the a an he she it they we i you this that these those there here his her its their our my in "
-    "on at as after before when while if but and so or yet for from with although though however "
-    "then now what who why how where one no not all some many most both each another".split()
+_STARTERS = _words(
+    """the a an he she it they we i you this that these those there here his her its their our my
+    in on at as after before when while if but and so or yet for from with although though however
+    then now what who why how where one no not all some many most both each another"""
 )
 # Stops with closing marks and white space; CJK stops need none. The first character stands alone
 # because a search for one character class is several times faster than for a repeated one.
@@ -35,8 +40,8 @@ def split_sentences(text):
 
     Sentences end at `.`, `!`, `?` or `…` before white space, unless the next word begins in lower
     case (in a text without capitals this says nothing and is passed over) or the stop belongs to an
-    abbreviation ("Mr.", "U.S.", "J. R. Smith"); at a blank line; and at `。`, `！`, `？`. A single line
-    break is a space, as in hard-wrapped books.
+    abbreviation ("Mr.", "U.S.", "J. R. Smith"); at a blank line; and at `。`, `！` and `？`. A single
+    line break is a space, as in hard-wrapped books.
 
     Args:
         text: A document.

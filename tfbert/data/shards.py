@@ -92,9 +92,7 @@ class ShardWriter:
         copies = [
             self._make_copy(block, shard, length, copy) for copy in range(options.dupe_factor)
         ]
-        arrays = {
-            name: np.concatenate([copy[name] for copy, _ in copies]) for name in copies[0][0]
-        }
+        arrays = {name: np.concatenate([copy[name] for copy, _ in copies]) for name in copies[0][0]}
         count = len(arrays["token_ids"])
         order = permutation(make_key("order", options.seed, *block[:2], length), count)
         arrays = {name: values[order] for name, values in arrays.items()}
