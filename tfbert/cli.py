@@ -79,6 +79,9 @@ COMMANDS = {
     "inspect": (inspect, InspectConfig),
 }
 
+# Commands whose required option is given without its name: `tfbert inspect DIR`.
+POSITIONAL = ("inspect",)
+
 
 class DashedParser(ArgumentParser):
     """`--text-column` for the field `text_column`; `--overwrite`, `--no-progress` for booleans."""
@@ -97,7 +100,7 @@ def build_parser(defaults):
     commands = parser.add_subcommands(dest="command", required=True)
     for name, (function, config_class) in COMMANDS.items():
         command = DashedParser(exit_on_error=False)
-        command.add_class_arguments(config_class)
+        command.add_class_arguments(config_class, as_positional=name in POSITIONAL)
         command.add_argument(
             "--config",
             metavar="FILE",

@@ -35,7 +35,7 @@ def example_keys(seed, epoch, examples):
 
 @dataclasses.dataclass(frozen=True)
 class Masker:
-    """Draws masks as BERT does: 15 % of the tokens, of which 80 % become [MASK], 10 % a random word.
+    """Draws masks as BERT does: 15 % of the tokens; of these 80 % become [MASK], 10 % another word.
 
     A sequence of n tokens, special ones included, gets min(max_predictions, max(1, round(0.15 n)))
     predictions. Units (tokens, whole words or spans of words) are drawn in random order, and one

@@ -144,7 +144,7 @@ def make_pairs(shard, length, short_probability, random):
 
 
 def _draw_elsewhere(bounds, documents, number, needed, draw):
-    """Begin and end of consecutive sentences of another document, `needed` tokens if it has them."""
+    """Begin and end of sentences of another document, `needed` tokens if it has so many."""
     while True:
         other = documents[int(draw() * len(documents))]
         if other.number != number:
@@ -225,8 +225,8 @@ def assemble(spans, length, vocabulary):
         vocabulary: `Vocabulary`.
 
     Returns:
-        Dictionary of arrays: `token_ids` (sequences, length) in the vocabulary's type, [CLS] A [SEP]
-        B [SEP] and then [PAD]; `segment_ids` (sequences, length) uint8, 1 over B and its [SEP];
+        Dictionary of arrays: `token_ids` (sequences, length) in the vocabulary's type, [CLS] A
+        [SEP] B [SEP] and then [PAD]; `segment_ids` (sequences, length) uint8, 1 over B and its [SEP];
         `padding_mask` (sequences, length) uint8, 1 over what is no padding; for pairs
         `next_sentence_labels` (sequences,) uint8, 1 where B is of another document.
     """

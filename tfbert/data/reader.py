@@ -37,7 +37,7 @@ class PretrainingRecords:
     """Batches of training records, each one a function of (seed, its number).
 
     Examples come in the order of epochs: each epoch is all examples once, in an order of its own,
-    and batches go on over its end, so batch `step` holds the examples at `step * batch_size` and on.
+    and batches go on over its end, so batch `step` holds the examples from `step * batch_size` on.
     The order shuffles shards, then all examples of `window` consecutive shards together. It does
     not depend on the number of workers: worker w of n reads the w-th n-th of each batch. Every
     worker unpacks every shard for that (some 100,000 examples a second and core).
@@ -172,7 +172,7 @@ class PretrainingRecords:
         return permutation(make_key("shards", self._seed, epoch), count)
 
     def _load_window(self, epoch, number, order):
-        """Some shards' examples in their order, and their numbers in the dataset; kept in memory."""
+        """Some shards' examples in their order, and their numbers in the dataset; remembered."""
         if (epoch, number) not in self._windows:
             while len(self._windows) >= _WINDOWS_IN_MEMORY:
                 del self._windows[next(iter(self._windows))]

@@ -39,8 +39,8 @@ def split_sentences(text):
     """Cuts a text into sentences.
 
     Sentences end at `.`, `!`, `?` or `…` before white space, unless the next word begins in lower
-    case (in a text without capitals this says nothing and is passed over) or the stop belongs to an
-    abbreviation ("Mr.", "U.S.", "J. R. Smith"); at a blank line; and at `。`, `！` and `？`. A single
+    case (which says nothing in a text without capitals) or the stop belongs to an abbreviation
+    ("Mr.", "U.S.", "J. R. Smith"); at a blank line; and at `。`, `！` and `？`. A single
     line break is a space, as in hard-wrapped books.
 
     Args:
