@@ -1,0 +1,151 @@
+import gzip
+import itertools
+import re
+import string
+import unicodedata
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import BertWordPieceTokenizer
+
+from tfbert.data import wordpieces
+from tfbert.data.wordpieces import Vocabulary, WordPieceTokenizer, read_vocabulary
+from tfbert.errors import InputError
+
+
+def decode(vocabulary, encoded):
+    return [vocabulary.pieces[i] for i in np.frombuffer(encoded, vocabulary.dtype)]
+
+
+def hugging_face(vocabulary, lowercase=True):
+    """The ready-made tokenizer of the library, told of no special token but [UNK]."""
+    return BertWordPieceTokenizer(dict(vocabulary.ids), lowercase=lowercase)
+
+
+@pytest.fixture(scope="module")
+def bert_vocabulary(real_data):
+    return read_vocabulary(real_data / "bert-base-uncased-vocab.txt")
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.text(alphabet=string.printable[:95] + "\n\t", max_size=60), st.booleans())
+def test_printable_ascii_equals_hugging_face(vocabulary, text, lowercase):
+    text = re.sub(r"\[(PAD|UNK|CLS|SEP|MASK)\]", "", text)
+    expected = hugging_face(vocabulary, lowercase).encode(text, add_special_tokens=False).ids
+    encoded = WordPieceTokenizer(vocabulary, lowercase).encode(text)
+    assert list(np.frombuffer(encoded, vocabulary.dtype)) == expected
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(alphabet="aé\u0301ﬁß²日 ’—Σ\u3000\u200b\ufffd", max_size=30))
+def test_other_text_equals_hugging_face(vocabulary, text):
+    expected = hugging_face(vocabulary).encode(text, add_special_tokens=False).ids
+    encoded = WordPieceTokenizer(vocabulary).encode(text)
+    assert list(np.frombuffer(encoded, vocabulary.dtype)) == expected
+
+
+def test_literal_special_tokens_are_ordinary_text(vocabulary):
+    encoded = WordPieceTokenizer(vocabulary).encode("[MASK] [SEP]")
+    assert decode(vocabulary, encoded)[:3] == ["[", "m", "##a"]
+    assert not vocabulary.is_special()[np.frombuffer(encoded, vocabulary.dtype)].any()
+
+
+def test_forgetting_words_changes_nothing(vocabulary, monkeypatch):
+    monkeypatch.setattr(wordpieces, "_REMEMBERED_WORDS", 2)
+    tokenizer = WordPieceTokenizer(vocabulary)
+    texts = ["the movie was good", "watching it, and bad", "the movie was good"]
+    expected = [WordPieceTokenizer(vocabulary).encode(text) for text in texts]
+    assert [tokenizer.encode(text) for text in texts] == expected
+
+
+def test_large_vocabularies_take_four_bytes_an_id():
+    vocabulary = Vocabulary([*wordpieces.SPECIAL_TOKENS, *map(str, range(70_000))])
+    encoded = WordPieceTokenizer(vocabulary).encode("69999 [UNK]")
+    assert vocabulary.dtype == np.dtype("<u4")
+    assert decode(vocabulary, encoded)[0] == "69999"
+
+
+def natural_lines(real_data, count):
+    """Reviews, novels, news pairs and encyclopedia: `count` lines, some from each."""
+    sources = []
+    with gzip.open(real_data / "imdb" / "unsup.txt.gz", "rt", encoding="utf-8") as file:
+        sources.append([line for line in itertools.islice(file, count // 4)])
+    names = sorted((real_data / "novels").glob("*.txt"))
+    sources.append([line for name in names for line in name.open(encoding="utf-8-sig")])
+    sources.append((real_data / "glue/STS-B/train.tsv").read_text("utf-8").splitlines())
+    sources.append((real_data / "wikitext2/valid.txt").read_text("utf-8").splitlines())
+    lines = []
+    for source in sources:
+        source = [line for line in source if line.strip()]
+        step = max(1, len(source) // (count // 4))
+        lines += source[::step][: count // 4]
+    rest = [line for line in sources[1] if line.strip()][1::7]
+    return lines + rest[: count - len(lines)]
+
+
+def difference_class(line):
+    """Where tensorflow-text, which folds characters (NFKC), and Hugging Face part ways."""
+    if any(len(word.encode()) > 100 for word in line.split()):
+        return "very long word"
+    for character in line:
+        folded = unicodedata.normalize("NFKC", character)
+        if folded != unicodedata.normalize("NFC", character) or character == "ß":
+            return "ligature, superscript or other compatibility character"
+        if (
+            unicodedata.category(character) in ("Cf", "Cc", "Co", "Cn")
+            and character not in "\r\n\t"
+        ):
+            return "control character"
+    return None
+
+
+def test_natural_lines_agree_with_the_models_tokenizer(real_data, bert_vocabulary):
+    """What `prepare` writes is what KerasHub's tokenizer, accents stripped, makes of the text."""
+    import tensorflow as tf
+
+    from tfbert.data.tokenization import make_tokenizer
+
+    lines = natural_lines(real_data, 20_000)
+    assert len(lines) == 20_000
+    tokenizer = WordPieceTokenizer(bert_vocabulary)
+    model_tokenizer = make_tokenizer(list(bert_vocabulary.pieces), lowercase=True)
+    theirs = tf.function(model_tokenizer)(tf.constant(lines)).to_list()
+    ours = [np.frombuffer(tokenizer.encode(line), bert_vocabulary.dtype).tolist() for line in lines]
+    different = [line for line, a, b in zip(lines, ours, theirs, strict=True) if a != b]
+    assert len(different) <= 0.002 * len(lines)
+    assert [line for line in different if difference_class(line) is None] == []
+
+
+def test_natural_lines_equal_hugging_face(real_data, bert_vocabulary):
+    lines = natural_lines(real_data, 20_000)[::5]
+    tokenizer = WordPieceTokenizer(bert_vocabulary)
+    expected = hugging_face(bert_vocabulary).encode_batch(lines, add_special_tokens=False)
+    for line, encoding in zip(lines, expected, strict=True):
+        ids = np.frombuffer(tokenizer.encode(line), bert_vocabulary.dtype)
+        assert ids.tolist() == encoding.ids
+
+
+def test_vocabulary_kinds(vocabulary):
+    special = {vocabulary.pieces[i] for i in np.flatnonzero(vocabulary.is_special())}
+    assert special == {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[unused0]"}
+    continuing = vocabulary.is_continuation()
+    assert continuing[vocabulary.ids["##s"]] and not continuing[vocabulary.ids["#"]]
+
+
+def test_vocabulary_file_with_crlf_and_blank_end(vocabulary, tmp_path):
+    path = tmp_path / "vocab.txt"
+    path.write_bytes("\r\n".join(vocabulary.pieces).encode() + b"\r\n\r\n")
+    assert read_vocabulary(path).pieces == vocabulary.pieces
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("[PAD]\n[UNK]\n", r"has no \[CLS\]"), ("a\nb\na\n", "'a' stands in it twice")],
+)
+def test_vocabulary_that_is_none(tmp_path, content, message):
+    path = tmp_path / "vocab.txt"
+    path.write_text(content)
+    with pytest.raises(InputError, match=message):
+        read_vocabulary(path)
