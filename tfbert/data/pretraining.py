@@ -227,8 +227,7 @@ def assemble(spans, length, vocabulary):
     Returns:
         Dictionary of arrays: `token_ids` (sequences, length) in the vocabulary's type, [CLS] A
         [SEP] B [SEP] and then [PAD]; `segment_ids` (sequences, length) uint8, 1 over B and its
-        [SEP];
-        `padding_mask` (sequences, length) uint8, 1 over what is no padding; for pairs
+        [SEP]; `padding_mask` (sequences, length) uint8, 1 over what is no padding; for pairs
         `next_sentence_labels` (sequences,) uint8, 1 where B is of another document.
     """
     column = np.arange(length)

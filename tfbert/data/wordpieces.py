@@ -12,6 +12,8 @@ CONTINUATION = "##"
 LONGEST_WORD = 100  # characters; longer ones are [UNK], as in Hugging Face's BERT tokenizers
 _REMEMBERED_WORDS = 400_000  # about 60 MB a process
 _LONGEST_REMEMBERED = 40  # characters
+# Python splits at these control characters; BERT drops them.
+_DROPPED = re.compile("[\x0b\x0c\x1c-\x1f\x85]")
 _ASCII_PIECES = re.compile(r"[A-Za-z0-9]+|[!-/:-@\[-`{-~]")
 
 
@@ -100,6 +102,8 @@ class WordPieceTokenizer:
         words = self._words
         if len(words) > _REMEMBERED_WORDS:
             words.clear()
+        if _DROPPED.search(text):
+            text = _DROPPED.sub("", text)
         return b"".join(map(words.__getitem__, text.split()))
 
 
