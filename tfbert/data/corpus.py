@@ -11,6 +11,9 @@ from tfbert.errors import InputError
 DATASETS_PREFIX = "tfds:"
 LONGEST_PART = 4_000_000  # characters; longer documents come in parts, so that memory is bounded
 _TEXT_SUFFIXES = (".txt", ".txt.gz")
+# Control characters between words: form feeds, "next line", and what is left of a dash or a quote
+# where Windows text was taken for Latin-1. BERT's tokenization would drop them and join the words.
+_CONTROLS = re.compile("[\x0b\x0c\x1c-\x1f\x7f-\x9f]")
 _LINE_BREAK_TAG = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
 
@@ -102,8 +105,14 @@ def read_documents(sources, form, encoding="utf-8"):
             if not text or text.isspace():
                 continue
             document, begins = document + begins, False
-            yield Part(document, _LINE_BREAK_TAG.sub("\n\n", text) if "<" in text else text)
+            yield Part(document, _clean(text))
         begins = True
+
+
+def _clean(text):
+    if "<" in text:
+        text = _LINE_BREAK_TAG.sub("\n\n", text)
+    return _CONTROLS.sub(" ", text)
 
 
 def _parts(source, form, encoding):

@@ -14,7 +14,7 @@ from tfbert.data.wordpieces import (
     LONGEST_WORD,
     SPECIAL_TOKENS,
     Vocabulary,
-    make_tokenizer,
+    make_hugging_face_tokenizer,
 )
 from tfbert.errors import InputError, MachineError
 
@@ -91,7 +91,7 @@ def count_words(texts, lowercase):
         chunks.update(text.split())
         if len(chunks) > _MOST_WORDS:
             _drop_rarest(chunks)
-    tokenizer = make_tokenizer({"[UNK]": 0}, lowercase)
+    tokenizer = make_hugging_face_tokenizer({"[UNK]": 0}, lowercase)
     words = collections.Counter()
     for chunk, count in chunks.items():
         normal = tokenizer.normalizer.normalize_str(chunk)

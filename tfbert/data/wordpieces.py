@@ -111,7 +111,7 @@ class _Words(dict):
     """Word -> bytes of its ids; a word looked up for the first time is tokenized."""
 
     def __init__(self, vocabulary, lowercase):
-        self._tokenizer = make_tokenizer(vocabulary.ids, lowercase)
+        self._tokenizer = make_hugging_face_tokenizer(vocabulary.ids, lowercase)
         self._dtype = vocabulary.dtype
 
     def __missing__(self, word):
@@ -127,7 +127,7 @@ class _Words(dict):
         return ids
 
 
-def make_tokenizer(ids, lowercase):
+def make_hugging_face_tokenizer(ids, lowercase):
     """Hugging Face's BERT tokenizer without special tokens, so that text cannot spell one.
 
     Args:
