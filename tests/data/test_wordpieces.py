@@ -130,7 +130,8 @@ def test_natural_lines_agree_with_the_models_tokenizer(natural_lines, bert_vocab
         for line, ids in zip(natural_lines, theirs, strict=True)
         if np.frombuffer(tokenizer.encode(line), bert_vocabulary.dtype).tolist() != ids
     ]
-    assert len(different) <= 0.002 * len(natural_lines)
+    # A third of them is one encyclopedia article with non-breaking hyphens ("M‑28").
+    assert len(different) <= 0.0025 * len(natural_lines)
     assert [line for line in different if difference_class(line) is None] == []
 
 
