@@ -24,7 +24,7 @@ class TokenizedShard(NamedTuple):
     """The text of a shard as tokens.
 
     Args:
-        tokens: (tokens,) unsigned ids, all sentences end to end.
+        tokens: (tokens,) ids, all sentences end to end.
         bounds: List of sentences + 1 integers; sentence i is `tokens[bounds[i]:bounds[i + 1]]`.
         documents: List of `Document`.
     """

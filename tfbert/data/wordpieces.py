@@ -47,8 +47,8 @@ class Vocabulary:
 
     @property
     def dtype(self):
-        """The smallest unsigned integer type, little-endian, that holds every id."""
-        return np.dtype("<u2" if len(self) <= 1 << 16 else "<u4")
+        """The smallest little-endian type that holds every id and that `tf.io.decode_raw` knows."""
+        return np.dtype("<u2" if len(self) <= 1 << 16 else "<i4")
 
     def is_special(self):
         """(pieces,) bool: `[PAD]`, `[CLS]`, `[unused7]` and whatever else stands in brackets."""
