@@ -37,11 +37,6 @@ def _check_at_least(config, name, minimum):
         _require(value >= minimum, name, value, f"at least {minimum}")
 
 
-def _check_fraction(config, name):
-    value = getattr(config, name)
-    _require(0.0 <= value < 1.0, name, value, "at least 0 and below 1")
-
-
 def read_options(path, config_class):
     """Reads a YAML file of `config_class`'s options.
 
@@ -91,7 +86,7 @@ class FinetuneConfig:
         max_length: Longest sequence in tokens, [CLS] and [SEP] included; the default is the task's.
         epochs: Passes over the training examples; the default is the task's.
         batch_size: Examples an update, over all replicas together.
-        learning_rate: Peak of the learning rate.
+        learning_rate: Peak of the learning rate; the default is the task's.
         warmup_fraction: Share of the updates in which the rate rises from 0; then it falls to 0.
         weight_decay: Decoupled weight decay; biases and layer normalisation have none.
         optimizer: `adamw` or `lamb`.
@@ -121,7 +116,7 @@ class FinetuneConfig:
     max_length: int | None = None
     epochs: int | None = None
     batch_size: int = 32
-    learning_rate: float = 5e-5
+    learning_rate: float | None = None
     warmup_fraction: float = 0.1
     weight_decay: float = 0.01
     optimizer: Literal["adamw", "lamb"] = "adamw"
@@ -143,9 +138,11 @@ class FinetuneConfig:
         for name in ("freeze_layers", "early_stopping", "weight_decay", "seed", "split_seed"):
             _check_at_least(self, name, 0)
         _check_at_least(self, "max_length", 3)
-        for name in ("eval_fraction", "warmup_fraction"):
-            _check_fraction(self, name)
-        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
+        fraction, warmup = self.eval_fraction, self.warmup_fraction
+        _require(0 < fraction < 1, "eval_fraction", fraction, "above 0 and below 1")
+        _require(0 <= warmup < 1, "warmup_fraction", warmup, "at least 0 and below 1")
+        if self.learning_rate is not None:
+            _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         if self.task != "embedded":
             for name in ("data", "model"):
                 if not getattr(self, name):

@@ -25,12 +25,9 @@ def training_dataset(texts, batches, max_length, labels, class_weights, replicas
     def generate():
         for epoch in itertools.count():
             for positions in batches.epoch(epoch):
-                yield _labelled_batch(positions)
-
-    def _labelled_batch(positions):
-        padded, real = _fill_up(positions, replicas)
-        weights = class_weights[labels[padded]] * real
-        return collate(texts, padded, max_length), labels[padded], weights
+                rows, weights = _fill_up(positions, replicas)
+                weights *= class_weights[labels[rows]]
+                yield collate(texts, rows, max_length), labels[rows], weights
 
     return _dataset(generate, labelled=True, batches=None)
 
@@ -40,8 +37,8 @@ def evaluation_dataset(texts, batches, max_length, labels, replicas=1):
 
     def generate():
         for positions in batches.epoch(0):
-            padded, real = _fill_up(positions, replicas)
-            yield collate(texts, padded, max_length), labels[padded], real
+            rows, weights = _fill_up(positions, replicas)
+            yield collate(texts, rows, max_length), labels[rows], weights
 
     return _dataset(generate, labelled=True, batches=batches.steps)
 
@@ -51,7 +48,8 @@ def prediction_dataset(texts, batches, max_length, replicas=1):
 
     def generate():
         for positions in batches.epoch(0):
-            yield (collate(texts, _fill_up(positions, replicas)[0], max_length),)
+            rows, _ = _fill_up(positions, replicas)
+            yield (collate(texts, rows, max_length),)
 
     return _dataset(generate, labelled=False, batches=batches.steps)
 

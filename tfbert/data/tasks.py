@@ -28,6 +28,7 @@ class Task:
         folders: Whether it also comes as folders neg/ and pos/ of documents.
         max_length: Default of the longest sequence, in tokens.
         epochs: Default number of passes over the training examples.
+        learning_rate: Default peak of the learning rate.
     """
 
     form: str
@@ -37,10 +38,11 @@ class Task:
     folders: bool = False
     max_length: int = 128
     epochs: int = 3
+    learning_rate: float = 5e-5
 
 
 TASKS = {
-    "embedded": Task("tsv", "sentence", max_length=64, epochs=8),
+    "embedded": Task("tsv", "sentence", max_length=64, epochs=10, learning_rate=5e-4),
     "sst2": Task("tsv", "sentence", names=_SENTIMENT, epochs=1),
     "movie_reviews": Task("tsv", names=_SENTIMENT, folders=True, max_length=512, epochs=4),
     "imdb": Task("tsv", names=_SENTIMENT, folders=True, max_length=256, epochs=1),

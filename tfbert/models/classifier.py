@@ -131,7 +131,7 @@ def save_classifier(classifier, directory):
     (Path(directory) / LABELS_FILE).write_text(json.dumps(classifier.labels) + "\n")
 
 
-def load_classifier(source, dtype):
+def load_classifier(source, dtype="float32"):
     """Opens what `save_classifier` wrote, or any KerasHub preset of a BERT classifier.
 
     Args:

@@ -72,6 +72,7 @@ class TensorBoardCurves(keras.callbacks.Callback):
         self.every = every
 
     def on_epoch_begin(self, epoch, logs=None):
+        self._first_update = epoch * self.params["steps"]
         self._sums, self._batches, self._time = {}, 0, time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
@@ -86,19 +87,22 @@ class TensorBoardCurves(keras.callbacks.Callback):
             values[name] = (total - self._sums.get(name, 0.0)) / count
             self._sums[name] = total
         self._batches, self._time = batch + 1, now
-        self._write(self.train, values)
+        self._write(self.train, self._first_update + batch + 1, values)
 
     def on_epoch_end(self, epoch, logs=None):
-        prefix = "val_"
-        values = {name: value for name, value in (logs or {}).items() if name.startswith(prefix)}
-        self._write(self.evaluation, {name[len(prefix) :]: v for name, v in values.items()})
+        values = {
+            name.removeprefix("val_"): value
+            for name, value in (logs or {}).items()
+            if name.startswith("val_")
+        }
+        self._write(self.evaluation, self._first_update + self.params["steps"], values)
 
     def on_train_end(self, logs=None):
         self.train.close()
         self.evaluation.close()
 
-    def _write(self, writer, values):
-        with writer.as_default(step=int(self.model.optimizer.iterations)):
+    def _write(self, writer, update, values):
+        with writer.as_default(step=update):
             for name, value in values.items():
                 tf.summary.scalar(name, value)
         writer.flush()

@@ -22,8 +22,14 @@ def get_strategy(replicas=None):
         InputError: If the machine has fewer GPUs, or TensorFlow runs already with fewer CPU
             devices.
     """
+    import keras
     import tensorflow as tf
 
+    if keras.backend.backend() != "tensorflow":
+        raise InputError(
+            f"Keras runs on {keras.backend.backend()}: set KERAS_BACKEND=tensorflow before Keras "
+            "is imported"
+        )
     gpus = len(tf.config.list_physical_devices("GPU"))
     kind = "GPU" if gpus else "CPU"
     count = replicas or gpus or 1

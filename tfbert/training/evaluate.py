@@ -49,6 +49,8 @@ def evaluate_examples(classifier, examples, batch_size, progress):
 
 def _examples(config):
     run = read_run_config(config.model)
+    if config.task and config.task != run.get("task"):
+        run = {}  # what the run recorded is about other data
     task = config.task or run.get("task")
     if task is None:
         raise InputError(f"--model {config.model}: no run, so its task is unknown: give --task")
@@ -63,6 +65,6 @@ def _examples(config):
         config.encoding,
     )
     split = {"fraction": run.get("eval_fraction", 0.1), "seed": run.get("split_seed", 0)}
-    if config.data is None and not run.get("eval_data"):
-        return source.splits(**split)[1]
-    return source.evaluation(**split)
+    if config.data or run.get("eval_data"):
+        return source.evaluation(**split)
+    return source.splits(**split)[1]

@@ -85,7 +85,9 @@ def finetune(config):
             "--precision float16 on several replicas: Keras' loss scaling corrupts weights there; "
             "use --precision float32, or --replicas 1"
         )
-    epochs = config.epochs or TASKS[config.task].epochs
+    task = TASKS[config.task]
+    epochs = config.epochs or task.epochs
+    learning_rate = config.learning_rate or task.learning_rate
     with strategy.scope():
         encoder = load_encoder(config.model or "embedded", POLICIES[precision])
         freeze_lower_layers(encoder.backbone, config.freeze_layers)
@@ -96,10 +98,11 @@ def finetune(config):
             _max_length(config, encoder.backbone),
         )
         steps = epochs * math.ceil(len(data.train.texts) / config.batch_size)
-        _compile(classifier.model, config, steps, precision)
+        _compile(classifier.model, config, learning_rate, steps, precision)
 
     resolved = {
         "epochs": epochs,
+        "learning_rate": learning_rate,
         "max_length": classifier.max_length,
         "precision": precision,
         "replicas": strategy.num_replicas_in_sync,
@@ -154,15 +157,22 @@ def _max_length(config, backbone):
     return config.max_length or min(TASKS[config.task].max_length, limit)
 
 
-def _compile(model, config, steps, precision):
+def _compile(model, config, learning_rate, steps, precision):
     schedule = WarmupPolynomialDecay(
-        config.learning_rate, steps, warmup_steps=round(config.warmup_fraction * steps)
+        learning_rate, steps, warmup_steps=round(config.warmup_fraction * steps)
     )
     if config.optimizer == "lamb":
         optimizer = LAMB(schedule, weight_decay=config.weight_decay)
     else:
         optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay, epsilon=1e-6)
-        optimizer.exclude_from_weight_decay(var_names=["^gamma$", "^beta$", "^bias$"])
+        # By variable, not by name: Keras compares names of TensorFlow's that differ from its own.
+        optimizer.exclude_from_weight_decay(
+            var_list=[
+                variable
+                for variable in model.trainable_variables
+                if variable.path.endswith(("gamma", "beta", "bias"))
+            ]
+        )
     if precision == "float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     model.compile(
@@ -204,6 +214,7 @@ def _fit(classifier, data, config, epochs, run):
                 replicas,
             ),
             callbacks=callbacks,
+            shuffle=False,
             verbose=0,
         )
     if config.early_stopping:

@@ -1,0 +1,51 @@
+"""The end of the quick start: the classifier beside two baselines, three answers, what comes next.
+
+usage: python scripts/quickstart_report.py RUN
+"""
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+import tfbert
+from tfbert.data.tasks import Source
+
+SENTENCES = [
+    "The soup was cold and nobody came to our table for an hour.",
+    "What a wonderful evening, I have not laughed so much in years!",
+    "Not bad at all for the money.",
+]
+
+
+def main():
+    run = Path(sys.argv[1])
+    metrics = json.loads((run / "metrics.json").read_text())
+    train, test = Source("embedded").splits()
+    majority = Counter(train.labels).most_common(1)[0][0]
+    tf_idf = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(train.texts, train.labels)
+
+    baseline = test.labels.count(majority) / len(test.labels)
+
+    print(f"\nTest accuracy on {metrics['examples']} sentences")
+    print(f"  this BERT                         {metrics['accuracy']:.3f}")
+    print(f"  TF-IDF with logistic regression   {tf_idf.score(test.texts, test.labels):.3f}")
+    print(f"  always '{majority}'                 {baseline:.3f}")
+    print("The embedded model is tiny and starts from random weights; real data and a pre-trained")
+    print("model do much better (last line).\n")
+
+    for answer in tfbert.predict_texts(tfbert.load_classifier(str(run)), SENTENCES):
+        print(f"  {answer['label']} ({answer['probability']:.2f}): {answer['text']}")
+
+    print(f"\nCurves:      tensorboard --logdir {run / 'logs'}")
+    print(f"Your texts:  tfbert predict --model {run} --input FILE")
+    print("Real data:   tfbert finetune --task sst2 --data SST-2/ --model bert_small_en_uncased \\")
+    print("                 --output runs/sst2")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Sets up everything, then runs the tests.
+#
+#   bash scripts/test.sh [--slow] [PYTEST ARGUMENTS]      --slow: also those marked slow
+
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/setup.sh" dev
+cd "$repository"
+
+if [ "${1:-}" = --slow ]; then
+    shift
+    set -- -m "slow or not slow" "$@"
+fi
+ruff check .
+ruff format --check .
+python -m pytest "$@"

@@ -1,0 +1,82 @@
+import errno
+import json
+
+import pytest
+import yaml
+
+from tfbert.config import FinetuneConfig, read_options
+from tfbert.errors import InputError, MachineError
+from tfbert.training.run_directory import RunDirectory, read_run_config, replacing, saving
+
+CONFIG = FinetuneConfig(task="embedded", output="out")
+
+
+def test_a_new_directory_is_made_with_the_configuration(tmp_path):
+    run = RunDirectory(tmp_path / "deep" / "run")
+    run.check_free(overwrite=False)
+    run.create(CONFIG, labels=["a", "b"])
+    content = yaml.safe_load(run.config.read_text())
+    assert content["labels"] == ["a", "b"]
+    assert content["versions"].keys() >= {"tensorflow", "keras", "python", "tfbert"}
+    assert FinetuneConfig(**read_options(run.config, FinetuneConfig)) == CONFIG
+    assert read_run_config(run.path) == content
+    run.write_metrics({"accuracy": 0.5})
+    assert json.loads(run.metrics.read_text()) == {"accuracy": 0.5}
+
+
+def test_another_run_is_only_replaced_on_demand(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.create(CONFIG)
+    run.write_metrics({})
+    (run.checkpoints / "last.weights.h5").write_text("old")
+    (tmp_path / "notes.txt").write_text("the user's own")
+    with pytest.raises(InputError, match=r"holds another run.*--overwrite"):
+        run.check_free(overwrite=False)
+    run.check_free(overwrite=True)
+    run.create(CONFIG)
+    assert not run.metrics.exists()
+    assert not any(run.checkpoints.iterdir())
+    assert (tmp_path / "notes.txt").exists()
+
+
+def test_what_is_no_run_is_never_overwritten(tmp_path):
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(InputError, match="holds files that are no run"):
+        RunDirectory(tmp_path).check_free(overwrite=True)
+    with pytest.raises(InputError, match="is a file"):
+        RunDirectory(tmp_path / "thesis.tex").check_free(overwrite=True)
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_the_old_one_stays_until_the_new_one_is_whole(tmp_path, kind):
+    path = tmp_path / "x.weights.h5"
+
+    def write(target, text):
+        if kind == "folder":
+            target.mkdir()
+            target = target / "inside"
+        target.write_text(text)
+
+    with replacing(path) as temporary:
+        write(temporary, "old")
+    with pytest.raises(OSError), replacing(path) as temporary:
+        write(temporary, "half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert (path / "inside" if kind == "folder" else path).read_text() == "old"
+    with replacing(path) as temporary:
+        write(temporary, "new")
+    assert (path / "inside" if kind == "folder" else path).read_text() == "new"
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_full_disk_is_one_line(tmp_path):
+    message = "cannot write .*: No space left on device; what was"
+    with pytest.raises(MachineError, match=message), saving(tmp_path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert MachineError.exit_status == 1
+
+
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MachineError, match="cannot write"):
+        RunDirectory(tmp_path / "file" / "run").create(CONFIG)
