@@ -79,8 +79,8 @@ COMMANDS = {
     "inspect": (inspect, InspectConfig),
 }
 
-# Commands whose required option is given without its name: `tfbert inspect DIR`.
-POSITIONAL = ("inspect",)
+# Required options that are given without their name: `tfbert inspect DIR`.
+POSITIONAL = {"inspect": "records"}
 
 
 class DashedParser(ArgumentParser):
@@ -163,7 +163,11 @@ def _one_line(error):
     if match:
         option = match["key"].replace("_", "-")
         message = f"--{option} cannot be {match['value']!r}"
-    message = re.sub(r"\b(?:" + "|".join(COMMANDS) + r")\.(\w+)", r"--\1", message)
+    message = re.sub(
+        r"\b(?P<command>" + "|".join(COMMANDS) + r")\.(?P<name>\w+)",
+        lambda key: "--" * (POSITIONAL.get(key["command"]) != key["name"]) + key["name"],
+        message,
+    )
     return f"{message}; `tfbert COMMAND --help` lists what each option takes"
 
 

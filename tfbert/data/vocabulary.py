@@ -119,8 +119,9 @@ def _train(words, config):
     common = sorted(characters, key=lambda character: (-characters[character], character))
     known = set(common[: config.alphabet])
     words = {word: count for word, count in words.items() if known.issuperset(word)}
-    firsts = sorted({word[0] for word in words})
-    others = sorted({character for word in words for character in word[1:]})
+    firsts = sorted({character for word in words for character in word})
+    # Both forms of each letter, so that every word of known letters can be spelled.
+    others = sorted({character for word in words if len(word) > 1 for character in word})
     fixed = [
         *SPECIAL_TOKENS,
         *(f"[unused{number}]" for number in range(config.unused)),
