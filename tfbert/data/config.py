@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Literal
 
-from tfbert.config import _check_at_least, _check_choice, _check_fraction, _require
+from tfbert.config import _check_at_least, _check_choice, _require
 
 DOCUMENTS = ("line", "file", "blank")
 SENTENCES = ("split", "line")
@@ -16,7 +16,6 @@ _LONGEST_SEQUENCE = 65_536  # positions are stored in 16 bits
 def _check_input(config):
     _require(len(config.input) > 0, "input", config.input, "one path or more")
     _check_choice(config, "documents", DOCUMENTS)
-    _check_at_least(config, "workers", 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,8 +47,7 @@ class VocabConfig:
     progress: bool = True
 
     def __post_init__(self):
-        _require(len(self.input) > 0, "input", self.input, "one path or more")
-        _check_choice(self, "documents", DOCUMENTS)
+        _check_input(self)
         for name, minimum in (("size", 10), ("unused", 0), ("alphabet", 1), ("min_count", 1)):
             _check_at_least(self, name, minimum)
 
@@ -118,8 +116,10 @@ class PrepareConfig:
         _check_choice(self, "sentences", SENTENCES)
         _check_choice(self, "sequences", SEQUENCES)
         _check_choice(self, "masking", MASKING)
+        _check_at_least(self, "workers", 1)
         for name in ("short_probability", "mask_fraction", "validation_fraction"):
-            _check_fraction(self, name)
+            value = getattr(self, name)
+            _require(0 <= value < 1, name, value, "at least 0 and below 1")
         _require(self.mask_fraction > 0, "mask_fraction", self.mask_fraction, "above 0")
         _require(self.shard_mb > 0, "shard_mb", self.shard_mb, "above 0")
         _check_at_least(self, "ngram", 1)
