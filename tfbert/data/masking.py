@@ -8,8 +8,9 @@ import numpy as np
 from tfbert.data.randomness import make_key, random_bits, uniform
 
 _MASKED, _RANDOM = 0.8, 0.1  # the rest of the chosen tokens stay as they are
-_SPECIAL = np.uint64(2**64 - 1)
+_NO_UNIT = np.uint64(2**64 - 1)
 _LOW_BITS = np.uint64(0xFFFF)
+_HIGH_BITS = np.uint64(0xFFFFFFFF00000000)
 # Counters of one sequence's random numbers: which units, which action, which word, span lengths.
 _ORDER, _ACTION, _WORD, _SPAN = (np.uint64(i << 32) for i in range(4))
 
@@ -158,29 +159,24 @@ def _draw_units(candidates, begins, wanted, keys):
         (batch, length) bool.
     """
     batch, length = candidates.shape
-    column = np.arange(length, dtype=np.uint64)
+    column = np.arange(length)
     begin = np.maximum.accumulate(np.where(begins, column, 0), axis=1)
-    # A token's rank is its unit's random number; the place of the unit in the low bits keeps two
-    # units apart and the tokens of one together.
-    rank = (random_bits(keys[:, None], begin + _ORDER) & ~_LOW_BITS) | begin
-    order = np.argsort(np.where(candidates, rank, _SPECIAL), axis=1, kind="stable")
-    flat_begin = begin.astype(np.int64) + length * np.arange(batch)[:, None]
+    flat_begin = begin + length * np.arange(batch)[:, None]
     sizes = np.bincount(flat_begin[candidates], minlength=batch * length).reshape(batch, length)
-    # From here on (length, batch): tokens in their random order, one after the other.
-    sorted_begins = np.take_along_axis(begins, order, axis=1).T.copy()
-    sorted_sizes = np.take_along_axis(sizes, order, axis=1).T.copy()
-    sorted_candidates = np.take_along_axis(candidates, order, axis=1).T.copy()
-    taken = np.zeros((length, batch), bool)
+    # One number a unit: random bits to sort by, and its size and place to have them at hand.
+    units = random_bits(keys[:, None], column.astype(np.uint64) + _ORDER) & _HIGH_BITS
+    units |= (sizes << 16 | column).astype(np.uint64)
+    units = np.sort(np.where(begins, units, _NO_UNIT), axis=1)
+    units = np.ascontiguousarray(units[:, : begins.sum(axis=1).max(initial=0)].T)
+    sizes = np.where(units == _NO_UNIT, length, units >> np.uint64(16) & _LOW_BITS).astype(np.int64)
+    taken = np.zeros(units.shape, bool)
     count = np.zeros(batch, np.int64)
-    taking = np.zeros(batch, bool)
-    for i in range(length):
-        new = sorted_begins[i]
-        fits = new & (count + sorted_sizes[i] <= wanted)
-        taking = (fits | (taking & ~new)) & sorted_candidates[i]
-        taken[i] = taking
-        count += np.where(fits, sorted_sizes[i], 0)
-        if not taking.any() and (count == wanted).all():
+    for i in range(len(units)):
+        taken[i] = count + sizes[i] <= wanted
+        count += sizes[i] * taken[i]
+        if (count == wanted).all():
             break
-    chosen = np.zeros_like(candidates)
-    np.put_along_axis(chosen, order, taken.T, axis=1)
-    return chosen
+    order, rows = np.nonzero(taken)
+    unit_taken = np.zeros_like(candidates)
+    unit_taken[rows, (units[order, rows] & _LOW_BITS).astype(np.int64)] = True
+    return candidates & np.take_along_axis(unit_taken, begin, axis=1)

@@ -21,8 +21,8 @@ def make_key(*parts):
 def random_bits(key, counters):
     """Uniform 64-bit numbers, one a counter.
 
-    The counter runs through SplitMix64's finalizer (Steele, Lea and Flood, "Fast splittable
-    pseudorandom number generators", 2014), twice, so that neighbouring keys share nothing.
+    They are the numbers of a SplitMix64 generator (Steele, Lea and Flood, "Fast splittable
+    pseudorandom number generators", 2014) that starts at the key, each at its counter.
 
     Args:
         key: uint64 number or array from `make_key` or `random_bits`.
@@ -33,13 +33,9 @@ def random_bits(key, counters):
     """
     with np.errstate(over="ignore"):
         state = np.asarray(counters).astype(np.uint64) * _GOLDEN + key
-        return _mix(_mix(state) + key)
-
-
-def _mix(state):
-    state = (state ^ (state >> np.uint64(30))) * _FIRST
-    state = (state ^ (state >> np.uint64(27))) * _SECOND
-    return state ^ (state >> np.uint64(31))
+        state = (state ^ (state >> np.uint64(30))) * _FIRST
+        state = (state ^ (state >> np.uint64(27))) * _SECOND
+        return state ^ (state >> np.uint64(31))
 
 
 def uniform(bits):
