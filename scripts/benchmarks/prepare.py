@@ -90,8 +90,7 @@ def run_plain(data, folder):
     script = HERE / "plain_prepare.py"
     command = [sys.executable, str(script), str(reviews(data)), str(vocabulary(data))]
     command += [str(folder / "plain.tfrecord"), str(PLAIN_MEGABYTES)]
-    environment = os.environ | {"PYTHONPATH": str(HERE.parents[1])}
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(done.stdout)
 
 
@@ -113,8 +112,7 @@ def run_prepare(data, folder):
 def run_ten_times(data, folder):
     """Ten times the text, each copy with other words, through standard input."""
     command = [sys.executable, __file__, str(data), "--feed"]
-    environment = os.environ | {"PYTHONPATH": str(HERE.parents[1])}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as feed:
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as feed:
         return prepare(data, folder / "ten", "--masking", "fixed", feed=feed)
 
 
