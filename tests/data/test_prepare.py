@@ -303,10 +303,15 @@ def test_a_finished_folder_is_left_alone_or_made_anew(configure, caplog):
         assert prepare(config) == first
     assert "is finished" in caplog.text
     assert not (Path(config.output) / "unfinished").exists()
-    with pytest.raises(InputError, match="records of other options; --overwrite drops them"):
-        prepare(configure(seed=5))
+    for other in ({"seed": 5}, {"input": [config.vocab]}):
+        with pytest.raises(InputError, match="records of other input or options"):
+            prepare(configure(**other))
+    (Path(config.output) / "notes.txt").touch()
     again = prepare(configure(seed=5, overwrite=True))
     assert again["options"]["seed"] == 5
+    # What is not of this command's making stays.
+    names = {shard["file"] for shard in again["shards"]}
+    assert set(files_of(config.output)) == names | {"vocab.txt", "dataset.json", "notes.txt"}
 
 
 def test_other_options_do_not_go_on_with_a_stopped_run(configure, monkeypatch):
@@ -359,9 +364,12 @@ def test_text_without_records(configure, tmp_path, content, options, message):
 
 
 def test_one_document_can_be_packed(configure, tmp_path):
+    """Also after pairs were tried in the same folder."""
     path = tmp_path / "text.txt"
     path.write_text("One document. Only one.")
     config = configure(input=[str(path)], sequences="sentences", validation_fraction=0)
+    with pytest.raises(InputError, match="--sequences sentences"):
+        prepare(configure(input=[str(path)], validation_fraction=0))
     assert prepare(config)["splits"]["train"]["sequences"]["64"]["examples"] == 1
 
 

@@ -10,7 +10,7 @@ SENTENCES = ("split", "line")
 SEQUENCES = ("pairs", "sentences", "filled")
 MASKING = ("dynamic", "fixed", "none")
 LONGEST_NGRAM = 10
-_LONGEST_SEQUENCE = 65_536  # positions are stored in 16 bits
+_LONGEST_SEQUENCE = 65_535  # positions are stored in 16 bits
 
 
 def _check_input(config):

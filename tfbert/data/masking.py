@@ -1,6 +1,5 @@
 """Masked-token prediction: which tokens, and what stands in their place. Whole batches at once."""
 
-import dataclasses
 import math
 
 import numpy as np
@@ -34,7 +33,6 @@ def example_keys(seed, epoch, examples):
     return random_bits(make_key("masks", seed, epoch), examples)
 
 
-@dataclasses.dataclass(frozen=True)
 class Masker:
     """Draws masks as BERT does: 15 % of the tokens; of these 80 % become [MASK], 10 % another word.
 
@@ -56,18 +54,15 @@ class Masker:
         spans: Lan et al., ALBERT, 2019, section 4.1.
     """
 
-    vocabulary: object
-    max_predictions: int
-    fraction: float = 0.15
-    whole_word: bool = True
-    ngram: int = 1
-
-    def __post_init__(self):
-        special = self.vocabulary.is_special()
-        set_attribute = object.__setattr__  # the class is frozen
-        set_attribute(self, "_special", special)
-        set_attribute(self, "_continues", self.vocabulary.is_continuation())
-        set_attribute(self, "_words", np.flatnonzero(~special).astype(self.vocabulary.dtype))
+    def __init__(self, vocabulary, max_predictions, fraction=0.15, whole_word=True, ngram=1):
+        self.vocabulary = vocabulary
+        self.max_predictions = max_predictions
+        self.fraction = fraction
+        self.whole_word = whole_word
+        self.ngram = ngram
+        self._special = vocabulary.is_special()
+        self._continues = vocabulary.is_continuation()
+        self._words = np.flatnonzero(~self._special).astype(vocabulary.dtype)
 
     def __call__(self, token_ids, keys):
         """Masks a batch.

@@ -52,7 +52,7 @@ def prepare(config):
     options = _options(config, vocabulary_bytes)
     directory = Path(config.output)
     with _unwritable(directory):
-        finished = _take_over(directory, options, config.overwrite)
+        finished = _take_over(directory, options, config.input, config.overwrite)
         if finished:
             _log.info("%s is finished; --overwrite makes it anew", directory)
             return finished
@@ -63,8 +63,12 @@ def prepare(config):
             write_bytes(directory / VOCABULARY_FILE, vocabulary_bytes)
             counts, results = _write_shards(config, sources, directory, unfinished)
             dataset = describe(config, options, vocabulary, counts, results)
-            _check(dataset, config)
-            _remove_strangers(directory, dataset)
+            try:
+                _check(dataset, config)
+            except InputError:
+                _remove_records(directory)
+                raise
+            _remove_records(directory, keep={shard["file"] for shard in dataset["shards"]})
             write_json(directory / DATASET_FILE, dataset)
         shutil.rmtree(unfinished)
     return dataset
@@ -86,7 +90,7 @@ def _options(config, vocabulary_bytes):
     }
 
 
-def _take_over(directory, options, overwrite):
+def _take_over(directory, options, paths, overwrite):
     """Makes room in the folder; returns the description of a dataset that is finished already."""
     if not directory.exists() or not any(directory.iterdir()):
         return None
@@ -95,12 +99,19 @@ def _take_over(directory, options, overwrite):
     if not ours:
         raise InputError(f"{directory}: holds other files; name an empty folder or a new one")
     if overwrite:
-        shutil.rmtree(directory)
+        # With this mark the folder is known as ours, should the removal be interrupted.
+        (directory / UNFINISHED).mkdir(exist_ok=True)
+        finished.unlink(missing_ok=True)
+        _remove_records(directory)
+        shutil.rmtree(directory / UNFINISHED)
         return None
     if finished.exists():
         dataset = read_json(finished)
-        if any(dataset.get(key) != value for key, value in options.items()):
-            raise InputError(f"{directory}: holds records of other options; --overwrite drops them")
+        same = all(dataset.get(key) == value for key, value in options.items())
+        if not same or dataset["input"]["paths"] != paths:
+            raise InputError(
+                f"{directory}: holds records of other input or options; --overwrite drops them"
+            )
         shutil.rmtree(directory / UNFINISHED, ignore_errors=True)
         return dataset
     has_shards = any((directory / UNFINISHED).glob("*-*.json"))
@@ -173,6 +184,7 @@ def _write_shards(config, sources, directory, unfinished):
             # The shard's files stand in their place: from here on they need not be made again.
             write_json(_record(block, unfinished), {"key": block.key, "result": result})
             finish(block, result)
+        bar.total = bar.n  # line breaks and byte order marks are no text
     order = sorted(results, key=lambda key: (key[0] != "train", key[1]))
     return counts, {key: results[key] for key in order}
 
@@ -221,9 +233,11 @@ def _check(dataset, config):
         )
 
 
-def _remove_strangers(directory, dataset):
-    """Drops shards that a stopped run made of another text."""
-    names = {shard["file"] for shard in dataset["shards"]}
-    for path in directory.glob("*.tfrecord.gz"):
-        if path.name not in names:
-            path.unlink()
+def _remove_records(directory, keep=()):
+    """Drops the shards of an earlier run, and half-written files of one that was killed."""
+    for pattern in ("*.tfrecord.gz", f".{VOCABULARY_FILE}.*", f".{DATASET_FILE}.*"):
+        for path in directory.glob(pattern):
+            if path.name not in keep:
+                path.unlink()
+    for record in (directory / UNFINISHED).glob("*-*.json") if not keep else ():
+        record.unlink()
