@@ -373,6 +373,12 @@ def test_one_document_can_be_packed(configure, tmp_path):
     assert prepare(config)["splits"]["train"]["sequences"]["64"]["examples"] == 1
 
 
+@pytest.mark.parametrize("output", ["/proc/records", "/dev/null/records", "/dev/null"])
+def test_folders_that_cannot_be(configure, output):
+    with pytest.raises(InputError, match=f"--output {output}: "):
+        prepare(configure(output=output))
+
+
 def test_folders_with_other_files_are_not_touched(configure, tmp_path):
     (tmp_path / "records").mkdir()
     (tmp_path / "records" / "thesis.txt").touch()
@@ -389,7 +395,7 @@ def test_warnings(configure, tmp_path, caplog):
     assert "pairs are all of consecutive text" in caplog.text
     path.write_text("\n".join(f"line {i}" for i in range(100)))
     prepare(configure(input=[str(path)], output=str(tmp_path / "two")))
-    assert "tokens on average: is each line one?" in caplog.text
+    assert "of the sequences is padding, the documents are that short" in caplog.text
 
 
 def test_a_dead_worker_is_reported(configure, monkeypatch):

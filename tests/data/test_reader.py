@@ -337,7 +337,7 @@ def test_a_foreign_record_of_another_length_is_damage(foreign, tmp_path):
         (lambda path: None, "no such file or folder"),
         (lambda path: path.mkdir(), "no dataset.json; `tfbert prepare` makes such folders"),
         (lambda path: path.write_bytes(b""), "holds no train examples"),
-        (lambda path: path.write_text("this is no record"), "holds no train examples"),
+        (lambda path: path.write_text("this is no record"), "is no record file .no record begins"),
         (
             lambda path: write_like_google(path, {"token_ids": np.zeros((1, 4), int)}, packed=True),
             "packed bytes of unknown type; such records need the dataset.json",

@@ -151,7 +151,10 @@ def test_vocabulary_file_with_crlf_and_blank_end(vocabulary, tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("[PAD]\n[UNK]\n", r"has no \[CLS\]"), ("a\nb\na\n", "'a' stands in it twice")],
+    [
+        ("[PAD]\n[UNK]\n", r"has no \[CLS\]"),
+        ("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\na\n", "'a' stands in it twice"),
+    ],
 )
 def test_vocabulary_that_is_none(tmp_path, content, message):
     path = tmp_path / "vocab.txt"

@@ -25,7 +25,7 @@ from tfbert.errors import InputError, MachineError
 _OPTIONS_FILE = "options.json"
 # Options that do not show in the records.
 _OUTSIDE = ("input", "output", "vocab", "workers", "overwrite", "progress")
-_SHORT_DOCUMENT = 30  # tokens on average: these may be lines rather than documents
+_MUCH_PADDING = 0.5
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +57,12 @@ def prepare(config):
             _log.info("%s is finished; --overwrite makes it anew", directory)
             return finished
         unfinished = directory / UNFINISHED
-        unfinished.mkdir(parents=True, exist_ok=True)
+        try:
+            unfinished.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"--output {directory}: cannot be made ({error.strerror}); name another folder"
+            ) from error
         with _locked(unfinished):
             write_json(unfinished / _OPTIONS_FILE, options)
             write_bytes(directory / VOCABULARY_FILE, vocabulary_bytes)
@@ -66,7 +71,10 @@ def prepare(config):
             try:
                 _check(dataset, config)
             except InputError:
+                # Other options may do better, and must not meet half of this.
                 _remove_records(directory)
+                for record in unfinished.glob("*.json"):
+                    record.unlink()
                 raise
             _remove_records(directory, keep={shard["file"] for shard in dataset["shards"]})
             write_json(directory / DATASET_FILE, dataset)
@@ -92,6 +100,8 @@ def _options(config, vocabulary_bytes):
 
 def _take_over(directory, options, paths, overwrite):
     """Makes room in the folder; returns the description of a dataset that is finished already."""
+    if directory.exists() and not directory.is_dir():
+        raise InputError(f"--output {directory}: is a file; a folder is needed")
     if not directory.exists() or not any(directory.iterdir()):
         return None
     finished, begun = directory / DATASET_FILE, directory / UNFINISHED / _OPTIONS_FILE
@@ -219,10 +229,12 @@ def _check(dataset, config):
             "the text is one document, and a random next sentence comes from another one: "
             "see --documents, or take --sequences sentences"
         )
-    if config.documents == "line" and counts["tokens"] < _SHORT_DOCUMENT * counts["documents"]:
+    padding = max(sequences["padding_fraction"] for sequences in counts["sequences"].values())
+    if padding > _MUCH_PADDING:
         _log.warning(
-            "the documents have %d tokens on average: is each line one? See --documents",
-            counts["tokens"] // counts["documents"],
+            "%d %% of the sequences is padding, the documents are that short: see --documents, "
+            "or take --sequences filled",
+            100 * padding,
         )
     lone = sum(shard["without_partner"] for shard in dataset["shards"])
     if lone:
@@ -239,5 +251,3 @@ def _remove_records(directory, keep=()):
         for path in directory.glob(pattern):
             if path.name not in keep:
                 path.unlink()
-    for record in (directory / UNFINISHED).glob("*-*.json") if not keep else ():
-        record.unlink()

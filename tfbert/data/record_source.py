@@ -108,6 +108,8 @@ def _open_foreign(path, length, vocabulary):
     for file in files:
         # There is no list of counts, so the headers of the records are counted once.
         frames = read_frames(file, check=False)
+        if not len(frames.offsets) and frames.rest:
+            raise InputError(f"{file}: is no record file ({frames.rest})")
         shards.append(Shard(file, len(frames.offsets)))
     vocabulary = vocabulary and read_vocabulary(vocabulary)
     source = _checked(RecordSource(shards, 0, None, vocabulary, None), path, "train")

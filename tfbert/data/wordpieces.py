@@ -31,13 +31,13 @@ class Vocabulary:
     def __init__(self, pieces, name="the vocabulary"):
         self.pieces = tuple(pieces)
         self.ids = {piece: number for number, piece in enumerate(self.pieces)}
+        for token in SPECIAL_TOKENS:
+            if token not in self.ids:
+                raise InputError(f"{name}: has no {token}; a BERT vocabulary is needed")
         if len(self.ids) != len(self.pieces):
             seen = set()
             twice = next(piece for piece in self.pieces if piece in seen or seen.add(piece))
             raise InputError(f"{name}: {twice!r} stands in it twice")
-        for token in SPECIAL_TOKENS:
-            if token not in self.ids:
-                raise InputError(f"{name}: has no {token}; a BERT vocabulary is needed")
         self.pad, self.unknown, self.cls, self.sep, self.mask = (
             self.ids[token] for token in SPECIAL_TOKENS
         )
