@@ -35,13 +35,18 @@ if [ -z "${VIRTUAL_ENV:-}" ]; then
     . "$repository/.venv/bin/activate"
 fi
 
-extra=${1:-}
-stamp="$VIRTUAL_ENV/.tfbert-${extra:-base}"
+extra=${1:-base}
 wanted=$(cat "$repository/requirements.txt" "$repository/setup.cfg"; echo "$repository")
-if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
-    echo "setup: installing tfbert${extra:+[$extra]} and what it needs (1 to 5 minutes)" >&2
+
+installed() { [ "$(cat "$VIRTUAL_ENV/.tfbert-$1" 2>/dev/null)" = "$wanted" ]; }
+
+# Every extra brings the base along.
+if ! installed "$extra" && ! { [ "$extra" = base ] && installed dev; }; then
+    target=$repository
+    [ "$extra" = base ] || target="$repository[$extra]"
+    echo "setup: installing tfbert and what it needs (1 to 5 minutes)" >&2
     python -m pip install --quiet --disable-pip-version-check \
-        -r "$repository/requirements.txt" -e "$repository${extra:+[$extra]}" >&2 \
+        -r "$repository/requirements.txt" -e "$target" >&2 \
         || fail "the installation failed; see the lines above"
-    printf '%s' "$wanted" >"$stamp"
+    printf '%s' "$wanted" >"$VIRTUAL_ENV/.tfbert-$extra"
 fi

@@ -76,6 +76,31 @@ def test_a_full_disk_is_one_line(tmp_path):
     assert MachineError.exit_status == 1
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError("HDF5 says: errno = 27, error message = 'File too large', buf = 0x1"), "File too"),
+        (RuntimeError("Can't close (errno = 28, 'No space left on device')"), "No space left on"),
+    ],
+)
+def test_the_words_of_hdf5_are_shortened(tmp_path, error, reason):
+    with pytest.raises(MachineError, match=f"cannot write .*: {reason}"), saving(tmp_path):
+        raise error
+
+
+def test_other_errors_are_not_taken_for_a_full_disk(tmp_path):
+    with pytest.raises(RuntimeError, match="a bug"), saving(tmp_path):
+        raise RuntimeError("a bug")
+
+
+def test_what_cannot_fit_is_not_begun(tmp_path):
+    path = tmp_path / "weights"
+    message = r"takes 1000000000000\.0 MB and the disk has \d+\.\d MB left"
+    with pytest.raises(MachineError, match=message), saving(path, size=10**18):
+        path.write_text("begun")
+    assert not path.exists()
+
+
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(MachineError, match="cannot write"):

@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfbert.training.run_directory import replacing, saving
+from tfbert.training.run_directory import replacing, saving, size_in_bytes
 
 
 class ProgressBar(keras.callbacks.Callback):
@@ -66,8 +66,10 @@ class TensorBoardCurves(keras.callbacks.Callback):
 
     def __init__(self, directory, batch_size, every=20):
         super().__init__()
-        self.train = tf.summary.create_file_writer(str(directory / "train"))
-        self.evaluation = tf.summary.create_file_writer(str(directory / "evaluation"))
+        self.directory = directory
+        with saving(directory):
+            self.train = tf.summary.create_file_writer(str(directory / "train"))
+            self.evaluation = tf.summary.create_file_writer(str(directory / "evaluation"))
         self.batch_size = batch_size
         self.every = every
 
@@ -102,10 +104,10 @@ class TensorBoardCurves(keras.callbacks.Callback):
         self.evaluation.close()
 
     def _write(self, writer, update, values):
-        with writer.as_default(step=update):
+        with saving(self.directory), writer.as_default(step=update):
             for name, value in values.items():
                 tf.summary.scalar(name, value)
-        writer.flush()
+            writer.flush()
 
 
 class EpochWeights(keras.callbacks.Callback):
@@ -122,7 +124,8 @@ class EpochWeights(keras.callbacks.Callback):
         self.best_loss = float("inf")
 
     def on_epoch_end(self, epoch, logs=None):
-        with saving(self.last), replacing(self.last) as temporary:
+        saved = self.model.variables + self.model.optimizer.variables
+        with saving(self.last, size_in_bytes(saved)), replacing(self.last) as temporary:
             self.model.save_weights(temporary)
         if logs["val_loss"] < self.best_loss:
             self.best_loss = logs["val_loss"]

@@ -23,13 +23,14 @@ from tfbert.models.classifier import (
 )
 from tfbert.models.sources import load_encoder
 from tfbert.optimizers.lamb import LAMB
+from tfbert.optimizers.loss_scale import LossScaleOptimizer
 from tfbert.optimizers.schedules import WarmupPolynomialDecay
 from tfbert.training.callbacks import EpochWeights, ProgressBar, TensorBoardCurves
 from tfbert.training.distribution import get_strategy
 from tfbert.training.evaluate import evaluate_examples
 from tfbert.training.failures import explaining_exhausted_memory
 from tfbert.training.precision import POLICIES, choose_precision
-from tfbert.training.run_directory import RunDirectory, replacing, saving
+from tfbert.training.run_directory import RunDirectory, replacing, saving, size_in_bytes
 
 log = logging.getLogger("tfbert")
 
@@ -80,11 +81,6 @@ def finetune(config):
     keras.utils.set_random_seed(config.seed)
     strategy = get_strategy(config.replicas)
     precision = choose_precision(config.precision)
-    if precision == "float16" and strategy.num_replicas_in_sync > 1:
-        raise InputError(
-            "--precision float16 on several replicas: Keras' loss scaling corrupts weights there; "
-            "use --precision float32, or --replicas 1"
-        )
     task = TASKS[config.task]
     epochs = config.epochs or task.epochs
     learning_rate = config.learning_rate or task.learning_rate
@@ -109,7 +105,8 @@ def finetune(config):
     }
     run.create(config, command="finetune", labels=data.labels, resolved=resolved)
     history = _fit(classifier, data, config, epochs, run)
-    with saving(run.model), replacing(run.model) as temporary:
+    size = size_in_bytes(classifier.model.variables)
+    with saving(run.model, size), replacing(run.model) as temporary:
         save_classifier(classifier, temporary)
     # Measured on what was saved, so that `tfbert evaluate` prints the same numbers.
     saved = load_classifier(str(run.path), "float32")
@@ -174,7 +171,7 @@ def _compile(model, config, learning_rate, steps, precision):
             ]
         )
     if precision == "float16":
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        optimizer = LossScaleOptimizer(optimizer)
     model.compile(
         optimizer=optimizer,
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),

@@ -4,8 +4,10 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import json
+import math
 import os
 import platform
+import re
 import shutil
 from pathlib import Path
 
@@ -98,19 +100,44 @@ def replacing(path):
 
 
 @contextlib.contextmanager
-def saving(path):
+def saving(path, size=0):
     """Turns a failure to write into one line.
 
+    Args:
+        path: What is to be written, in an existing folder or one to be made.
+        size: Bytes that it takes. Known beforehand, a full disk is found before HDF5 meets it,
+            which prints tracebacks of its own.
+
     Raises:
-        MachineError: If the system refuses, most often because the disk is full.
+        MachineError: If there is no room, or the system refuses.
     """
+    if size:
+        free = shutil.disk_usage(path.parent).free
+        if free < size:
+            raise MachineError(
+                f"cannot write {path}: it takes {size / 1e6:.1f} MB and the disk has "
+                f"{free / 1e6:.1f} MB left; what was written before is still there"
+            )
     try:
         yield
-    except OSError as error:
-        reason = error.strerror or str(error).split("\n")[0]
+    # HDF5 reports a full disk as a RuntimeError, TensorFlow as exhausted resources.
+    except Exception as error:
+        message = str(error)
+        full = "No space left on device" in message
+        if not full and not isinstance(error, OSError):
+            raise
+        # HDF5 hides the system's own words in a paragraph of its own.
+        quoted = re.search(r"error message = '([^']*)'", message)
+        reason = quoted[1] if quoted else getattr(error, "strerror", None) or message
+        reason = "No space left on device" if full else reason
         raise MachineError(
             f"cannot write {path}: {reason}; what was written before is still there"
         ) from error
+
+
+def size_in_bytes(variables):
+    """What Keras variables take on disk, the names and the tables of HDF5 left out."""
+    return sum(math.prod(variable.shape) * variable.value.dtype.size for variable in variables)
 
 
 def read_run_config(path):

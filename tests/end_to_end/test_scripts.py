@@ -1,0 +1,52 @@
+"""The README's first command, in the environment that `scripts/test.sh` has set up."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def bash(*arguments, **environment):
+    variables = {**os.environ, "VIRTUAL_ENV": sys.prefix, **environment}
+    variables["PATH"] = f"{sys.prefix}/bin:{variables['PATH']}"
+    return subprocess.run(["bash", *arguments], env=variables, capture_output=True, text=True)
+
+
+@pytest.mark.skipif(
+    not Path(sys.prefix, ".tfbert-dev").exists(), reason="needs what scripts/test.sh installs"
+)
+def test_the_quick_start(tmp_path):
+    done = bash(str(REPOSITORY / "scripts" / "quickstart.sh"), str(tmp_path / "run"))
+    assert done.returncode == 0, done.stderr
+    assert "setup: installing" not in done.stderr
+    assert "Test accuracy on 400 sentences" in done.stdout
+    scores = [
+        float(line.split()[-1])
+        for line in done.stdout.splitlines()
+        if line.startswith(("  this BERT", "  TF-IDF", "  always"))
+    ]
+    bert, tf_idf, majority = scores
+    assert majority == 0.5
+    assert bert > 0.6
+    assert 0.6 < tf_idf < 0.9
+    assert done.stdout.count("itive (0.") + done.stdout.count("ative (0.") == 3
+    assert f"tensorboard --logdir {tmp_path}/run/logs" in done.stdout
+
+
+def test_an_unsuitable_python_is_one_line(tmp_path):
+    for name in ("python3.12", "python3.11", "python3", "python"):
+        (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    scripts = tmp_path / "scripts"
+    scripts.mkdir()
+    (scripts / "setup.sh").write_text((REPOSITORY / "scripts" / "setup.sh").read_text())
+    variables = {"PATH": f"{tmp_path}:/usr/bin:/bin", "VIRTUAL_ENV": ""}
+    done = subprocess.run(
+        ["bash", "-c", f". {scripts}/setup.sh"], env=variables, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr == "setup: Python 3.11 or 3.12 is needed and none is on PATH\n"

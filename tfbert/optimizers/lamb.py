@@ -1,0 +1,172 @@
+"""LAMB: Adam's direction with decay, at a rate that is adapted layer by layer."""
+
+import math
+
+import keras
+from keras import ops
+
+from tfbert.optimizers.exclusions import NORMS_AND_BIASES
+from tfbert.optimizers.layerwise import LayerwiseOptimizer
+
+
+@keras.saving.register_keras_serializable(package="tfbert")
+class LAMB(LayerwiseOptimizer):
+    """LAMB as the paper has it (You et al., arXiv 1904.00962, Algorithm 2).
+
+    For every variable x with the reduced gradient g, at its update number t:
+
+        m = beta_1 m + (1 - beta_1) g               m^ = m / (1 - beta_1^t)
+        v = beta_2 v + (1 - beta_2) g^2             v^ = v / (1 - beta_2^t)
+        u = m^ / (sqrt(v^) + epsilon) + weight_decay x
+        x = x - learning_rate phi(||x||) / ||u|| u
+
+    The ratio is 1 where either norm is 0. All arithmetic and state is float32, whatever the
+    variable's dtype: two slots a parameter.
+
+    Args:
+        learning_rate: Float, `LearningRateSchedule`, or function without arguments.
+        beta_1: Float from 0 to below 1.
+        beta_2: Float from 0 to below 1.
+        epsilon: Float, positive. The paper's 1e-6; Keras' Lamb has 1e-7.
+        weight_decay: Float, at least 0; inside the update and inside its norm.
+        bias_correction: Bool. Without it m^ = m and v^ = v.
+        exclude_from_weight_decay, exclude_from_layer_adaptation, max_grad_norm,
+            weight_norm_bounds, trust_ratio_bounds, record_statistics, jit_compile, **kwargs:
+            as in `LayerwiseOptimizer`.
+
+    Raises:
+        ValueError: a number out of its range, and as in `LayerwiseOptimizer`.
+
+    Example:
+
+        model.compile(optimizer=tfbert.LAMB(1e-3), loss="sparse_categorical_crossentropy")
+    """
+
+    slot_names = ("momentum", "velocity")
+
+    def __init__(
+        self,
+        learning_rate=1e-3,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-6,
+        weight_decay=0.01,
+        bias_correction=True,
+        exclude_from_weight_decay=NORMS_AND_BIASES,
+        exclude_from_layer_adaptation=None,
+        max_grad_norm=None,
+        weight_norm_bounds=None,
+        trust_ratio_bounds=None,
+        record_statistics=False,
+        jit_compile=True,
+        name="lamb",
+        **kwargs,
+    ):
+        for beta_name, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
+            if not 0 <= beta < 1:
+                raise ValueError(f"{beta_name} must be from 0 to below 1: {beta}")
+        if not epsilon > 0:
+            raise ValueError(f"epsilon must be positive: {epsilon}")
+        super().__init__(
+            learning_rate,
+            weight_decay,
+            exclude_from_weight_decay,
+            exclude_from_layer_adaptation,
+            max_grad_norm,
+            weight_norm_bounds,
+            trust_ratio_bounds,
+            record_statistics,
+            jit_compile,
+            name=name,
+            **kwargs,
+        )
+        self.beta_1 = float(beta_1)
+        self.beta_2 = float(beta_2)
+        self.epsilon = float(epsilon)
+        self.bias_correction = bool(bias_correction)
+
+    @classmethod
+    def paper(cls, learning_rate, **kwargs):
+        """The paper's form, as in the authors' code and TensorFlow Addons 0.23.
+
+        No clipping, phi the identity, decay 0.01, epsilon 1e-6; norms and biases without decay
+        and without adaptation. You et al., arXiv 1904.00962, Algorithm 2.
+
+        Args:
+            learning_rate: As in the constructor; see `schedules.untuned_lamb`.
+            **kwargs: Other arguments of the constructor.
+        """
+        return cls(learning_rate, **kwargs)
+
+    @classmethod
+    def mlperf(cls, learning_rate, **kwargs):
+        """MLPerf's form: the paper's, after clipping the reduced gradient to a global norm of 1.
+
+            g = g / max(1, ||g||)        with ||g|| over all variables
+
+        MLCommons training reference, BERT, `optimization.py`.
+
+        Args:
+            learning_rate: As in the constructor.
+            **kwargs: Other arguments of the constructor.
+        """
+        return cls(learning_rate, max_grad_norm=1.0, **kwargs)
+
+    @classmethod
+    def nvlamb(cls, learning_rate, weight_decay=0.01, **kwargs):
+        """NVIDIA's NVLAMB: pre-normalization, and adaptation only where there is decay.
+
+            g = g / max(1, ||g||)        with ||g|| over all variables
+            ratio = ||x|| / ||u|| where x decays, else 1
+
+        It differs from MLPerf's form only where `weight_decay` is 0: then nothing is adapted.
+        NVIDIA DeepLearningExamples, BERT (apex `FusedLAMB`).
+
+        Args:
+            learning_rate: As in the constructor.
+            weight_decay: Float, at least 0.
+            **kwargs: Other arguments of the constructor; which variables are adapted follows
+                from `exclude_from_weight_decay`.
+
+        Raises:
+            ValueError: `exclude_from_layer_adaptation` is given.
+        """
+        if "exclude_from_layer_adaptation" in kwargs:
+            raise ValueError("NVLAMB adapts what decays: use exclude_from_weight_decay")
+        return cls(
+            learning_rate,
+            weight_decay=weight_decay,
+            max_grad_norm=1.0,
+            exclude_from_layer_adaptation=None if weight_decay else [""],
+            **kwargs,
+        )
+
+    def update_direction(self, gradient, weight, slots, age, decay):
+        """`u` and the new moments; see the class and `LayerwiseOptimizer.update_direction`."""
+        momentum = self.beta_1 * slots["momentum"] + (1.0 - self.beta_1) * gradient
+        velocity = self.beta_2 * slots["velocity"] + (1.0 - self.beta_2) * ops.square(gradient)
+        mean, spread = momentum, velocity
+        if self.bias_correction:
+            mean = momentum / _bias_correction(self.beta_1, age)
+            spread = velocity / _bias_correction(self.beta_2, age)
+        direction = mean / (ops.sqrt(spread) + self.epsilon)
+        if decay:
+            direction = direction + decay * weight
+        return direction, {"momentum": momentum, "velocity": velocity}
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
+            "epsilon": self.epsilon,
+            "bias_correction": self.bias_correction,
+        }
+
+
+def _bias_correction(beta, age):
+    """1 - beta^age; a float32 power would lose the digits of 1 - 0.999."""
+    if not beta:
+        return 1.0
+    return -ops.expm1(age * math.log(beta))

@@ -1,0 +1,162 @@
+"""Dynamic loss scaling for float16 that decides on the reduced gradients."""
+
+import keras
+from keras import ops
+
+from tfbert.optimizers import gradients as gradient_ops
+from tfbert.optimizers import reduction
+from tfbert.optimizers.application import ReducingOptimizer
+from tfbert.optimizers.slots import load_by_key, save_by_key
+
+
+@keras.saving.register_keras_serializable(package="tfbert")
+class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
+    """Scales the loss, so that float16 gradients do not underflow, and skips what overflows.
+
+    Micikevicius et al., arXiv 1710.03740, section 3.2, on any number of replicas: gradients are
+    summed over replicas, divided by the scale, and tested. With an inf or a NaN on any replica
+    no replica updates, and the scale is halved, though not below `minimum_scale`. After
+    `dynamic_growth_steps` updates without one it is doubled.
+
+    It is a subclass of Keras' class of the same name, so that `compile` does not wrap it again
+    under a `mixed_float16` policy.
+
+    Args:
+        inner_optimizer: `tfbert.LAMB`, `tfbert.LARS` or one of Keras' optimizers. Under a
+            strategy Keras' own clip the reduced gradient here, and their
+            `gradient_accumulation_steps` works.
+        initial_scale: Float, at least `minimum_scale`.
+        dynamic_growth_steps: Int, at least 1. Updates without overflow before a doubling.
+        minimum_scale: Float, positive. The floor.
+        name: String.
+
+    Raises:
+        ValueError: a number out of its range, or an option of Keras' base optimizer, which
+            belongs to the inner optimizer.
+
+    Example:
+
+        keras.mixed_precision.set_global_policy("mixed_float16")
+        model.compile(optimizer=tfbert.LossScaleOptimizer(tfbert.LAMB(1e-3)), ...)
+    """
+
+    def __init__(
+        self,
+        inner_optimizer,
+        initial_scale=2.0**15,
+        dynamic_growth_steps=2000,
+        minimum_scale=1.0,
+        name="loss_scale_optimizer",
+        **kwargs,
+    ):
+        if not minimum_scale > 0:
+            raise ValueError(f"minimum_scale must be positive: {minimum_scale}")
+        if not initial_scale >= minimum_scale:
+            raise ValueError(f"initial_scale is below minimum_scale={minimum_scale}")
+        if not dynamic_growth_steps >= 1:
+            raise ValueError(f"dynamic_growth_steps must be at least 1: {dynamic_growth_steps}")
+        super().__init__(inner_optimizer, initial_scale, dynamic_growth_steps, name, **kwargs)
+        self.minimum_scale = float(minimum_scale)
+        self._is_finite = reduction.compiled(gradient_ops.is_finite)
+
+    def build(self, variables):
+        """Creates the scale and its counters once, and the inner optimizer's state.
+
+        As with `LAMB.build`, a second call adds the state of further variables.
+        """
+        variables = list(variables)
+        if self.built:
+            self.inner_optimizer.build(variables)
+            self._trainable_variables = self.inner_optimizer._trainable_variables
+            return
+        with reduction.slot_scope(variables[0], self._iterations):
+            super().build(variables)
+            self.skipped_steps = self.add_variable((), dtype="int", name="skipped_steps")
+
+    def apply(self, grads, trainable_variables=None, denominator=None):
+        """One update with this replica's gradients of the scaled loss, or none.
+
+        Args:
+            grads, trainable_variables, denominator: As in `ReducingOptimizer.apply`.
+        """
+        if not len(grads):
+            return
+        inner = self.inner_optimizer
+        grads, variables = self._matched(grads, trainable_variables)
+        gradients, divisor = reduction.reduced(grads, denominator)
+        divisor = divisor * self.dynamic_scale
+        finite = ops.all(ops.stack([self._is_finite(g, divisor) for g in gradients]))
+        if isinstance(inner, ReducingOptimizer):
+            inner.apply_reduced(gradients, variables, divisor, apply_if=finite)
+        else:
+            gradients = [g / divisor for g in gradients]
+            reduction.apply_stock(inner, gradients, variables, finite)
+        self._update_scale(finite)
+
+    def _matched(self, grads, trainable_variables):
+        if not self.built:
+            if trainable_variables is None:
+                raise ValueError("the optimizer must be built before apply() without variables")
+            reduction.check_may_build()
+            self.build(trainable_variables)
+        if isinstance(self.inner_optimizer, ReducingOptimizer):
+            return self.inner_optimizer.matched(grads, trainable_variables)
+        if trainable_variables is None:
+            trainable_variables = self._trainable_variables
+        return self._filter_empty_gradients(grads, trainable_variables)
+
+    def _update_scale(self, finite):
+        counter, scale = (ops.convert_to_tensor(v) for v in (self.step_counter, self.dynamic_scale))
+        grows = ops.equal(counter, self.dynamic_growth_steps - 1)
+        halved = ops.maximum(scale * 0.5, self.minimum_scale)
+        # float32 ends at 2^128: a scale of inf would never come down again.
+        doubled = ops.minimum(scale * 2.0, 2.0**127)
+        self.dynamic_scale.assign(ops.where(finite, ops.where(grows, doubled, scale), halved))
+        restart = ops.logical_or(grows, ops.logical_not(finite))
+        self.step_counter.assign(ops.where(restart, ops.zeros_like(counter), counter + 1))
+        skipped = ops.convert_to_tensor(self.skipped_steps)
+        self.skipped_steps.assign(ops.where(finite, skipped, skipped + 1))
+
+    def stateless_apply(self, optimizer_variables, grads, trainable_variables):
+        """The same update for JAX; Keras' own version skips nothing beside the inner state."""
+        return keras.optimizers.Optimizer.stateless_apply(
+            self, optimizer_variables, grads, trainable_variables
+        )
+
+    def carry_over(self, source, rename=None):
+        """Takes scale, counters and the inner state of another `LossScaleOptimizer`.
+
+        Args:
+            source, rename: As in `LAMB.carry_over`, which the inner optimizers must have.
+
+        Returns:
+            List of the paths that start afresh.
+        """
+        fresh = self.inner_optimizer.carry_over(source.inner_optimizer, rename)
+        for key, variable in self._by_key().items():
+            variable.assign(ops.convert_to_tensor(source._by_key()[key]))
+        return fresh
+
+    def _by_key(self):
+        names = ("dynamic_scale", "step_counter", "skipped_steps")
+        return {name: getattr(self, name) for name in names}
+
+    def save_own_variables(self, store):
+        """Writes scale and counters; Keras saves the inner optimizer by itself."""
+        save_by_key(self._by_key(), store)
+
+    def load_own_variables(self, store):
+        """Reads what `save_own_variables` wrote.
+
+        Raises:
+            ValueError: the store is of another optimizer.
+        """
+        load_by_key(self._by_key(), store, self.name)
+
+    def _trackable_children(self, save_type="checkpoint", **kwargs):
+        """What tf.train.Checkpoint saves: the same keys, and the inner optimizer."""
+        return {**self._by_key(), "inner_optimizer": self.inner_optimizer}
+
+    def get_config(self):
+        """The constructor's arguments, the inner optimizer as a configuration."""
+        return {**super().get_config(), "minimum_scale": self.minimum_scale}

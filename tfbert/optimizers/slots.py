@@ -1,0 +1,219 @@
+"""State by the path of the model's variable, in memory and on disk."""
+
+import re
+
+import keras
+from keras import ops
+
+from tfbert.optimizers import reduction
+
+
+def variable_path(variable):
+    """The path by which state is found: `transformer_layer_3/.../kernel`.
+
+    Without the number that Keras gives to an unnamed `Sequential`, which another one of the
+    same layers does not share, and without TensorFlow's `:0`.
+    """
+    path = (getattr(variable, "path", None) or variable.name).split(":")[0]
+    return re.sub(r"^sequential(_\d+)?/", "", path)
+
+
+class PathState:
+    """Mixin of a Keras optimizer: slots found by path, never by Keras' order of variables.
+
+    `build` may be called again, with variables that were frozen before or belong to a grown
+    model: what is known by its path and shape keeps its state, the rest starts afresh, with a
+    bias correction of its own.
+    """
+
+    def build(self, variables):
+        """Creates the state of those variables that have none yet.
+
+        Args:
+            variables: List of model variables: all that `apply` will be given from now on.
+
+        Raises:
+            ValueError: a variable changed its shape, or overwrites itself with its gradient
+                (float8), or the optimizer was constructed outside of the model's strategy.
+        """
+        if not hasattr(self, "_slots"):
+            self._slots = _SlotTable()
+        variables = list(variables)
+        first_step = int(ops.convert_to_numpy(self.iterations)) if self.built else 0
+        for variable, path in zip(variables, _unique_paths(variables), strict=True):
+            if getattr(variable, "overwrite_with_gradient", False):
+                raise ValueError(f"{path}: float8 variables are not supported")
+            shape = tuple(variable.shape)
+            known = self._slots.by_path.get(path)
+            if known is None:
+                with reduction.slot_scope(variable, self._iterations):
+                    self._slots.by_path[path] = self._new_slots(variable, path, first_step)
+            elif tuple(known[self.slot_names[0]].shape) != shape:
+                raise ValueError(f"{path}: the state of another shape than {shape} is there")
+            self._slots.paths[self._var_key(variable)] = path
+        # In place: to assign a list would make Keras track the model's variables as ours.
+        self._trainable_variables.clear()
+        self._trainable_variables.extend(variables)
+        self.built = True
+
+    def _new_slots(self, variable, path, first_step):
+        flat = path.replace("/", "_")
+
+        def tensor(slot):
+            layout = getattr(variable, "_layout", None)
+            name = f"{flat}_{slot}"
+            return self.add_variable(variable.shape, "zeros", "float32", layout=layout, name=name)
+
+        names = list(self.slot_names)
+        names += ["average"] if self.use_ema else []
+        names += ["accumulator"] if self.gradient_accumulation_steps else []
+        slots = {name: tensor(name) for name in names}
+        constant = keras.initializers.Constant(first_step)
+        slots["first_step"] = self.add_variable((), constant, "int", name=f"{flat}_first_step")
+        if self.record_statistics:
+            slots["trust_ratio"] = self.add_variable(
+                (3,), "zeros", "float32", name=f"{flat}_trust_ratio"
+            )
+        return slots
+
+    def path_of(self, variable):
+        """The path under which `build` put this variable."""
+        return self._slots.paths[self._var_key(variable)]
+
+    def slots_of(self, variable):
+        """`{slot name: optimizer variable}` of one variable of the model."""
+        return self._slots.by_path[self.path_of(variable)]
+
+    def all_slots(self):
+        """Pairs of path and `{slot name: optimizer variable}`, in the order of creation."""
+        return self._slots.by_path.items() if self.built else ()
+
+    def check_known(self, variables):
+        """Raises ValueError for a variable that `build` has not seen."""
+        for variable in variables:
+            if self._var_key(variable) not in self._slots.paths:
+                raise ValueError(
+                    f"{variable_path(variable)} has no state: call "
+                    "optimizer.build(model.trainable_variables) after unfreezing or growing"
+                )
+
+    def carry_over(self, source, rename=None):
+        """Takes the state of another optimizer of the same class, path by path.
+
+        For a grown model whose optimizer is new; both must be built. The number of updates is
+        taken over, and what has no counterpart starts afresh at it.
+
+        Args:
+            source: The optimizer to copy from.
+            rename: Function from a path here to the path in `source`, or None. So a new
+                layer can start with the state of the layer that it was copied from.
+
+        Returns:
+            List of the paths that start afresh.
+
+        Raises:
+            ValueError: one of the two is not built.
+            TypeError: `source` is of another class.
+        """
+        if type(source) is not type(self):
+            raise TypeError(f"carry_over from {type(source).__name__} to {type(self).__name__}")
+        if not (self.built and source.built):
+            raise ValueError("carry_over needs both optimizers built")
+        theirs, fresh = dict(source.all_slots()), []
+        self._iterations.assign(ops.convert_to_tensor(source._iterations))
+        for path, slots in self.all_slots():
+            old = theirs.get(rename(path) if rename else path)
+            if old is None or any(old[n].shape != slots[n].shape for n in self.slot_names):
+                fresh.append(path)
+                slots["first_step"].assign(ops.convert_to_tensor(self.iterations))
+                continue
+            for name in slots.keys() & old.keys():
+                slots[name].assign(ops.convert_to_tensor(old[name]))
+        return fresh
+
+    def _by_key(self):
+        """`{key: variable}` of the whole state; "/" would make groups in HDF5."""
+        keyed = {"iteration": self._iterations}
+        if isinstance(self._learning_rate, keras.Variable):
+            keyed["learning_rate"] = self._learning_rate
+        for path, slots in self.all_slots():
+            keyed |= {f"{name}|{path.replace('/', '|')}": v for name, v in slots.items()}
+        return keyed
+
+    def save_own_variables(self, store):
+        """Writes the state into a Keras store, by slot and path."""
+        save_by_key(self._by_key(), store)
+
+    def load_own_variables(self, store):
+        """Reads what `save_own_variables` wrote.
+
+        Raises:
+            ValueError: the store is of other variables.
+        """
+        load_by_key(self._by_key(), store, self.name)
+
+    def _trackable_children(self, save_type="checkpoint", **kwargs):
+        """What tf.train.Checkpoint saves: the same keys."""
+        return self._by_key()
+
+
+class _SlotTable:
+    """A plain object on purpose: Keras and TensorFlow track the dictionaries of attributes."""
+
+    def __init__(self):
+        self.paths = {}  # key of a model variable -> path
+        self.by_path = {}  # path -> {slot name: optimizer variable}
+
+
+def _unique_paths(variables):
+    """Paths; variables that share one get `#2`, `#3` in their order."""
+    seen, paths = {}, []
+    for variable in variables:
+        path = variable_path(variable)
+        seen[path] = seen.get(path, 0) + 1
+        paths.append(path if seen[path] == 1 else f"{path}#{seen[path]}")
+    return paths
+
+
+def save_by_key(variables, store):
+    """Writes `{key: variable}` into a Keras store."""
+    for key, variable in variables.items():
+        store[key] = ops.convert_to_numpy(variable)
+
+
+def load_by_key(variables, store, owner):
+    """Reads `{key: variable}` from a Keras store.
+
+    A model that is loaded may have lost the name that its variables' paths began with, or
+    have got one: a first part that all paths share need not be the same.
+
+    Raises:
+        ValueError: the store is of other variables, or one has another shape.
+    """
+    saved = list(store.keys())
+    pairs = _aligned(list(variables), saved)
+    if pairs is None:
+        missing, unknown = sorted(set(variables) - set(saved)), sorted(set(saved) - set(variables))
+        raise ValueError(
+            f"the saved state of {owner} is of other variables: {len(missing)} missing "
+            f"{missing[:3]}, {len(unknown)} unknown {unknown[:3]}"
+        )
+    for key, saved_key in pairs.items():
+        value, variable = store[saved_key], variables[key]
+        if tuple(value.shape) != tuple(variable.shape):
+            raise ValueError(f"{key} was saved with the shape {tuple(value.shape)}")
+        variable.assign(value)
+
+
+def _aligned(ours, theirs):
+    """`{our key: their key}`, or None where no reading of the keys makes the two sets equal."""
+    for our_name, their_name in ((str, str), (str, _without_model), (_without_model, str)):
+        a, b = {our_name(k): k for k in ours}, {their_name(k): k for k in theirs}
+        if a.keys() == b.keys() and len(a) == len(ours) and len(b) == len(theirs):
+            return {a[k]: b[k] for k in a}
+    return None
+
+
+def _without_model(key):
+    """`momentum|model|dense|kernel` as `momentum|dense|kernel`."""
+    return re.sub(r"^([^|]+\|)[^|]+\|", r"\1", key)
