@@ -1,14 +1,10 @@
-import contextlib
 import filecmp
 import gzip
 import hashlib
 import json
 import os
-import random
-import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -19,58 +15,11 @@ from scipy import stats
 from tokenizers import BertWordPieceTokenizer
 
 from tfbert.cli import main
-from tfbert.data import workers
 from tfbert.data.config import PrepareConfig
 from tfbert.data.dataset import read_dataset
 from tfbert.data.prepare import prepare
 from tfbert.data.randomness import make_key, permutation
 from tfbert.data.records import Layout, read_frames
-from tfbert.errors import InputError, MachineError
-
-WORDS = ("the", "movie", "was", "good", "bad", "watching", "it", "and", "cats", "U.S.", "don't")
-
-
-def make_text(documents, seed=0):
-    """Documents, one a line, each unlike the others."""
-    generator = random.Random(seed)
-    lines = []
-    for number in range(documents):
-        sentences = []
-        for _ in range(generator.randint(1, 12)):
-            words = generator.choices(WORDS, k=generator.randint(2, 15))
-            sentences.append(" ".join(["The", str(number), *words]) + generator.choice(".!?"))
-        lines.append(" ".join(sentences))
-    return lines
-
-
-@pytest.fixture(scope="module")
-def text_file(tmp_path_factory):
-    path = tmp_path_factory.mktemp("text") / "text.txt"
-    path.write_text("\n".join(make_text(400)))
-    return path
-
-
-@pytest.fixture
-def configure(text_file, vocabulary_file, tmp_path):
-    """A `PrepareConfig` with small shards."""
-
-    def configure(**options):
-        defaults = {
-            "input": [str(text_file)],
-            "output": str(tmp_path / "records"),
-            "vocab": str(vocabulary_file),
-            "shard_mb": 0.02,
-            "lengths": [64],
-            "workers": 1,
-            "progress": False,
-        }
-        return PrepareConfig(**(defaults | options))
-
-    return configure
-
-
-def files_of(directory):
-    return {path.name: path.read_bytes() for path in Path(directory).iterdir()}
 
 
 def read_shards(directory, split="train", length=64):
@@ -104,7 +53,7 @@ def read_shards(directory, split="train", length=64):
         {"sequences": "filled", "keep_duplicates": True},
     ],
 )
-def test_output_does_not_depend_on_the_number_of_workers(configure, tmp_path, options):
+def test_output_does_not_depend_on_the_number_of_workers(configure, tmp_path, options, files_of):
     outputs = []
     for count in (1, 2, 3):
         directory = tmp_path / str(count)
@@ -249,213 +198,6 @@ def test_lines_can_be_sentences(configure, tmp_path):
     assert dataset["splits"]["train"]["sentences"] == 4
 
 
-@pytest.mark.parametrize("interrupted", ["a missing shard", "a damaged shard", "another text"])
-def test_a_stopped_run_makes_again_what_is_not_whole(configure, tmp_path, monkeypatch, interrupted):
-    config = configure(output=str(tmp_path / "undisturbed"))
-    prepare(config)
-    text = tmp_path / "text.txt"
-    lines = Path(config.input[0]).read_text().split("\n")
-    text.write_text("\n".join(lines[:300] if interrupted == "another text" else lines))
-    stopped = configure(input=[str(text)], output=str(tmp_path / "stopped"))
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("tfbert.data.prepare.describe", lambda *_: stop())
-        prepare(stopped)
-    directory = Path(stopped.output)
-    assert not (directory / "dataset.json").exists()
-    shard = directory / "train-64-00001.tfrecord.gz"
-    if interrupted == "a missing shard":
-        shard.unlink()
-    elif interrupted == "a damaged shard":
-        shard.write_bytes(shard.read_bytes()[:-1])
-    else:
-        (directory / "train-64-00099.tfrecord.gz").touch()
-    text.write_text("\n".join(lines))
-    prepare(stopped)
-    first, second = files_of(config.output), files_of(directory)
-    described = json.loads(second.pop("dataset.json"))
-    assert described["shards"] == json.loads(first.pop("dataset.json"))["shards"]
-    assert first == second
-
-
-def stop():
-    raise KeyboardInterrupt
-
-
-def test_finished_shards_are_not_made_again(configure, monkeypatch):
-    config = configure()
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("tfbert.data.prepare.describe", lambda *_: stop())
-        prepare(config)
-    made = []
-    monkeypatch.setattr(
-        "tfbert.data.shards.ShardWriter.write", lambda self, block: made.append(block)
-    )
-    prepare(config)
-    assert made == []
-
-
-def test_a_finished_folder_is_left_alone_or_made_anew(configure, caplog):
-    config = configure()
-    first = prepare(config)
-    # What a kill between the last two steps leaves behind.
-    (Path(config.output) / "unfinished").mkdir()
-    with caplog.at_level("INFO", "tfbert"):
-        assert prepare(config) == first
-    assert "is finished" in caplog.text
-    assert not (Path(config.output) / "unfinished").exists()
-    for other in ({"seed": 5}, {"input": [config.vocab]}):
-        with pytest.raises(InputError, match="records of other input or options"):
-            prepare(configure(**other))
-    (Path(config.output) / "notes.txt").touch()
-    again = prepare(configure(seed=5, overwrite=True))
-    assert again["options"]["seed"] == 5
-    # What is not of this command's making stays.
-    names = {shard["file"] for shard in again["shards"]}
-    assert set(files_of(config.output)) == names | {"vocab.txt", "dataset.json", "notes.txt"}
-
-
-def test_other_options_do_not_go_on_with_a_stopped_run(configure, monkeypatch):
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("tfbert.data.prepare.describe", lambda *_: stop())
-        prepare(configure())
-    with pytest.raises(InputError, match="a run with other options was stopped here"):
-        prepare(configure(seed=5))
-    prepare(configure(seed=5, overwrite=True))
-
-
-def test_bad_text_can_be_mended_with_other_options(configure, tmp_path):
-    path = tmp_path / "text.txt"
-    path.write_bytes("Caf\xe9 one. Two.\nThree. Four.\n".encode("latin-1"))
-    with pytest.raises(InputError, match="line 1: byte 0xe9 is not valid utf-8"):
-        prepare(configure(input=[str(path)]))
-    prepare(configure(input=[str(path)], encoding="latin-1"))
-
-
-def test_two_at_a_time(configure, text_file):
-    config = configure()
-    script = "import sys, time; from tfbert.data.prepare import _locked; from pathlib import Path\n"
-    script += "with _locked(Path(sys.argv[1])): print('locked', flush=True); time.sleep(60)"
-    unfinished = Path(config.output) / "unfinished"
-    unfinished.mkdir(parents=True)
-    command = [sys.executable, "-c", script, str(unfinished)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout.readline() == "locked\n"
-        with pytest.raises(InputError, match="another tfbert writes here now"):
-            prepare(config)
-        other.kill()
-
-
-@pytest.mark.parametrize(
-    ("content", "options", "message"),
-    [
-        ("", {}, "there is no text in it"),
-        ("\n" * 1_000_000, {"documents": "blank"}, "there is no text in it"),
-        ("\u200b\n\u200b\n", {}, "there is no text in it"),
-        ("One document. Only one.", {}, "the text is one document"),
-    ],
-)
-def test_text_without_records(configure, tmp_path, content, options, message):
-    path = tmp_path / "text.txt"
-    path.write_text(content, "utf-8")
-    config = configure(input=[str(path)], **options)
-    with pytest.raises(InputError, match=message):
-        prepare(config)
-    assert not (Path(config.output) / "dataset.json").exists()
-
-
-def test_one_document_can_be_packed(configure, tmp_path):
-    """Also after pairs were tried in the same folder."""
-    path = tmp_path / "text.txt"
-    path.write_text("One document. Only one.")
-    config = configure(input=[str(path)], sequences="sentences", validation_fraction=0)
-    with pytest.raises(InputError, match="--sequences sentences"):
-        prepare(configure(input=[str(path)], validation_fraction=0))
-    assert prepare(config)["splits"]["train"]["sequences"]["64"]["examples"] == 1
-
-
-@pytest.mark.parametrize("output", ["/proc/records", "/dev/null/records", "/dev/null"])
-def test_folders_that_cannot_be(configure, output):
-    with pytest.raises(InputError, match=f"--output {output}: "):
-        prepare(configure(output=output))
-
-
-def test_folders_with_other_files_are_not_touched(configure, tmp_path):
-    (tmp_path / "records").mkdir()
-    (tmp_path / "records" / "thesis.txt").touch()
-    for overwrite in (False, True):
-        with pytest.raises(InputError, match="holds other files"):
-            prepare(configure(overwrite=overwrite))
-    assert (tmp_path / "records" / "thesis.txt").exists()
-
-
-def test_warnings(configure, tmp_path, caplog):
-    path = tmp_path / "text.txt"
-    path.write_text("\n".join(make_text(3)) + "\n" + "tiny\n\n" * 2)
-    prepare(configure(input=[str(path)], shard_mb=0.00001, output=str(tmp_path / "one")))
-    assert "pairs are all of consecutive text" in caplog.text
-    path.write_text("\n".join(f"line {i}" for i in range(100)))
-    prepare(configure(input=[str(path)], output=str(tmp_path / "two")))
-    assert "of the sequences is padding, the documents are that short" in caplog.text
-
-
-def test_a_dead_worker_is_reported(configure, monkeypatch):
-    receive = workers._Worker.receive
-
-    def kill_first(self):
-        os.kill(self._process.pid, signal.SIGKILL)
-        self._process.join()
-        with contextlib.suppress(EOFError, OSError):
-            while True:
-                self.connection.recv()
-        return receive(self)
-
-    monkeypatch.setattr(workers._Worker, "receive", kill_first)
-    with pytest.raises(MachineError, match="a worker process ended with status -9"):
-        prepare(configure(workers=2))
-
-
-@pytest.mark.parametrize("count", [1, 2])
-def test_a_shard_that_cannot_be_written(configure, count, monkeypatch):
-    config = configure(workers=count)
-    # A folder stands where a shard should be.
-    (Path(config.output) / "train-64-00001.tfrecord.gz").mkdir(parents=True)
-    (Path(config.output) / "unfinished").mkdir()
-    with pytest.raises(MachineError, match=r"shard train 1 cannot be written: .* goes on"):
-        prepare(config)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--input", "missing.txt"], "missing.txt: no such file"),
-        (["--vocab", "missing.txt"], "missing.txt: no such file"),
-        (["--vocab", "text.txt"], "has no [PAD]; a BERT vocabulary is needed"),
-        (["--lengths", "4"], "--lengths is [4]: it must be one or more different numbers from 8"),
-        (["--lengths", "64", "64"], "--lengths is [64, 64]"),
-        (["--lengths", "x"], "--lengths cannot be"),
-        (["--max-predictions", "5", "6"], "one number above 0 for each of --lengths"),
-        (["--mask-fraction", "0"], "--mask-fraction is 0.0: it must be above 0"),
-        (["--short-probability", "1"], "--short-probability is 1.0"),
-        (["--ngram", "11"], "--ngram is 11: it must be at most 10"),
-        (["--shard-mb", "0"], "--shard-mb is 0.0: it must be above 0"),
-        (["--dupe-factor", "0"], "--dupe-factor is 0"),
-        (["--workers", "0"], "--workers is 0"),
-        (["--documents", "page"], "--documents"),
-        (["--encoding", "klingon"], "--encoding klingon: Python knows no such encoding"),
-    ],
-)
-def test_bad_options_are_one_line(options, message, text_file, vocabulary_file, capsys):
-    command = ["prepare", "--output", "never", "--no-progress", "--workers", "1"]
-    for option, value in (("--input", text_file), ("--vocab", vocabulary_file)):
-        if option not in options:
-            command += [option, str(value)]
-    text = str(text_file)
-    assert main([*command, *(text if word == "text.txt" else word for word in options)]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("tfbert: error: ") and message in error
-    assert error.count("\n") == 1
-
-
 def test_command(configure, text_file, vocabulary_file, tmp_path, capsys):
     config = configure(lengths=[32, 64], workers=2)
     options = ["--lengths", "32", "64", "--shard-mb", "0.02", "--workers=2"]
@@ -481,56 +223,6 @@ def test_standard_input(text_file, vocabulary_file, tmp_path, configure):
     assert finished.returncode == 0, finished.stderr
     shards = read_dataset(output)["shards"]
     assert shards == prepare(configure())["shards"]
-
-
-def count_finished(directory):
-    return len(list((directory / "unfinished").glob("*-*.json")))
-
-
-def children_of(pid):
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-
-
-def is_running(pid):
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    return False
-
-
-def test_ten_kills_change_nothing(vocabulary_file, tmp_path):
-    """SIGKILL at ten random moments, then a run to the end: the bytes of an undisturbed run."""
-    text = tmp_path / "text.txt.gz"
-    text.write_bytes(gzip.compress("\n".join(make_text(8000)).encode(), mtime=0))
-    generator = random.Random(0)
-
-    def command(name):
-        return [
-            *(sys.executable, "-m", "tfbert", "prepare", "--input", str(text)),
-            *("--output", str(tmp_path / name), "--vocab", str(vocabulary_file)),
-            *("--shard-mb", "0.015", "--masking", "fixed", "--workers", "2", "--no-progress"),
-        ]
-
-    subprocess.run(command("undisturbed"), check=True, capture_output=True)
-    killed = tmp_path / "killed"
-    shards = len(read_dataset(tmp_path / "undisturbed")["shards"])
-    assert shards > 150
-    for _ in range(10):
-        before = count_finished(killed)
-        with subprocess.Popen(command("killed"), stdout=subprocess.DEVNULL) as process:
-            enough = before + generator.randint(0, 12)
-            while count_finished(killed) < enough and process.poll() is None:
-                time.sleep(0.002)
-            time.sleep(generator.random() * 0.03)
-            workers_then = children_of(process.pid)
-            process.kill()
-        assert process.returncode == -signal.SIGKILL
-        deadline = time.monotonic() + 30
-        while any(map(is_running, workers_then)):
-            assert time.monotonic() < deadline, "workers outlive the process that started them"
-            time.sleep(0.01)
-    assert 0 < count_finished(killed) < shards
-    subprocess.run(command("killed"), check=True, capture_output=True)
-    assert files_of(killed) == files_of(tmp_path / "undisturbed")
 
 
 @pytest.mark.parametrize(("documents", "name"), [("file", "novels"), ("line", "imdb")])

@@ -8,15 +8,13 @@ import logging
 import os
 import shutil
 import sqlite3
-import sys
 from pathlib import Path
 
-from tqdm import tqdm
-
 from tfbert.data.blocks import SeenDigests, make_blocks
-from tfbert.data.corpus import find_sources, read_documents, text_size
+from tfbert.data.corpus import find_sources, read_documents
 from tfbert.data.dataset import DATASET_FILE, FORMAT, UNFINISHED, VOCABULARY_FILE, describe
 from tfbert.data.files import read_json, write_bytes, write_json
+from tfbert.data.progress import text_bar
 from tfbert.data.shards import predictions_for
 from tfbert.data.wordpieces import read_vocabulary
 from tfbert.data.workers import write_blocks
@@ -159,14 +157,7 @@ def _write_shards(config, sources, directory, unfinished):
     counts, results = {}, {}
     seen = SeenDigests(unfinished / "digests.sqlite")
     documents = read_documents(sources, config.documents, config.encoding)
-    bar = tqdm(
-        total=text_size(sources),
-        unit="B",
-        unit_scale=True,
-        desc="prepare",
-        disable=not config.progress,
-        file=sys.stderr,
-    )
+    bar = text_bar(sources, "prepare", config.progress)
 
     def finish(block, result):
         results[block.split, block.number] = result

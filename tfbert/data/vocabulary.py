@@ -2,13 +2,11 @@
 
 import collections
 import logging
-import sys
 from pathlib import Path
 
-from tqdm import tqdm
-
-from tfbert.data.corpus import find_sources, read_documents, text_size
+from tfbert.data.corpus import find_sources, read_documents
 from tfbert.data.files import write_bytes
+from tfbert.data.progress import text_bar
 from tfbert.data.wordpieces import (
     CONTINUATION,
     LONGEST_WORD,
@@ -61,15 +59,7 @@ def learn_vocabulary(config):
 
 def read_with_progress(sources, config):
     """Yields the texts of the documents, with a progress bar on standard error."""
-    bar = tqdm(
-        total=text_size(sources),
-        unit="B",
-        unit_scale=True,
-        desc="vocab",
-        disable=not config.progress,
-        file=sys.stderr,
-    )
-    with bar:
+    with text_bar(sources, "vocab", config.progress) as bar:
         for part in read_documents(sources, config.documents, config.encoding):
             yield part.text
             bar.update(len(part.text))
