@@ -208,7 +208,7 @@ def test_whole_sentences_end_sequences():
 def test_words_are_not_cut(vocabulary):
     text = "the good movie was watching bad things and it was " * 30
     tokenizer = WordPieceTokenizer(vocabulary)
-    shard = tokenize_shard([(0, text)], tokenizer, lambda text: [text])
+    shard = tokenize_shard([(0, text)], tokenizer, lambda text: [text], 10_000)
     spans = make_packed(shard, 16, 0.1, random.Random(0), vocabulary, False)
     continues = vocabulary.is_continuation()
     assert not any(continues[spans.tokens[begin]] for begin, _ in spans.a)
@@ -242,6 +242,26 @@ def test_layout_of_packed_text(vocabulary):
 def test_sentences_and_documents_without_tokens_are_left_out(vocabulary):
     tokenizer = WordPieceTokenizer(vocabulary)
     parts = [(0, "\u200b"), (1, "it was"), (2, "\u200b\nbad")]
-    shard = tokenize_shard(parts, tokenizer, lambda text: text.split("\n"))
+    shard = tokenize_shard(parts, tokenizer, lambda text: text.split("\n"), 99)
     assert shard.documents == [Document(1, 0, 1), Document(2, 1, 2)]
     assert shard.bounds == [0, 2, 3]
+
+
+@pytest.mark.parametrize("longest", [9, 45, 125])
+def test_sentences_without_an_end_are_cut_between_words(vocabulary, longest):
+    text = "it was watching the unusually good movie and " * 40
+    tokenizer = WordPieceTokenizer(vocabulary)
+    whole = tokenize_shard([(0, text), (1, "it was")], tokenizer, lambda text: [text], 10_000)
+    shard = tokenize_shard([(0, text), (1, "it was")], tokenizer, lambda text: [text], longest)
+    assert shard.tokens.tolist() == whole.tokens.tolist()
+    assert shard.bounds[-1] == whole.bounds[-1] and len(whole.bounds) == 3
+    assert [document.number for document in shard.documents] == [0, 1]
+    assert shard.documents[1].last == len(shard.bounds) - 1
+    lengths = np.diff(shard.bounds)
+    assert lengths.min() >= 1 and lengths.max() <= longest // 4
+    if longest > 40:  # "unusually" has nine pieces
+        continues = vocabulary.is_continuation()
+        assert not continues[shard.tokens[shard.bounds[:-1]]].any()
+    found = make_pairs(shard, longest + 3, 0.0, random.Random(0))
+    lost = make_pairs(whole, longest + 3, 0.0, random.Random(0))
+    assert found.cut_tokens < 0.3 * len(shard.tokens) < 0.8 * len(shard.tokens) < lost.cut_tokens

@@ -53,30 +53,56 @@ class Spans(NamedTuple):
     cut_tokens: int
 
 
-def tokenize_shard(parts, tokenizer, split):
+def tokenize_shard(parts, tokenizer, split, longest):
     """Cuts documents into sentences and sentences into tokens.
 
     Args:
         parts: List of (document number, text).
         tokenizer: `WordPieceTokenizer`.
         split: Function from a text to its sentences.
+        longest: Tokens of a sentence from which on it is cut, between words, into sentences of a
+            quarter of that: text without full stops would be lost if it had to fit into one pair.
 
     Returns:
         `TokenizedShard`, without sentences and documents that have no token.
     """
-    itemsize = tokenizer.vocabulary.dtype.itemsize
+    kind = tokenizer.vocabulary.dtype
+    continues = tokenizer.vocabulary.is_continuation()
     pieces, bounds, documents = [], [0], []
     for number, text in parts:
         first = len(bounds) - 1
         for sentence in split(text):
             ids = tokenizer.encode(sentence)
-            if ids:
-                pieces.append(ids)
-                bounds.append(bounds[-1] + len(ids) // itemsize)
+            if not ids:
+                continue
+            pieces.append(ids)
+            begin, end = bounds[-1], bounds[-1] + len(ids) // kind.itemsize
+            if end - begin > longest:
+                words = np.flatnonzero(~continues[np.frombuffer(ids, kind)])
+                bounds.extend((begin + _borders(words, end - begin, longest // 4)).tolist())
+            bounds.append(end)
         if len(bounds) - 1 > first:
             documents.append(Document(number, first, len(bounds) - 1))
-    tokens = np.frombuffer(b"".join(pieces), tokenizer.vocabulary.dtype)
-    return TokenizedShard(tokens, bounds, documents)
+    return TokenizedShard(np.frombuffer(b"".join(pieces), kind), bounds, documents)
+
+
+def _borders(words, length, step):
+    """Places in a sentence, `step` tokens from one to the next at most, each where a word begins.
+
+    Args:
+        words: Ascending places at which words begin.
+        length: Tokens of the sentence.
+        step: Most tokens between two borders, as far as words allow it.
+
+    Returns:
+        int64 array of numbers between 0 and `length`, both left out.
+    """
+    borders, at = [], 0
+    while length - at > step:
+        word = int(words[bisect_right(words, at + step) - 1])
+        at = word if word > at else at + step
+        borders.append(at)
+    return np.array(borders, np.int64)
 
 
 def make_pairs(shard, length, short_probability, random):

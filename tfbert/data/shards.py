@@ -82,7 +82,9 @@ class ShardWriter:
         Returns:
             Dictionary of counts: `sentences`, `tokens`, and `files`, one dictionary a length.
         """
-        shard = tokenize_shard(block.parts, self._tokenizer, self._split)
+        shard = tokenize_shard(
+            block.parts, self._tokenizer, self._split, min(self._options.lengths) - 3
+        )
         files = [self._write_length(block, shard, length) for length in self._options.lengths]
         return {"sentences": len(shard.bounds) - 1, "tokens": len(shard.tokens), "files": files}
 
