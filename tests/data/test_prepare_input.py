@@ -1,6 +1,8 @@
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,22 @@ def test_a_dead_worker_is_reported(configure, monkeypatch):
     monkeypatch.setattr(workers._Worker, "receive", kill_first)
     with pytest.raises(MachineError, match="a worker process ended with status -9"):
         prepare(configure(workers=2))
+
+
+def test_a_script_without_a_guard_is_told_so(text_file, vocabulary_file, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from tfbert.data.config import PrepareConfig\n"
+        "from tfbert.data.prepare import prepare\n"
+        f"prepare(PrepareConfig(input=[{str(text_file)!r}], output={str(tmp_path / 'records')!r},"
+        f" vocab={str(vocabulary_file)!r}, workers=2, progress=False))\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, env=environment, timeout=60
+    )
+    assert done.returncode == 1
+    assert "call `prepare` under `if __name__ == '__main__':`" in done.stderr
 
 
 @pytest.mark.parametrize("count", [1, 2])

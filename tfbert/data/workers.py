@@ -90,9 +90,15 @@ class _Worker:
 
     def _death(self):
         self._process.join(timeout=5)
+        status = self._process.exitcode
+        if status is not None and status > 0:
+            return MachineError(
+                f"a worker process ended with status {status}, for the reason above; in a script "
+                "of your own, call `prepare` under `if __name__ == '__main__':`"
+            )
         return MachineError(
-            f"a worker process ended with status {self._process.exitcode}, for want of memory "
-            "perhaps: start the same command again with fewer --workers, and it goes on from here"
+            f"a worker process ended with status {status}, for want of memory perhaps: "
+            "start the same command again with fewer --workers, and it goes on from here"
         )
 
     def stop(self):
