@@ -24,37 +24,82 @@ LENGTH = 128
 PREDICTIONS = 20
 
 
-def basic_tokens(text):
-    """Words and punctuation, lower-cased, without accents and control characters."""
-    cleaned = []
+def is_whitespace(character):
+    return character in " \t\n\r" or unicodedata.category(character) == "Zs"
+
+
+def is_control(character):
+    return character not in "\t\n\r" and unicodedata.category(character) in ("Cc", "Cf")
+
+
+def is_ideograph(character):
+    code = ord(character)
+    return (
+        0x4E00 <= code <= 0x9FFF
+        or 0x3400 <= code <= 0x4DBF
+        or 0x20000 <= code <= 0x2A6DF
+        or 0x2A700 <= code <= 0x2B73F
+        or 0x2B740 <= code <= 0x2B81F
+        or 0x2B820 <= code <= 0x2CEAF
+        or 0xF900 <= code <= 0xFAFF
+        or 0x2F800 <= code <= 0x2FA1F
+    )
+
+
+def is_punctuation(character):
+    code = ord(character)
+    if 33 <= code <= 47 or 58 <= code <= 64 or 91 <= code <= 96 or 123 <= code <= 126:
+        return True
+    return unicodedata.category(character).startswith("P")
+
+
+def clean(text):
+    """Without control characters, and with plain spaces."""
+    output = []
     for character in text:
-        code, category = ord(character), unicodedata.category(character)
-        if character in " \t\n\r" or category == "Zs":
-            cleaned.append(" ")
-        elif code in (0, 0xFFFD) or category in ("Cc", "Cf"):
+        if ord(character) in (0, 0xFFFD) or is_control(character):
             continue
-        elif 0x4E00 <= code <= 0x9FFF:
-            cleaned.append(f" {character} ")
+        output.append(" " if is_whitespace(character) else character)
+    return "".join(output)
+
+
+def part_ideographs(text):
+    """A space on either side of each ideograph."""
+    output = []
+    for character in text:
+        output.append(f" {character} " if is_ideograph(character) else character)
+    return "".join(output)
+
+
+def strip_accents(word):
+    output = []
+    for character in unicodedata.normalize("NFD", word):
+        if unicodedata.category(character) != "Mn":
+            output.append(character)
+    return "".join(output)
+
+
+def split_punctuation(word):
+    """A word and the punctuation in it, apart."""
+    parts, begins = [], True
+    for character in word:
+        if is_punctuation(character):
+            parts.append(character)
+            begins = True
+        elif begins:
+            parts.append(character)
+            begins = False
         else:
-            cleaned.append(character)
-    for word in "".join(cleaned).split():
-        folded = unicodedata.normalize("NFD", word.lower())
-        current = ""
-        for character in folded:
-            category = unicodedata.category(character)
-            if category == "Mn":
-                continue
-            code = ord(character)
-            is_ascii_symbol = 33 <= code <= 47 or 58 <= code <= 64 or 91 <= code <= 96
-            if is_ascii_symbol or 123 <= code <= 126 or category.startswith("P"):
-                if current:
-                    yield current
-                yield character
-                current = ""
-            else:
-                current += character
-        if current:
-            yield current
+            parts[-1] += character
+    return parts
+
+
+def basic_tokens(text):
+    """Words and punctuation, lower-cased, without accents: the published steps in their order."""
+    tokens = []
+    for word in part_ideographs(clean(text)).split():
+        tokens.extend(split_punctuation(strip_accents(word.lower())))
+    return tokens
 
 
 def word_pieces(word, vocabulary):
