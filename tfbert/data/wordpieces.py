@@ -91,6 +91,7 @@ class WordPieceTokenizer:
 
     def __init__(self, vocabulary, lowercase=True):
         self.vocabulary = vocabulary
+        self._lowercase = lowercase
         self._words = _Words(vocabulary, lowercase)
 
     def encode(self, text):
@@ -102,8 +103,12 @@ class WordPieceTokenizer:
         words = self._words
         if len(words) > _REMEMBERED_WORDS:
             words.clear()
-        if _DROPPED.search(text):
+        if not text.isprintable():
             text = _DROPPED.sub("", text)
+        if text.isascii():
+            # "The", "the" and "the," are one word to remember instead of three.
+            text = text.lower() if self._lowercase else text
+            text = text.replace(",", " , ").replace(".", " . ")
         return b"".join(map(words.__getitem__, text.split()))
 
 
