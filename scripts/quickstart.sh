@@ -7,6 +7,7 @@
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 run=${1:-$repository/runs/quickstart}
+export TF_CPP_MIN_LOG_LEVEL=3 # TensorFlow would greet with what it found on this machine
 
 tfbert finetune --task embedded --model embedded --output "$run" --overwrite
 python "$repository/scripts/quickstart_report.py" "$run"

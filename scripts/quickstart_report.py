@@ -36,12 +36,13 @@ def main():
     print(f"  TF-IDF with logistic regression   {tf_idf.score(test.texts, test.labels):.3f}")
     print(f"  always '{majority}'                 {baseline:.3f}")
     print("The embedded model is tiny and starts from random weights; real data and a pre-trained")
-    print("model do much better (last line).\n")
+    print("model do much better (last lines).\n")
 
     for answer in tfbert.predict_texts(tfbert.load_classifier(str(run)), SENTENCES):
         print(f"  {answer['label']} ({answer['probability']:.2f}): {answer['text']}")
 
-    print(f"\nCurves:      tensorboard --logdir {run / 'logs'}")
+    print(f"\nEnvironment: . {sys.prefix}/bin/activate")
+    print(f"Curves:      tensorboard --logdir {run / 'logs'}")
     print(f"Your texts:  tfbert predict --model {run} --input FILE")
     print("Real data:   tfbert finetune --task sst2 --data SST-2/ --model bert_small_en_uncased \\")
     print("                 --output runs/sst2")

@@ -169,7 +169,7 @@ class EvaluateConfig:
         task: What the data is; by default the run's own task.
         text_column: Name of the column with the text; by default the run's.
         label_column: Name of the column with the label; by default the run's.
-        encoding: Text encoding of the files.
+        encoding: Text encoding of the files; by default the run's.
         batch_size: Examples a step.
         precision: Arithmetic of the encoder; float32 gives the same numbers on any hardware.
         replicas: Devices to evaluate on, as in `finetune`.
@@ -182,7 +182,7 @@ class EvaluateConfig:
     task: TaskName | None = None
     text_column: str | None = None
     label_column: str | None = None
-    encoding: str = "utf-8"
+    encoding: str | None = None
     batch_size: int = 64
     precision: PrecisionName = "float32"
     replicas: int | None = None

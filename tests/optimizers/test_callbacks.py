@@ -41,11 +41,7 @@ def test_every_curve_of_a_scaled_lamb(tmp_path):
         "optimizer/loss_scale",
         "optimizer/skipped_steps",
         "optimizer/gradient_norm",
-        *(
-            f"{n}/head/{w}"
-            for n in ("weight_norm", "update_norm", "trust_ratio")
-            for w in ("kernel", "bias")
-        ),
+        *(f"{n}/head/{w}" for n in names for w in ("kernel", "bias")),
     }
     for values in found.values():
         assert list(values) == list(range(1, 9))

@@ -48,6 +48,18 @@ def test_a_preset_directory_needs_a_task(trained_run, data):
     assert measure(model, task="csv", data=str(data), **columns)["examples"] == 13
 
 
+def test_the_encoding_of_the_run_is_the_default(trained_run, data, tmp_path):
+    """A run whose data is not UTF-8 can be measured again without saying so."""
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "model").symlink_to(trained_run.run_directory + "/model")
+    table = tmp_path / "dev.csv"
+    table.write_bytes("review,mood\ncafé,positive\n".encode("latin-1"))
+    record = f"task: csv\ndata: {table}\neval_data: {table}\nencoding: latin-1\n"
+    (run / "config.yaml").write_text(record + "text_column: review\nlabel_column: mood\n")
+    assert measure(run)["examples"] == 1
+
+
 def test_a_label_that_the_model_does_not_know(trained_run, tmp_path):
     path = tmp_path / "new.csv"
     path.write_text("review,mood\nfine,mixed\n")

@@ -10,6 +10,7 @@ import yaml
 from tfbert.errors import InputError, MachineError
 from tfbert.models.classifier import load_classifier
 from tfbert.models.sources import load_encoder
+from tfbert.optimizers.loss_scale import LossScaleOptimizer
 from tfbert.training import finetune as finetune_module
 from tfbert.training.finetune import finetune
 
@@ -92,16 +93,23 @@ def test_two_replicas_train_and_measure_like_one(config, monkeypatch):
     assert np.linalg.norm(ours - theirs) / np.linalg.norm(ours) < 1e-4
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_mixed_precision_keeps_variables_and_logits_in_float32(config, precision):
-    result = finetune(config(precision=precision))
+@pytest.mark.parametrize(
+    ("precision", "optimizer", "replicas"), [("bfloat16", "lamb", 1), ("float16", "adamw", 2)]
+)
+def test_mixed_precision_keeps_variables_and_logits_in_float32(
+    config, precision, optimizer, replicas
+):
+    before = {v.path: v.numpy() for v in load_encoder("embedded", "float32").backbone.variables}
+    result = finetune(config(precision=precision, optimizer=optimizer, replicas=replicas))
     layer = result.model.backbone.transformer_layers[0]
     assert layer.compute_dtype == precision
     assert {v.dtype for v in result.model.trainable_variables} == {"float32"}
     assert result.model.output_dense.compute_dtype == "float32"
     assert np.isfinite(result.history["loss"]).all()
-    scaled = isinstance(result.model.optimizer, keras.optimizers.LossScaleOptimizer)
-    assert scaled == (precision == "float16")
+    assert isinstance(result.model.optimizer, LossScaleOptimizer) == (precision == "float16")
+    moved = [np.abs(v.numpy() - before[v.path]).max() for v in layer.trainable_variables]
+    assert min(moved) > 0
+    assert np.isfinite(moved).all()
 
 
 def test_frozen_layers_stay_and_the_others_move(config):

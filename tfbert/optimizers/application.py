@@ -13,7 +13,8 @@ class ReducingOptimizer(PathState, keras.optimizers.Optimizer):
     After the sum every replica computes with equal numbers and assigns to its own copy of the
     variables, so that all take the same decisions, without a `merge_call` inside a condition.
 
-    A subclass gives `_update`.
+    A subclass gives `_update(gradients, variables, divisor, iterations)`, which clips and updates
+    with gradients that are still to be divided by `divisor`.
     """
 
     def apply(self, grads, trainable_variables=None, denominator=None):
@@ -105,10 +106,6 @@ class ReducingOptimizer(PathState, keras.optimizers.Optimizer):
                 variable.assign(variable.constraint(variable))
         if self.use_ema:
             self._average(variables, iterations)
-
-    def _update(self, gradients, variables, divisor, iterations):
-        """Clips and updates; `gradients` are still to be divided by `divisor`."""
-        raise TypeError(f"{type(self).__name__} gives no _update")
 
     def _average(self, variables, iterations):
         """Keras' moving average: the weights at a variable's first update, then the mean."""

@@ -142,7 +142,7 @@ class LAMB(LayerwiseOptimizer):
         )
 
     def update_direction(self, gradient, weight, slots, age, decay):
-        """`u` and the new moments; see the class and `LayerwiseOptimizer.update_direction`."""
+        """`u` and the new moments; see this class and `LayerwiseOptimizer`."""
         momentum = self.beta_1 * slots["momentum"] + (1.0 - self.beta_1) * gradient
         velocity = self.beta_2 * slots["velocity"] + (1.0 - self.beta_2) * ops.square(gradient)
         mean, spread = momentum, velocity

@@ -65,7 +65,7 @@ class LARS(LayerwiseOptimizer):
         self.momentum = float(momentum)
 
     def update_direction(self, gradient, weight, slots, age, decay):
-        """`m`; see the class and `LayerwiseOptimizer.update_direction`."""
+        """`m`; see this class and `LayerwiseOptimizer`."""
         if decay:
             gradient = gradient + decay * weight
         momentum = self.momentum * slots["momentum"] + (1.0 - self.momentum) * gradient

@@ -12,7 +12,12 @@ from tfbert.optimizers.trust_ratio import TrustRatio, checked_bounds, trust_rati
 class LayerwiseOptimizer(ReducingOptimizer):
     """Base of the optimizers whose rate is adapted variable by variable.
 
-    A subclass names its float32 slots in `slot_names` and gives `update_direction`.
+    A subclass names its float32 slots in `slot_names` and gives
+    `update_direction(gradient, weight, slots, age, decay)`, which returns the `u` of
+    `x - learning_rate * ratio * u` and `{slot name: new tensor}`. Its arguments are the reduced
+    and clipped gradient and the weight, float32 tensors of one shape; `{slot name: tensor}`;
+    the number of this update for this variable from 1, a float32 scalar; and the coefficient
+    of the weights, a float that is 0 where they are excluded from decay.
 
     Args:
         learning_rate: Float, `LearningRateSchedule`, or function without arguments.
@@ -69,21 +74,6 @@ class LayerwiseOptimizer(ReducingOptimizer):
         if self.record_statistics:
             self._gradient_norm = self.add_variable((), dtype="float32", name="gradient_norm")
 
-    def update_direction(self, gradient, weight, slots, age, decay):
-        """The update before it is scaled: the `u` of `x - learning_rate * ratio * u`.
-
-        Args:
-            gradient: Float32 tensor, reduced and clipped.
-            weight: Float32 tensor of the same shape.
-            slots: `{slot name: float32 tensor}` of the same shape.
-            age: Float32 scalar, the number of this update for this variable, from 1.
-            decay: Float. The coefficient of the weights, 0 where they are excluded.
-
-        Returns:
-            `u` and `{slot name: new tensor}`.
-        """
-        raise TypeError(f"{type(self).__name__} gives no update_direction")
-
     def _update(self, gradients, variables, divisor, iterations):
         learning_rate = ops.cast(self.learning_rate, "float32")
         if self.max_grad_norm is not None or self.record_statistics:
@@ -93,12 +83,14 @@ class LayerwiseOptimizer(ReducingOptimizer):
         if self.max_grad_norm is not None:
             divisor = divisor * ops.maximum(1.0, norm / self.max_grad_norm)
         update = self._compiled("update", self._update_variable)
+        names = [*self.slot_names, "first_step"]
+        names += ["trust_ratio"] if self.record_statistics else []
         for gradient, variable in zip(gradients, variables, strict=True):
             path, slots = self.path_of(variable), self.slots_of(variable)
             update(
                 gradient,
                 reduction.local(variable),
-                {name: reduction.local(slot) for name, slot in slots.items()},
+                {name: reduction.local(slots[name]) for name in names},
                 learning_rate,
                 iterations,
                 ops.cast(divisor, "float32"),
@@ -120,11 +112,9 @@ class LayerwiseOptimizer(ReducingOptimizer):
         state = {name: ops.convert_to_tensor(slots[name]) for name in self.slot_names}
         age = ops.cast(iterations - slots["first_step"], "float32") + 1.0
         direction, state = self.update_direction(gradient, weight, state, age, decay)
-        weight_norm, update_norm, ratio = (
-            gradient_ops.norm(weight),
-            gradient_ops.norm(direction),
-            1.0,
-        )
+        ratio = 1.0
+        if adapted or self.record_statistics:
+            weight_norm, update_norm = gradient_ops.norm(weight), gradient_ops.norm(direction)
         if adapted:
             ratio = trust_ratio(
                 weight_norm, update_norm, self.weight_norm_bounds, self.trust_ratio_bounds

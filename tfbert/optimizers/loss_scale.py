@@ -57,7 +57,9 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
             raise ValueError(f"dynamic_growth_steps must be at least 1: {dynamic_growth_steps}")
         super().__init__(inner_optimizer, initial_scale, dynamic_growth_steps, name, **kwargs)
         self.minimum_scale = float(minimum_scale)
-        self._is_finite = reduction.compiled(gradient_ops.is_finite)
+        self._is_finite = gradient_ops.is_finite
+        if getattr(inner_optimizer, "jit_compile", True):
+            self._is_finite = reduction.compiled(gradient_ops.is_finite)
 
     def build(self, variables):
         """Creates the scale and its counters once, and the inner optimizer's state.

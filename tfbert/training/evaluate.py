@@ -62,7 +62,7 @@ def _examples(config):
         path,
         config.text_column or run.get("text_column"),
         config.label_column or run.get("label_column"),
-        config.encoding,
+        config.encoding or run.get("encoding", "utf-8"),
     )
     split = {"fraction": run.get("eval_fraction", 0.1), "seed": run.get("split_seed", 0)}
     if config.data or run.get("eval_data"):

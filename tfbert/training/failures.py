@@ -6,8 +6,13 @@ from tfbert.errors import MachineError
 
 
 @contextlib.contextmanager
-def explaining_exhausted_memory(batch_size, max_length):
+def explaining_exhausted_memory(batch_size, max_length, others=""):
     """Names what to make smaller when a device's memory is not enough.
+
+    Args:
+        batch_size: Examples a step.
+        max_length: Tokens of the longest of them.
+        others: What may help beside a smaller batch, as the end of a sentence.
 
     Raises:
         MachineError: In place of TensorFlow's `ResourceExhaustedError` or a `MemoryError`.
@@ -19,6 +24,5 @@ def explaining_exhausted_memory(batch_size, max_length):
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         raise MachineError(
             f"out of memory with batches of {batch_size} x {max_length} tokens: try --batch-size "
-            f"{max(1, batch_size // 2)}, --max-length {max(3, max_length // 2)}, --freeze-layers, "
-            "or a smaller model"
+            f"{max(1, batch_size // 2)}{others}"
         ) from error

@@ -196,7 +196,8 @@ def _fit(classifier, data, config, epochs, run):
         callbacks.append(ProgressBar(epochs * len(train_texts), config.batch_size, "training"))
     if config.early_stopping:
         callbacks.append(keras.callbacks.EarlyStopping("val_loss", patience=config.early_stopping))
-    with explaining_exhausted_memory(config.batch_size, max_length):
+    others = f", --max-length {max(3, max_length // 2)}, --freeze-layers, or a smaller model"
+    with explaining_exhausted_memory(config.batch_size, max_length, others):
         history = model.fit(
             training_dataset(
                 train_texts, train_batches, max_length, train_labels, data.class_weights, replicas

@@ -1,0 +1,118 @@
+"""What needs processes of its own: two workers, the TPU's strategy, another backend."""
+
+import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from optimizer_table import make_reference, random_arrays, relative_error
+
+HERE = pathlib.Path(__file__).parent
+ROOT = HERE.parents[1]
+
+
+def start(command, **environment):
+    """A Python process that imports this checkout's package."""
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).strip(os.pathsep)
+    return subprocess.Popen(
+        [sys.executable, *command],
+        env={**os.environ, "PYTHONPATH": path, **environment},
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process, seconds):
+    """The process's standard output; its errors are shown where it fails."""
+    try:
+        output, errors = process.communicate(timeout=seconds)
+    finally:
+        process.kill()
+    assert process.returncode == 0, output[-4000:] + errors[-4000:]
+    return output
+
+
+def free_ports(count):
+    sockets = [socket.socket() for _ in range(count)]
+    for s in sockets:
+        s.bind(("127.0.0.1", 0))
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+@pytest.fixture(scope="module")
+def two_workers(tmp_path_factory):
+    """The weights that each of two worker processes ends with, `{"ROW/PATH": array}`."""
+    folder = tmp_path_factory.mktemp("workers")
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in free_ports(2)]}
+    files = [folder / f"{index}.npz" for index in range(2)]
+    processes = []
+    for index, file in enumerate(files):
+        task = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
+        processes.append(start([HERE / "multi_worker.py", file], TF_CONFIG=task))
+    try:
+        for process in processes:
+            finish(process, 240)
+    finally:
+        for process in processes:
+            process.kill()
+    return [dict(np.load(file, allow_pickle=False)) for file in files]
+
+
+def expected_after_20_steps(row, skip=lambda step: False):
+    """The float64 reference, with the sum of both workers' gradients."""
+    reference = make_reference(row, random_arrays(0))
+    for step in range(20):
+        if not skip(step):
+            one, two = (random_arrays(1000 * step + worker) for worker in range(2))
+            reference.step({k: one[k] + two[k] for k in one})
+    return reference.weights
+
+
+def weights_of(arrays, name):
+    return {k.split("/", 1)[1]: v for k, v in arrays.items() if k.startswith(f"{name}/")}
+
+
+@pytest.mark.parametrize("name", ["lamb", "lamb-clipped", "lars"])
+def test_two_workers_are_one_replica(two_workers, name):
+    first, second = (weights_of(arrays, name) for arrays in two_workers)
+    assert relative_error(first, second) == 0
+    assert relative_error(first, expected_after_20_steps(name)) < 1e-6
+
+
+def test_an_overflow_on_one_worker_is_skipped_on_both(two_workers):
+    first, second = (weights_of(arrays, "overflow") for arrays in two_workers)
+    assert relative_error(first, second) == 0
+    expected = expected_after_20_steps("lamb", skip=lambda step: step % 3 == 0)
+    assert relative_error(first, expected) < 1e-6
+    assert [int(arrays["skipped"]) for arrays in two_workers] == [7, 7]
+
+
+def test_an_update_traces_in_tpustrategy():
+    traced = json.loads(finish(start([HERE / "fake_tpu.py"]), 240).splitlines()[-1])
+    assert len(traced) == 5
+    for name, counts in traced.items():
+        # One sum for each of the five variables, and not a second one outside of a condition.
+        assert counts == {"replicated": 1, "sums": 5}, name
+
+
+@pytest.mark.slow
+def test_the_shared_tests_pass_with_jax():
+    pytest.importorskip("jax")
+    tests = [HERE / f"test_{name}.py" for name in ("layerwise", "lamb", "schedules")]
+    process = start(["-m", "pytest", "-q", *tests], KERAS_BACKEND="jax", JAX_PLATFORMS="cpu")
+    print(finish(process, 1200))
+
+
+def test_jax_gives_the_same_weights():
+    pytest.importorskip("jax")
+    process = start([HERE / "jax_parity.py"], KERAS_BACKEND="jax", JAX_PLATFORMS="cpu")
+    finish(process, 240)
