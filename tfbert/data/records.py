@@ -17,7 +17,6 @@ import numpy as np
 _HEADER = 12  # bytes before a record: its length (8) and the checksum of that (4)
 _FOOTER = 4  # bytes after it: its checksum
 _POLYNOMIAL = 0x82F63B78  # CRC-32C (Castagnoli), reflected
-_LONGEST_RECORD = 1 << 28
 _COMPRESSION_LEVEL = 1  # token ids hardly shrink any further; higher levels take most of the time
 
 
