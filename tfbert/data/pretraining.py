@@ -66,24 +66,32 @@ def tokenize_shard(parts, tokenizer, split, longest):
     Returns:
         `TokenizedShard`, without sentences and documents that have no token.
     """
-    kind = tokenizer.vocabulary.dtype
-    continues = tokenizer.vocabulary.is_continuation()
-    pieces, bounds, documents = [], [0], []
+    pieces, numbers, counts = [], [], []
     for number, text in parts:
-        first = len(bounds) - 1
-        for sentence in split(text):
-            ids = tokenizer.encode(sentence)
-            if not ids:
-                continue
-            pieces.append(ids)
-            begin, end = bounds[-1], bounds[-1] + len(ids) // kind.itemsize
-            if end - begin > longest:
-                words = np.flatnonzero(~continues[np.frombuffer(ids, kind)])
-                bounds.extend((begin + _borders(words, end - begin, longest // 4)).tolist())
-            bounds.append(end)
-        if len(bounds) - 1 > first:
-            documents.append(Document(number, first, len(bounds) - 1))
-    return TokenizedShard(np.frombuffer(b"".join(pieces), kind), bounds, documents)
+        if sentences := split(text):
+            pieces.append(tokenizer.encode_sentences(sentences))
+            numbers.append(number)
+            counts.append(len(sentences))
+    row = np.frombuffer(b"".join(pieces), tokenizer.vocabulary.dtype)
+    is_end = row == tokenizer.vocabulary.pad
+    tokens, marks = row[~is_end], np.flatnonzero(is_end)
+    ends = marks - np.arange(len(marks))  # the marks before a sentence are no tokens
+    document_ends = ends[np.cumsum(counts, dtype=np.int64) - 1]
+    continues = tokenizer.vocabulary.is_continuation()
+    lengths = np.diff(ends, prepend=0)
+    for i in np.flatnonzero(lengths > longest):
+        begin = ends[i] - lengths[i]
+        words = np.flatnonzero(~continues[tokens[begin : ends[i]]])
+        ends = np.append(ends, begin + _borders(words, lengths[i], longest // 4))
+    # Sentences without a token end where another one does.
+    bounds = np.union1d([0], ends)
+    lasts = np.searchsorted(bounds, document_ends).tolist()
+    documents = [
+        Document(number, first, last)
+        for number, first, last in zip(numbers, [0, *lasts], lasts, strict=False)
+        if last > first
+    ]
+    return TokenizedShard(tokens, bounds.astype(np.int64).tolist(), documents)
 
 
 def _borders(words, length, step):

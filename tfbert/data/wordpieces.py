@@ -12,8 +12,9 @@ CONTINUATION = "##"
 LONGEST_WORD = 100  # characters; longer ones are [UNK], as in Hugging Face's BERT tokenizers
 _REMEMBERED_WORDS = 400_000  # about 60 MB a process
 _LONGEST_REMEMBERED = 40  # characters
+_SENTENCE_END = "\0"
 # Python splits at these control characters; BERT drops them.
-_DROPPED = re.compile("[\x0b\x0c\x1c-\x1f\x85]")
+_DROPPED = re.compile("[\x00\x0b\x0c\x1c-\x1f\x85]")
 _ASCII_PIECES = re.compile(r"[A-Za-z0-9]+|[!-/:-@\[-`{-~]")
 
 
@@ -100,11 +101,23 @@ class WordPieceTokenizer:
         Returns:
             Bytes of the ids in `vocabulary.dtype`, without special tokens.
         """
+        return self._encode(text if text.isprintable() else _DROPPED.sub("", text))
+
+    def encode_sentences(self, sentences):
+        """Ids of some sentences, with [PAD] (which no text can spell) at the end of each one.
+
+        Args:
+            sentences: List of strings without the control characters that `corpus` takes out.
+
+        Returns:
+            Bytes as in `encode`.
+        """
+        return self._encode(f" {_SENTENCE_END} ".join([*sentences, ""]))
+
+    def _encode(self, text):
         words = self._words
         if len(words) > _REMEMBERED_WORDS:
             words.clear()
-        if not text.isprintable():
-            text = _DROPPED.sub("", text)
         if text.isascii():
             # "The", "the" and "the," are one word to remember instead of three.
             text = text.lower() if self._lowercase else text
@@ -118,8 +131,11 @@ class _Words(dict):
     def __init__(self, vocabulary, lowercase):
         self._tokenizer = make_hugging_face_tokenizer(vocabulary.ids, lowercase)
         self._dtype = vocabulary.dtype
+        self._sentence_end = np.array([vocabulary.pad], vocabulary.dtype).tobytes()
 
     def __missing__(self, word):
+        if word == _SENTENCE_END:
+            return self._sentence_end
         pieces = _ASCII_PIECES.findall(word) if word.isascii() and word.isprintable() else ()
         if len(pieces) > 1:
             # "word," and "(word" cost one look-up a part.
