@@ -7,6 +7,7 @@ import numpy as np
 from tfbert.data.randomness import make_key, random_bits, uniform
 
 _MASKED, _RANDOM = 0.8, 0.1  # the rest of the chosen tokens stay as they are
+_ROWS = 512  # sequences at a time, so that the arrays stay in the processor's cache
 _NO_UNIT = np.uint64(2**64 - 1)
 _LOW_BITS = np.uint64(0xFFFF)
 _HIGH_BITS = np.uint64(0xFFFFFFFF00000000)
@@ -76,6 +77,11 @@ class Masker:
             (batch, max_predictions) uint16, ascending; `mask_ids`, the tokens that stood
             there; `mask_weights`, uint8, 1 where there is a prediction and 0 behind the last.
         """
+        starts = range(0, max(1, len(token_ids)), _ROWS)
+        parts = [self._mask(token_ids[i : i + _ROWS], keys[i : i + _ROWS]) for i in starts]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _mask(self, token_ids, keys):
         chosen = self._choose(token_ids, keys)
         rows, columns = np.nonzero(chosen)
         first = np.searchsorted(rows, np.arange(len(token_ids)))

@@ -78,8 +78,9 @@ class WordPieceTokenizer:
     """BERT's tokenization, to the ids of Hugging Face's `tokenizers`, several times faster.
 
     BERT never looks across white space, so the ids of a text are the ids of its words, and the
-    words of a language repeat. Words not seen before go to Hugging Face's tokenizer; literal
-    "[MASK]" in a text is three pieces, never the special token.
+    words of a language repeat. Words not seen before are spelled here if they are plain ASCII, and
+    go to Hugging Face's tokenizer otherwise. Literal "[MASK]" in a text is three pieces, never the
+    special token.
 
     Args:
         vocabulary: `Vocabulary`.
@@ -130,6 +131,8 @@ class _Words(dict):
 
     def __init__(self, vocabulary, lowercase):
         self._tokenizer = make_hugging_face_tokenizer(vocabulary.ids, lowercase)
+        self._ids, self._unknown = vocabulary.ids, vocabulary.unknown
+        self._lowercase = lowercase
         self._dtype = vocabulary.dtype
         self._sentence_end = np.array([vocabulary.pad], vocabulary.dtype).tobytes()
 
@@ -140,12 +143,28 @@ class _Words(dict):
         if len(pieces) > 1:
             # "word," and "(word" cost one look-up a part.
             ids = b"".join([self[piece] for piece in pieces])
+        elif pieces and len(word) <= LONGEST_WORD:
+            ids = self._spell(word.lower() if self._lowercase else word)
         else:
             encoding = self._tokenizer.encode(word, add_special_tokens=False)
             ids = np.array(encoding.ids, self._dtype).tobytes()
         if len(word) <= _LONGEST_REMEMBERED:
             self[word] = ids
         return ids
+
+    def _spell(self, word):
+        """The ids of a plain ASCII word: the longest piece that fits, again and again."""
+        ids, start, end = [], 0, len(word)
+        while start < end:
+            piece = CONTINUATION + word[start:end] if start else word[:end]
+            if piece in self._ids:
+                ids.append(self._ids[piece])
+                start, end = end, len(word)
+            else:
+                end -= 1
+        if start < len(word):
+            ids = [self._unknown]
+        return np.array(ids, self._dtype).tobytes()
 
 
 def make_hugging_face_tokenizer(ids, lowercase):
