@@ -105,7 +105,7 @@ class PrepareConfig:
     keep_duplicates: bool = False
     lowercase: bool = True
     encoding: str = "utf-8"
-    shard_mb: float = 4.0
+    shard_mb: float = 2.0
     workers: int | None = None
     seed: int = 0
     overwrite: bool = False

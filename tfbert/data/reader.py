@@ -71,7 +71,7 @@ class PretrainingRecords:
         shuffle=True,
         worker=0,
         workers=1,
-        window=8,
+        window=16,
         on_damage="skip",
     ):
         if batch_size < 1 or batch_size % workers or not 0 <= worker < workers:

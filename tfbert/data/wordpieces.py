@@ -12,6 +12,7 @@ CONTINUATION = "##"
 LONGEST_WORD = 100  # characters; longer ones are [UNK], as in Hugging Face's BERT tokenizers
 _REMEMBERED_WORDS = 400_000  # about 60 MB a process
 _LONGEST_REMEMBERED = 40  # characters
+_COMMON_MARKS = ",.'\"-()!?:;/*"
 _SENTENCE_END = "\0"
 # Python splits at these control characters; BERT drops them.
 _DROPPED = re.compile("[\x00\x0b\x0c\x1c-\x1f\x85]")
@@ -122,7 +123,8 @@ class WordPieceTokenizer:
         if text.isascii():
             # "The", "the" and "the," are one word to remember instead of three.
             text = text.lower() if self._lowercase else text
-            text = text.replace(",", " , ").replace(".", " . ")
+            for mark in _COMMON_MARKS:
+                text = text.replace(mark, f" {mark} ")
         return b"".join(map(words.__getitem__, text.split()))
 
 
