@@ -3,7 +3,7 @@ import io
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tfbert.data import corpus
@@ -52,8 +52,10 @@ def test_a_document_a_file(content, tmp_path_factory):
 
 
 @pytest.mark.parametrize("form", ["line", "blank", "file"])
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(content=st.lists(lines, max_size=6), limit=st.integers(4, 40))
+@example(content=["¡\xa0", "0"], limit=4)
+@example(content=["    x"], limit=4)
 def test_long_documents_come_in_parts_and_lose_nothing(form, content, limit, tmp_path_factory):
     path = tmp_path_factory.mktemp("corpus") / "text"
     path.write_text("\n".join(content), "utf-8")

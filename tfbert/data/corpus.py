@@ -125,15 +125,18 @@ def _parts(source, form, encoding):
                 yield begin == 0, text[begin : begin + LONGEST_PART]
         return
     lines = read_lines(source, encoding, longest=LONGEST_PART)
+    last = None
     if form == "line":
-        last = None
         for number, line in lines:
             yield number != last, line
             last = number
         return
     held, size, first = [], 0, True
-    for _, line in lines:
-        blank = form == "blank" and line.isspace()
+    for number, line in lines:
+        # A part of a long line may be blank where the line is not.
+        whole = number != last and line.endswith("\n")
+        blank = form == "blank" and whole and line.isspace()
+        last = number
         held.append(line)
         size += len(line)
         if blank or size >= LONGEST_PART:
