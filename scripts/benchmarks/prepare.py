@@ -86,12 +86,15 @@ def vocabulary(data):
 
 
 def run_plain(data, folder):
-    """BERT's published method in plain Python."""
+    """BERT's published method in plain Python, several times."""
     script = HERE / "plain_prepare.py"
     command = [sys.executable, str(script), str(reviews(data)), str(vocabulary(data))]
     command += [str(folder / "plain.tfrecord"), str(PLAIN_MEGABYTES)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return json.loads(done.stdout)
+    runs = []
+    for _ in range(ROUNDS):
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        runs.append(json.loads(done.stdout))
+    return sorted(runs, key=lambda run: run["seconds"])[ROUNDS // 2]
 
 
 def run_prepare(data, folder):
@@ -160,6 +163,7 @@ def run_training(data, folder):
         max_sequence_length=LENGTH,
     )
     model = keras_hub.models.BertMaskedLM(backbone)
+    # The next-sentence head is left out, so the pooler gets no gradient.
     model.compile(
         optimizer=keras.optimizers.Lamb(1e-4),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -205,7 +209,7 @@ def table(results):
         HEADER,
         "| | text | time | MB/s | peak memory |",
         "|---|---|---|---|---|",
-        f"| plain Python, one process | {plain['bytes'] / 1e6:.1f} MB | {plain['seconds']:.1f} s "
+        f"| plain Python, one process (median of {ROUNDS}) | {plain['bytes'] / 1e6:.1f} MB | {plain['seconds']:.1f} s "
         f"| {rate(plain):.2f} | |",
         f"| `tfbert prepare` (median of {ROUNDS}) | {ours['bytes'] / 1e6:.1f} MB "
         f"| {ours['seconds']:.1f} s | {rate(ours):.2f} | {ours['peak_bytes'] / 1e6:.0f} MB |",
