@@ -209,8 +209,8 @@ def table(results):
         HEADER,
         "| | text | time | MB/s | peak memory |",
         "|---|---|---|---|---|",
-        f"| plain Python, one process (median of {ROUNDS}) | {plain['bytes'] / 1e6:.1f} MB | {plain['seconds']:.1f} s "
-        f"| {rate(plain):.2f} | |",
+        f"| plain Python, one process (median of {ROUNDS}) | {plain['bytes'] / 1e6:.1f} MB "
+        f"| {plain['seconds']:.1f} s | {rate(plain):.2f} | |",
         f"| `tfbert prepare` (median of {ROUNDS}) | {ours['bytes'] / 1e6:.1f} MB "
         f"| {ours['seconds']:.1f} s | {rate(ours):.2f} | {ours['peak_bytes'] / 1e6:.0f} MB |",
         f"| `tfbert prepare`, ten times the text | {ten['bytes'] / 1e6:.1f} MB "
