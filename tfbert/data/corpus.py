@@ -110,9 +110,9 @@ def read_documents(sources, form, encoding="utf-8"):
 
 
 def _clean(text):
-    if "<" in text:
-        text = _LINE_BREAK_TAG.sub("\n\n", text)
-    return _CONTROLS.sub(" ", text)
+    if not text.strip().isprintable():
+        text = _CONTROLS.sub(" ", text)
+    return _LINE_BREAK_TAG.sub("\n\n", text) if "<" in text else text
 
 
 def _parts(source, form, encoding):

@@ -35,6 +35,8 @@ def write_blocks(blocks, writer_arguments, workers):
         yield from _distribute(iter(blocks), pool)
     finally:
         for worker in pool:
+            worker.connection.close()
+        for worker in pool:
             worker.stop()
 
 
@@ -102,7 +104,6 @@ class _Worker:
         )
 
     def stop(self):
-        self.connection.close()
         self._process.join(timeout=0.2)
         if self._process.is_alive():
             self._process.terminate()
