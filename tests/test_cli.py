@@ -4,7 +4,7 @@ import sys
 import pytest
 
 import tfbert
-from tfbert.cli import COMMANDS, main, parse
+from tfbert.cli import COMMANDS, POSITIONAL, main, parse
 
 
 def run(*arguments):
@@ -28,7 +28,8 @@ def test_help_names_every_option_and_does_not_wait_for_tensorflow(command):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for field in COMMANDS[command][1].__dataclass_fields__:
-        assert f"--{field.replace('_', '-')}" in done.stdout
+        dashes = "" if POSITIONAL.get(command) == field else "--"
+        assert f"{dashes}{field.replace('_', '-')}" in done.stdout
 
 
 def test_the_package_offers_what_it_lists():
@@ -77,3 +78,18 @@ def test_a_wrong_command_line_is_one_line_and_status_2(capsys, arguments, messag
     assert printed.err.startswith("tfbert: error: ")
     assert printed.err.count("\n") == 1
     assert message in printed.err
+
+
+def test_lists_of_values():
+    required = ["--output", "o", "--vocab", "v"]
+    _, config = parse(
+        ["prepare", "--input", "a b", "-", "c=d", *required, "--lengths", "128", "64"]
+    )
+    assert (config.input, config.lengths) == (["a b", "-", "c=d"], [128, 64])
+    _, config = parse(["prepare", "--input=x", "y", *required])
+    assert (config.input, config.lengths) == (["x", "y"], [128])
+
+
+def test_a_list_needs_a_value(capsys):
+    assert main(["vocab", "--output", "o", "--input"]) == 2
+    assert "--input is []: it must be one path or more" in capsys.readouterr().err

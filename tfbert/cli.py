@@ -9,11 +9,13 @@ import logging
 import os
 import re
 import sys
+import typing
 
 from jsonargparse import ActionYesNo, ArgumentParser
 
 from tfbert._version import __version__
 from tfbert.config import EvaluateConfig, FinetuneConfig, PredictConfig, read_options
+from tfbert.data.config import InspectConfig, PrepareConfig, VocabConfig
 from tfbert.errors import InputError, TfbertError
 
 
@@ -45,11 +47,41 @@ def predict(config):
         print(json.dumps(answer, ensure_ascii=not unicode), flush=True)
 
 
+def vocab(config):
+    """Learn a WordPiece vocabulary from text."""
+    from tfbert.data.vocabulary import learn_vocabulary
+
+    print(f"{len(learn_vocabulary(config)):,} word pieces: {config.output}")
+
+
+def prepare(config):
+    """Turn text into training records for pre-training."""
+    from tfbert.data.dataset import summary_lines
+    from tfbert.data.prepare import prepare
+
+    print("\n".join(summary_lines(prepare(config))))
+    print(f"Training records: {config.output}")
+
+
+def inspect(config):
+    """Show what is in a folder of training records."""
+    from tfbert.data.inspection import inspect_lines
+
+    for line in inspect_lines(config):
+        print(line)
+
+
 COMMANDS = {
     "finetune": (finetune, FinetuneConfig),
     "evaluate": (evaluate, EvaluateConfig),
     "predict": (predict, PredictConfig),
+    "vocab": (vocab, VocabConfig),
+    "prepare": (prepare, PrepareConfig),
+    "inspect": (inspect, InspectConfig),
 }
+
+# Required options that are given without their name: `tfbert inspect DIR`.
+POSITIONAL = {"inspect": "records"}
 
 
 _CONFIG_HELP = (
@@ -75,7 +107,7 @@ def build_parser(defaults):
     commands = parser.add_subcommands(dest="command", required=True)
     for name, (function, config_class) in COMMANDS.items():
         command = DashedParser(exit_on_error=False)
-        command.add_class_arguments(config_class)
+        command.add_class_arguments(config_class, as_positional=name in POSITIONAL)
         if config_class is FinetuneConfig:
             command.add_argument("--config", metavar="FILE", help=_CONFIG_HELP)
         command.set_defaults(defaults.get(name, {}))
@@ -93,13 +125,36 @@ def parse(argv):
         known, _ = first.parse_known_args(argv)
         if known.config and known.command == "finetune":
             defaults["finetune"] = read_options(known.config, FinetuneConfig)
-        parsed = build_parser(defaults).parse_args(argv)
+        parsed = build_parser(defaults).parse_args(_join_lists(argv))
     except argparse.ArgumentError as error:
         raise InputError(_one_line(error)) from error
     function, config_class = COMMANDS[parsed.command]
     options = vars(parsed[parsed.command])
     options.pop("config", None)
     return function, config_class(**options)
+
+
+def _join_lists(argv):
+    """`--input A B` as `--input '["A", "B"]'`, the way in which the parser reads lists."""
+    command = next((word for word in argv if word in COMMANDS), None)
+    kinds = {}
+    if command:
+        for name, kind in typing.get_type_hints(COMMANDS[command][1]).items():
+            if typing.get_origin(kind) is list:
+                kinds["--" + name.replace("_", "-")] = typing.get_args(kind)[0]
+    joined, words = [], list(argv)
+    while words:
+        option, equals, first = words.pop(0).partition("=")
+        if option not in kinds:
+            joined.append(option + equals + first)
+            continue
+        values = [first] if equals else []
+        while words and (words[0] == "-" or not words[0].startswith("-")):
+            values.append(words.pop(0))
+        if kinds[option] is str:
+            values = map(json.dumps, values)
+        joined += [option, f"[{', '.join(values)}]"]
+    return joined
 
 
 def _one_line(error):
@@ -112,7 +167,11 @@ def _one_line(error):
     if match:
         option = match["key"].replace("_", "-")
         message = f"--{option} cannot be {match['value']!r}"
-    message = re.sub(r"\b(?:finetune|evaluate|predict)\.(\w+)", r"--\1", message)
+    message = re.sub(
+        r"\b(?P<command>" + "|".join(COMMANDS) + r")\.(?P<name>\w+)",
+        lambda key: "--" * (POSITIONAL.get(key["command"]) != key["name"]) + key["name"],
+        message,
+    )
     return f"{message}; `tfbert COMMAND --help` lists what each option takes"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from tfbert.errors import InputError
 
 
-def read_lines(path, encoding="utf-8"):
+def read_lines(path, encoding="utf-8", longest=None):
     """Yields (line number from 1, line with its line break) of a text file.
 
     `-` is standard input and `.gz` files are unpacked on the way. A byte order mark is dropped.
@@ -18,6 +18,8 @@ def read_lines(path, encoding="utf-8"):
     Args:
         path: A file's path, or `-`.
         encoding: Any text encoding that Python knows.
+        longest: Bytes after which a line without end is cut, so that it fits into memory, at a
+            space where it has one; its parts come with the same number.
 
     Raises:
         InputError: If the file is missing or damaged, the encoding is unknown, or a line is not in
@@ -28,9 +30,11 @@ def read_lines(path, encoding="utf-8"):
     number = 0
     try:
         with _open_bytes(path) as file:
-            for number, raw in enumerate(file, start=1):
+            first = True
+            for number, raw in enumerate(file, start=1) if longest is None else _cut(file, longest):
                 line = raw.decode(encoding)
-                yield number, line.removeprefix("\ufeff") if number == 1 else line
+                yield number, line.removeprefix("\ufeff") if first else line
+                first = False
     except UnicodeDecodeError as error:
         byte = error.object[error.start]
         raise InputError(
@@ -71,6 +75,28 @@ def check_encoding(name):
 def read_text(path, encoding="utf-8"):
     """A whole text file as one string, with the errors of `read_lines`."""
     return "".join(line for _, line in read_lines(path, encoding))
+
+
+def _cut(file, longest):
+    """Yields (line number, line), or parts of a line of more than `longest` bytes."""
+    number, kept = 1, b""
+    while piece := file.readline(longest):
+        line, kept = kept + piece, b""
+        if not line.endswith(b"\n") and len(line) >= longest:
+            cut = line.rfind(b" ") + 1 or _character_border(line)
+            line, kept = line[:cut], line[cut:]
+        yield number, line
+        number += line.endswith(b"\n")
+    if kept:
+        yield number, kept
+
+
+def _character_border(line):
+    """Where the last UTF-8 character but one ends, so that no character is cut."""
+    cut = len(line)
+    while cut > len(line) - 3 and line[cut - 1] & 0xC0 == 0x80:
+        cut -= 1
+    return cut - 1 if line[cut - 1] >= 0xC0 else cut
 
 
 def _open_bytes(path):

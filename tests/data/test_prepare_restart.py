@@ -1,0 +1,163 @@
+import contextlib
+import gzip
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tfbert.data.dataset import read_dataset
+from tfbert.data.prepare import prepare
+from tfbert.errors import InputError
+
+
+@pytest.mark.parametrize("interrupted", ["a missing shard", "a damaged shard", "another text"])
+def test_a_stopped_run_makes_again_what_is_not_whole(
+    configure, tmp_path, monkeypatch, interrupted, files_of
+):
+    config = configure(output=str(tmp_path / "undisturbed"))
+    prepare(config)
+    text = tmp_path / "text.txt"
+    lines = Path(config.input[0]).read_text().split("\n")
+    text.write_text("\n".join(lines[:300] if interrupted == "another text" else lines))
+    stopped = configure(input=[str(text)], output=str(tmp_path / "stopped"))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("tfbert.data.prepare.describe", lambda *_: stop())
+        prepare(stopped)
+    directory = Path(stopped.output)
+    assert not (directory / "dataset.json").exists()
+    shard = directory / "train-64-00001.tfrecord.gz"
+    if interrupted == "a missing shard":
+        shard.unlink()
+    elif interrupted == "a damaged shard":
+        shard.write_bytes(shard.read_bytes()[:-1])
+    else:
+        (directory / "train-64-00099.tfrecord.gz").touch()
+    text.write_text("\n".join(lines))
+    prepare(stopped)
+    first, second = files_of(config.output), files_of(directory)
+    described = json.loads(second.pop("dataset.json"))
+    assert described["shards"] == json.loads(first.pop("dataset.json"))["shards"]
+    assert first == second
+
+
+def stop():
+    raise KeyboardInterrupt
+
+
+def test_finished_shards_are_not_made_again(configure, monkeypatch):
+    config = configure()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("tfbert.data.prepare.describe", lambda *_: stop())
+        prepare(config)
+    made = []
+    monkeypatch.setattr(
+        "tfbert.data.shards.ShardWriter.write", lambda self, block: made.append(block)
+    )
+    prepare(config)
+    assert made == []
+
+
+def test_a_finished_folder_is_left_alone_or_made_anew(configure, caplog, files_of):
+    config = configure()
+    first = prepare(config)
+    # What a kill between the last two steps leaves behind.
+    (Path(config.output) / "unfinished").mkdir()
+    with caplog.at_level("INFO", "tfbert"):
+        assert prepare(config) == first
+    assert "is finished" in caplog.text
+    assert not (Path(config.output) / "unfinished").exists()
+    for other in ({"seed": 5}, {"input": [config.vocab]}):
+        with pytest.raises(InputError, match="records of other input or options"):
+            prepare(configure(**other))
+    (Path(config.output) / "notes.txt").touch()
+    again = prepare(configure(seed=5, overwrite=True))
+    assert again["options"]["seed"] == 5
+    # What is not of this command's making stays.
+    names = {shard["file"] for shard in again["shards"]}
+    assert set(files_of(config.output)) == names | {"vocab.txt", "dataset.json", "notes.txt"}
+
+
+def test_other_options_do_not_go_on_with_a_stopped_run(configure, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("tfbert.data.prepare.describe", lambda *_: stop())
+        prepare(configure())
+    with pytest.raises(InputError, match="a run with other options was stopped here"):
+        prepare(configure(seed=5))
+    prepare(configure(seed=5, overwrite=True))
+
+
+def test_bad_text_can_be_mended_with_other_options(configure, tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_bytes("Caf\xe9 one. Two.\nThree. Four.\n".encode("latin-1"))
+    with pytest.raises(InputError, match="line 1: byte 0xe9 is not valid utf-8"):
+        prepare(configure(input=[str(path)]))
+    prepare(configure(input=[str(path)], encoding="latin-1"))
+
+
+def test_two_at_a_time(configure, text_file):
+    config = configure()
+    script = "import sys, time; from tfbert.data.prepare import _locked; from pathlib import Path\n"
+    script += "with _locked(Path(sys.argv[1])): print('locked', flush=True); time.sleep(60)"
+    unfinished = Path(config.output) / "unfinished"
+    unfinished.mkdir(parents=True)
+    command = [sys.executable, "-c", script, str(unfinished)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "locked\n"
+        with pytest.raises(InputError, match="another tfbert writes here now"):
+            prepare(config)
+        other.kill()
+
+
+def count_finished(directory):
+    return len(list((directory / "unfinished").glob("*-*.json")))
+
+
+def children_of(pid):
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def is_running(pid):
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def test_ten_kills_change_nothing(vocabulary_file, tmp_path, files_of, make_text):
+    """SIGKILL at ten random moments, then a run to the end: the bytes of an undisturbed run."""
+    text = tmp_path / "text.txt.gz"
+    text.write_bytes(gzip.compress("\n".join(make_text(8000)).encode(), mtime=0))
+    generator = random.Random(0)
+
+    def command(name):
+        return [
+            *(sys.executable, "-m", "tfbert", "prepare", "--input", str(text)),
+            *("--output", str(tmp_path / name), "--vocab", str(vocabulary_file)),
+            *("--shard-mb", "0.015", "--masking", "fixed", "--workers", "2", "--no-progress"),
+        ]
+
+    subprocess.run(command("undisturbed"), check=True, capture_output=True)
+    killed = tmp_path / "killed"
+    shards = len(read_dataset(tmp_path / "undisturbed")["shards"])
+    assert shards > 150
+    for _ in range(10):
+        before = count_finished(killed)
+        with subprocess.Popen(command("killed"), stdout=subprocess.DEVNULL) as process:
+            enough = before + generator.randint(0, 12)
+            while count_finished(killed) < enough and process.poll() is None:
+                time.sleep(0.002)
+            time.sleep(generator.random() * 0.03)
+            workers_then = children_of(process.pid)
+            process.kill()
+        assert process.returncode == -signal.SIGKILL
+        deadline = time.monotonic() + 30
+        while any(map(is_running, workers_then)):
+            assert time.monotonic() < deadline, "workers outlive the process that started them"
+            time.sleep(0.01)
+    assert 0 < count_finished(killed) < shards
+    subprocess.run(command("killed"), check=True, capture_output=True)
+    assert files_of(killed) == files_of(tmp_path / "undisturbed")
