@@ -31,7 +31,7 @@ GOOD = {"task": "csv", "output": "out", "data": "d", "model": "m"}
         ({"overwrite": 1}, "--overwrite is 1: it must be true or false"),
         ({"batch_size": True}, "--batch-size is True: it must be a whole number"),
         ({"learning_rate": float("inf")}, "--learning-rate is inf: it must be a number"),
-        ({"class_weights": [1.0, "x"]}, "--class-weights is .*a list of numbers"),
+        ({"class_weights": [1.0, "x"]}, "--class-weights is .*a list, each a number"),
         ({"eval_fraction": 0.0}, "--eval-fraction is 0.0"),
         ({"warmup_fraction": 1.0}, "--warmup-fraction is 1.0"),
         ({"learning_rate": 0.0}, "--learning-rate is 0.0: it must be above 0"),

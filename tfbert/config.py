@@ -5,16 +5,12 @@ and `config.yaml` in a run directory is one of them written out.
 """
 
 import dataclasses
-import math
-import os
-import types
-import typing
 from typing import Literal
 
-import numpy as np
 import yaml
 
 from tfbert.errors import InputError
+from tfbert.options import Options, require, require_at_least
 
 TaskName = Literal["embedded", "sst2", "movie_reviews", "imdb", "csv", "tsv", "jsonl"]
 PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
@@ -22,62 +18,6 @@ PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
 # What `config.yaml` in a run directory records beside the options.
 RUN_RECORD_KEYS = ("command", "labels", "resolved", "versions")
 _OWN_FILES = ("csv", "tsv", "jsonl")
-
-
-class _Options:
-    """Base of the configurations: plain values, each of its field's type."""
-
-    def __post_init__(self):
-        hints = typing.get_type_hints(type(self))
-        for name, hint in hints.items():
-            value = getattr(self, name)
-            # What notebooks hand over: paths, and numbers out of NumPy.
-            if isinstance(value, os.PathLike):
-                value = os.fspath(value)
-            elif isinstance(value, np.generic):
-                value = value.item()
-            object.__setattr__(self, name, value)  # the class is frozen
-            _require(_accepts(hint, value), name, value, _in_words(hint))
-
-
-def _accepts(hint, value):
-    """Whether a value is of a type, in the few forms of types that options have."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return any(_accepts(argument, value) for argument in arguments)
-    if origin is Literal:
-        return value in arguments
-    if origin is list:
-        return isinstance(value, list) and all(_accepts(arguments[0], item) for item in value)
-    if hint is bool or isinstance(value, bool):
-        return hint is bool and isinstance(value, bool)
-    if hint is float:
-        return isinstance(value, int | float) and math.isfinite(value)
-    return isinstance(value, hint)
-
-
-def _in_words(hint):
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(map(_in_words, arguments))
-    if origin is Literal:
-        return "one of " + ", ".join(arguments)
-    words = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
-    if origin is list:
-        return "a list of numbers"
-    return words.get(hint, "left out")
-
-
-def _require(condition, name, value, expectation):
-    if not condition:
-        option = name.replace("_", "-")
-        raise InputError(f"--{option} is {value!r}: it must be {expectation}")
-
-
-def _require_at_least(config, minimum, *names):
-    for name in names:
-        value = getattr(config, name)
-        _require(value is None or value >= minimum, name, value, f"at least {minimum}")
 
 
 def read_options(path, config_class):
@@ -108,7 +48,7 @@ def read_options(path, config_class):
 
 
 @dataclasses.dataclass(frozen=True)
-class FinetuneConfig(_Options):
+class FinetuneConfig(Options):
     """Train a sentence classifier from a pre-trained BERT.
 
     Args:
@@ -174,16 +114,16 @@ class FinetuneConfig(_Options):
 
     def __post_init__(self):
         super().__post_init__()
-        _require_at_least(self, 1, "epochs", "batch_size", "replicas")
-        _require_at_least(self, 0, "freeze_layers", "early_stopping", "weight_decay")
-        _require_at_least(self, 3, "max_length")
+        require_at_least(self, 1, "epochs", "batch_size", "replicas")
+        require_at_least(self, 0, "freeze_layers", "early_stopping", "weight_decay")
+        require_at_least(self, 3, "max_length")
         for name in ("seed", "split_seed"):
             value = getattr(self, name)
-            _require(0 <= value < 2**32, name, value, "at least 0 and below 2^32")
+            require(0 <= value < 2**32, name, value, "at least 0 and below 2^32")
         fraction, warmup, rate = self.eval_fraction, self.warmup_fraction, self.learning_rate
-        _require(0 < fraction < 1, "eval_fraction", fraction, "above 0 and below 1")
-        _require(0 <= warmup < 1, "warmup_fraction", warmup, "at least 0 and below 1")
-        _require(rate is None or rate > 0, "learning_rate", rate, "above 0")
+        require(0 < fraction < 1, "eval_fraction", fraction, "above 0 and below 1")
+        require(0 <= warmup < 1, "warmup_fraction", warmup, "at least 0 and below 1")
+        require(rate is None or rate > 0, "learning_rate", rate, "above 0")
         if self.task != "embedded":
             for name in ("data", "model"):
                 if not getattr(self, name):
@@ -191,14 +131,14 @@ class FinetuneConfig(_Options):
         if self.task not in _OWN_FILES:
             for name in ("text_column", "label_column"):
                 value = getattr(self, name)
-                _require(value is None, name, value, f"left out: --task {self.task} knows its own")
+                require(value is None, name, value, f"left out: --task {self.task} knows its own")
         if isinstance(self.class_weights, list):
             positive = all(weight > 0 for weight in self.class_weights)
-            _require(positive, "class_weights", self.class_weights, "numbers above 0")
+            require(positive, "class_weights", self.class_weights, "numbers above 0")
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaluateConfig(_Options):
+class EvaluateConfig(Options):
     """Measure a trained classifier on labelled examples.
 
     Args:
@@ -230,11 +170,11 @@ class EvaluateConfig(_Options):
 
     def __post_init__(self):
         super().__post_init__()
-        _require_at_least(self, 1, "batch_size", "replicas")
+        require_at_least(self, 1, "batch_size", "replicas")
 
 
 @dataclasses.dataclass(frozen=True)
-class PredictConfig(_Options):
+class PredictConfig(Options):
     """Label texts with a trained classifier: one JSON object a line, in the order of the input.
 
     Args:
@@ -255,4 +195,4 @@ class PredictConfig(_Options):
 
     def __post_init__(self):
         super().__post_init__()
-        _require_at_least(self, 1, "batch_size")
+        require_at_least(self, 1, "batch_size")

@@ -1,0 +1,73 @@
+"""What all configurations check: the type of every option, and its range."""
+
+import math
+import os
+import types
+import typing
+from typing import Literal
+
+import numpy as np
+
+from tfbert.errors import InputError
+
+
+class Options:
+    """Base of the configurations: plain values, each of its field's type.
+
+    Raises:
+        InputError: If a value is of another type, or no finite number.
+    """
+
+    def __post_init__(self):
+        hints = typing.get_type_hints(type(self))
+        for name, hint in hints.items():
+            value = getattr(self, name)
+            # What notebooks hand over: paths, and numbers out of NumPy.
+            if isinstance(value, os.PathLike):
+                value = os.fspath(value)
+            elif isinstance(value, np.generic):
+                value = value.item()
+            object.__setattr__(self, name, value)  # the class is frozen
+            require(_accepts(hint, value), name, value, _in_words(hint))
+
+
+def _accepts(hint, value):
+    """Whether a value is of a type, in the few forms of types that options have."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_accepts(argument, value) for argument in arguments)
+    if origin is Literal:
+        return value in arguments
+    if origin is list:
+        return isinstance(value, list) and all(_accepts(arguments[0], item) for item in value)
+    if hint is bool or isinstance(value, bool):
+        return hint is bool and isinstance(value, bool)
+    if hint is float:
+        return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, hint)
+
+
+def _in_words(hint):
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(map(_in_words, arguments))
+    if origin is Literal:
+        return "one of " + ", ".join(arguments)
+    if origin is list:
+        return f"a list, each {_in_words(arguments[0])}"
+    words = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+    return words.get(hint, "left out")
+
+
+def require(condition, name, value, expectation):
+    """Raises InputError where `condition` does not hold, in the words of the command line."""
+    if not condition:
+        option = name.replace("_", "-")
+        raise InputError(f"--{option} is {value!r}: it must be {expectation}")
+
+
+def require_at_least(config, minimum, *names):
+    """Requires fields of a configuration to be None or at least `minimum`."""
+    for name in names:
+        value = getattr(config, name)
+        require(value is None or value >= minimum, name, value, f"at least {minimum}")
