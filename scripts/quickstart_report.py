@@ -4,6 +4,7 @@ usage: python scripts/quickstart_report.py RUN
 """
 
 import json
+import shlex
 import sys
 from collections import Counter
 from pathlib import Path
@@ -41,9 +42,9 @@ def main():
     for answer in tfbert.predict_texts(tfbert.load_classifier(str(run)), SENTENCES):
         print(f"  {answer['label']} ({answer['probability']:.2f}): {answer['text']}")
 
-    print(f"\nEnvironment: . {sys.prefix}/bin/activate")
-    print(f"Curves:      tensorboard --logdir {run / 'logs'}")
-    print(f"Your texts:  tfbert predict --model {run} --input FILE")
+    print(f"\nEnvironment: . {shlex.quote(sys.prefix + '/bin/activate')}")
+    print(f"Curves:      tensorboard --logdir {shlex.quote(str(run / 'logs'))}")
+    print(f"Your texts:  tfbert predict --model {shlex.quote(str(run))} --input FILE")
     print("Real data:   tfbert finetune --task sst2 --data SST-2/ --model bert_small_en_uncased \\")
     print("                 --output runs/sst2")
 

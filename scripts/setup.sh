@@ -1,9 +1,9 @@
 # Sourced by the other scripts: a virtual environment with tfbert in it.
 #
-#   . scripts/setup.sh [EXTRA]
+#   . scripts/setup.sh EXTRA
 #
 # Uses the active environment; without one, makes .venv/ in the repository. Installs only when
-# requirements.txt or setup.cfg changed since the last time. EXTRA is one of setup.cfg's extras.
+# requirements.txt or setup.cfg changed since the last time. EXTRA is `base` or one of setup.cfg's extras.
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -12,10 +12,13 @@ fail() {
     exit "${2:-1}"
 }
 
+suitable() {
+    "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null
+}
+
 find_python() {
-    for candidate in python3.12 python3.11 python3 python; do
-        if command -v "$candidate" >/dev/null && "$candidate" -c \
-            'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
+    for candidate in python3.11 python3.12 python3 python; do
+        if command -v "$candidate" >/dev/null && suitable "$candidate"; then
             echo "$candidate"
             return
         fi
@@ -23,19 +26,27 @@ find_python() {
     return 1
 }
 
+# A folder that was moved, or whose making was interrupted, has no pip of its own.
+working_environment() {
+    [ -x "$1/bin/python" ] && [ "$(. "$1/bin/activate" && python -c \
+        'import pip, sys; print(sys.prefix)' 2>/dev/null)" = "$1" ]
+}
+
 if [ -z "${VIRTUAL_ENV:-}" ]; then
-    if [ ! -x "$repository/.venv/bin/python" ]; then
+    environment="$repository/.venv"
+    if ! working_environment "$environment"; then
         python=$(find_python) || fail "Python 3.11 or 3.12 is needed and none is on PATH" 2
         echo "setup: making .venv with $python" >&2
-        "$python" -m venv "$repository/.venv" || {
-            rm -rf "$repository/.venv"
+        "$python" -m venv --clear "$environment" || {
+            rm -rf "$environment"
             fail "$python cannot make virtual environments; on Debian: apt install python3-venv"
         }
     fi
-    . "$repository/.venv/bin/activate"
+    . "$environment/bin/activate"
 fi
+suitable python || fail "the active environment's Python is not 3.11 or 3.12: deactivate it" 2
 
-extra=${1:-base}
+extra=$1
 wanted=$(cat "$repository/requirements.txt" "$repository/setup.cfg"; echo "$repository")
 
 installed() { [ "$(cat "$VIRTUAL_ENV/.tfbert-$1" 2>/dev/null)" = "$wanted" ]; }

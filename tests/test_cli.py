@@ -67,6 +67,8 @@ def test_the_command_line_goes_before_the_configuration_file(tmp_path):
         (["finetune", "--output", "o", "--task", "embedded", "--epochs", "0"], "at least 1"),
         (["predict", "--model", "m", "--bogus", "1"], "unrecognized arguments: --bogus"),
         (["finetune", "--config", "/nonexistent.yaml"], "/nonexistent.yaml"),
+        (["finetune", "--config"], "--config: expected one argument"),
+        (["evaluate", "--model", "m", "--config", "x"], "unrecognized arguments: --config"),
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_status_2(capsys, arguments, message):

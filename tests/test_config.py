@@ -1,5 +1,7 @@
 import dataclasses
+from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -23,6 +25,13 @@ GOOD = {"task": "csv", "output": "out", "data": "d", "model": "m"}
         ({"early_stopping": -1}, "--early-stopping is -1"),
         ({"weight_decay": -0.1}, "--weight-decay is -0.1"),
         ({"seed": -1}, "--seed is -1"),
+        ({"seed": None}, "--seed is None: it must be a whole number"),
+        ({"split_seed": 2**32}, "--split-seed is 4294967296"),
+        ({"epochs": "3"}, "--epochs is '3': it must be a whole number or left out"),
+        ({"overwrite": 1}, "--overwrite is 1: it must be true or false"),
+        ({"batch_size": True}, "--batch-size is True: it must be a whole number"),
+        ({"learning_rate": float("inf")}, "--learning-rate is inf: it must be a number"),
+        ({"class_weights": [1.0, "x"]}, "--class-weights is .*a list of numbers"),
         ({"eval_fraction": 0.0}, "--eval-fraction is 0.0"),
         ({"warmup_fraction": 1.0}, "--warmup-fraction is 1.0"),
         ({"learning_rate": 0.0}, "--learning-rate is 0.0: it must be above 0"),
@@ -48,6 +57,14 @@ def test_the_other_commands_check_too(config_class):
 
 def test_the_embedded_task_needs_neither_data_nor_model():
     assert FinetuneConfig(task="embedded", output="out").model is None
+
+
+def test_paths_and_numbers_of_numpy_become_plain_values():
+    config = FinetuneConfig(
+        **{**GOOD, "output": Path("runs/x"), "learning_rate": np.float32(0.5), "seed": np.int64(3)}
+    )
+    assert (config.output, config.learning_rate, config.seed) == ("runs/x", 0.5, 3)
+    assert yaml.safe_dump(dataclasses.asdict(config))
 
 
 def test_a_run_record_can_be_read_back(tmp_path):

@@ -42,8 +42,9 @@ def predict(config):
     """Label texts: one JSON object a line, in the order of the input."""
     from tfbert.training.predict import predict
 
+    unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     for answer in predict(config):
-        print(json.dumps(answer, ensure_ascii=False), flush=True)
+        print(json.dumps(answer, ensure_ascii=not unicode), flush=True)
 
 
 def vocab(config):
@@ -83,6 +84,12 @@ COMMANDS = {
 POSITIONAL = {"inspect": "records"}
 
 
+_CONFIG_HELP = (
+    "Take options from this YAML file, such as the config.yaml of a run (with an --output of its "
+    "own); the command line goes before the file."
+)
+
+
 class DashedParser(ArgumentParser):
     """`--text-column` for the field `text_column`; `--overwrite`, `--no-progress` for booleans."""
 
@@ -101,12 +108,8 @@ def build_parser(defaults):
     for name, (function, config_class) in COMMANDS.items():
         command = DashedParser(exit_on_error=False)
         command.add_class_arguments(config_class, as_positional=name in POSITIONAL)
-        command.add_argument(
-            "--config",
-            metavar="FILE",
-            help="Take options from this YAML file, such as the config.yaml of a run; the command "
-            "line goes before the file.",
-        )
+        if config_class is FinetuneConfig:
+            command.add_argument("--config", metavar="FILE", help=_CONFIG_HELP)
         command.set_defaults(defaults.get(name, {}))
         commands.add_subcommand(name, command, help=function.__doc__)
     return parser
@@ -114,20 +117,20 @@ def build_parser(defaults):
 
 def parse(argv):
     """Returns the command's function and its validated configuration."""
-    first = argparse.ArgumentParser(add_help=False)
+    first = argparse.ArgumentParser(add_help=False, exit_on_error=False)
     first.add_argument("command", nargs="?")
     first.add_argument("--config")
-    known, _ = first.parse_known_args(argv)
     defaults = {}
-    if known.config and known.command in COMMANDS:
-        defaults[known.command] = read_options(known.config, COMMANDS[known.command][1])
     try:
+        known, _ = first.parse_known_args(argv)
+        if known.config and known.command == "finetune":
+            defaults["finetune"] = read_options(known.config, FinetuneConfig)
         parsed = build_parser(defaults).parse_args(_join_lists(argv))
     except argparse.ArgumentError as error:
         raise InputError(_one_line(error)) from error
     function, config_class = COMMANDS[parsed.command]
     options = vars(parsed[parsed.command])
-    options.pop("config")
+    options.pop("config", None)
     return function, config_class(**options)
 
 
@@ -157,8 +160,9 @@ def _join_lists(argv):
 def _one_line(error):
     """The parser's message in the words of the command line."""
     message = " ".join(str(error).split())
-    match = re.match(r'Parser key "(?P<key>\w+)": .*Got value: (?P<value>.*)', message) or re.match(
-        r'Parser key "(?P<key>\w+)": .*Given value: (?P<value>.*)', message
+    match = re.match(
+        r'Parser key "(?P<key>\w+)": .*(?:Got|Given) value: (?P<value>.*?)( Given value type|$)',
+        message,
     )
     if match:
         option = match["key"].replace("_", "-")
@@ -176,19 +180,31 @@ def main(argv=None):
     # Read when TensorFlow is imported: its C++ parts report what matters as exceptions, too.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    logging.basicConfig(format="tfbert: %(message)s", stream=sys.stderr)
-    logging.getLogger("tfbert").setLevel(logging.INFO)
+    _log_to_standard_error()
     try:
         function, config = parse(sys.argv[1:] if argv is None else argv)
         function(config)
     except TfbertError as error:
         print(f"tfbert: error: {error}", file=sys.stderr)
         return error.exit_status
-    except BrokenPipeError:
-        # The reader (`| head`) has left; Python would complain once more when it flushes.
+    except OSError as error:
+        # The reader (`| head`) has left, or the disk under standard output is full. Python would
+        # complain once more when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            print(f"tfbert: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("tfbert: stopped", file=sys.stderr)
         return 130
     return 0
+
+
+def _log_to_standard_error():
+    """Shows the package's own messages, and not those of the libraries below it."""
+    logger = logging.getLogger("tfbert")
+    logger.setLevel(logging.INFO)
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("tfbert: %(message)s"))
+        logger.addHandler(handler)

@@ -5,19 +5,67 @@ and `config.yaml` in a run directory is one of them written out.
 """
 
 import dataclasses
+import math
+import os
+import types
+import typing
 from typing import Literal
 
+import numpy as np
 import yaml
 
 from tfbert.errors import InputError
 
-TASKS = ("embedded", "sst2", "movie_reviews", "imdb", "csv", "tsv", "jsonl")
-# What `config.yaml` in a run directory records beside the options.
-RUN_RECORD_KEYS = ("command", "labels", "resolved", "versions")
-PRECISIONS = ("auto", "float32", "bfloat16", "float16")
-
 TaskName = Literal["embedded", "sst2", "movie_reviews", "imdb", "csv", "tsv", "jsonl"]
 PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
+
+# What `config.yaml` in a run directory records beside the options.
+RUN_RECORD_KEYS = ("command", "labels", "resolved", "versions")
+_OWN_FILES = ("csv", "tsv", "jsonl")
+
+
+class _Options:
+    """Base of the configurations: plain values, each of its field's type."""
+
+    def __post_init__(self):
+        hints = typing.get_type_hints(type(self))
+        for name, hint in hints.items():
+            value = getattr(self, name)
+            # What notebooks hand over: paths, and numbers out of NumPy.
+            if isinstance(value, os.PathLike):
+                value = os.fspath(value)
+            elif isinstance(value, np.generic):
+                value = value.item()
+            object.__setattr__(self, name, value)  # the class is frozen
+            _require(_accepts(hint, value), name, value, _in_words(hint))
+
+
+def _accepts(hint, value):
+    """Whether a value is of a type, in the few forms of types that options have."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_accepts(argument, value) for argument in arguments)
+    if origin is Literal:
+        return value in arguments
+    if origin is list:
+        return isinstance(value, list) and all(_accepts(arguments[0], item) for item in value)
+    if hint is bool or isinstance(value, bool):
+        return hint is bool and isinstance(value, bool)
+    if hint is float:
+        return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, hint)
+
+
+def _in_words(hint):
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(map(_in_words, arguments))
+    if origin is Literal:
+        return "one of " + ", ".join(arguments)
+    words = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+    if origin is list:
+        return "a list of numbers"
+    return words.get(hint, "left out")
 
 
 def _require(condition, name, value, expectation):
@@ -26,15 +74,10 @@ def _require(condition, name, value, expectation):
         raise InputError(f"--{option} is {value!r}: it must be {expectation}")
 
 
-def _check_choice(config, name, choices):
-    value = getattr(config, name)
-    _require(value in choices, name, value, "one of " + ", ".join(map(str, choices)))
-
-
-def _check_at_least(config, name, minimum):
-    value = getattr(config, name)
-    if value is not None:
-        _require(value >= minimum, name, value, f"at least {minimum}")
+def _require_at_least(config, minimum, *names):
+    for name in names:
+        value = getattr(config, name)
+        _require(value is None or value >= minimum, name, value, f"at least {minimum}")
 
 
 def read_options(path, config_class):
@@ -65,7 +108,7 @@ def read_options(path, config_class):
 
 
 @dataclasses.dataclass(frozen=True)
-class FinetuneConfig:
+class FinetuneConfig(_Options):
     """Train a sentence classifier from a pre-trained BERT.
 
     Args:
@@ -130,36 +173,32 @@ class FinetuneConfig:
     progress: bool = True
 
     def __post_init__(self):
-        _check_choice(self, "task", TASKS)
-        _check_choice(self, "precision", PRECISIONS)
-        _check_choice(self, "optimizer", ("adamw", "lamb"))
-        for name in ("epochs", "batch_size", "replicas"):
-            _check_at_least(self, name, 1)
-        for name in ("freeze_layers", "early_stopping", "weight_decay", "seed", "split_seed"):
-            _check_at_least(self, name, 0)
-        _check_at_least(self, "max_length", 3)
-        fraction, warmup = self.eval_fraction, self.warmup_fraction
+        super().__post_init__()
+        _require_at_least(self, 1, "epochs", "batch_size", "replicas")
+        _require_at_least(self, 0, "freeze_layers", "early_stopping", "weight_decay")
+        _require_at_least(self, 3, "max_length")
+        for name in ("seed", "split_seed"):
+            value = getattr(self, name)
+            _require(0 <= value < 2**32, name, value, "at least 0 and below 2^32")
+        fraction, warmup, rate = self.eval_fraction, self.warmup_fraction, self.learning_rate
         _require(0 < fraction < 1, "eval_fraction", fraction, "above 0 and below 1")
         _require(0 <= warmup < 1, "warmup_fraction", warmup, "at least 0 and below 1")
-        if self.learning_rate is not None:
-            _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
+        _require(rate is None or rate > 0, "learning_rate", rate, "above 0")
         if self.task != "embedded":
             for name in ("data", "model"):
                 if not getattr(self, name):
                     raise InputError(f"--{name} must be given for --task {self.task}")
-        if self.task not in ("csv", "tsv", "jsonl"):
+        if self.task not in _OWN_FILES:
             for name in ("text_column", "label_column"):
                 value = getattr(self, name)
                 _require(value is None, name, value, f"left out: --task {self.task} knows its own")
-        if isinstance(self.class_weights, str):
-            _check_choice(self, "class_weights", ("none", "balanced"))
-        else:
+        if isinstance(self.class_weights, list):
             positive = all(weight > 0 for weight in self.class_weights)
             _require(positive, "class_weights", self.class_weights, "numbers above 0")
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaluateConfig:
+class EvaluateConfig(_Options):
     """Measure a trained classifier on labelled examples.
 
     Args:
@@ -190,14 +229,12 @@ class EvaluateConfig:
     progress: bool = True
 
     def __post_init__(self):
-        _check_choice(self, "task", (None, *TASKS))
-        _check_choice(self, "precision", PRECISIONS)
-        _check_at_least(self, "batch_size", 1)
-        _check_at_least(self, "replicas", 1)
+        super().__post_init__()
+        _require_at_least(self, 1, "batch_size", "replicas")
 
 
 @dataclasses.dataclass(frozen=True)
-class PredictConfig:
+class PredictConfig(_Options):
     """Label texts with a trained classifier: one JSON object a line, in the order of the input.
 
     Args:
@@ -217,5 +254,5 @@ class PredictConfig:
     progress: bool = True
 
     def __post_init__(self):
-        _check_choice(self, "precision", PRECISIONS)
-        _check_at_least(self, "batch_size", 1)
+        super().__post_init__()
+        _require_at_least(self, 1, "batch_size")

@@ -28,13 +28,19 @@ def test_jsonl_with_string_and_integer_labels(tmp_path):
     assert examples.labels == ["3", "x"]
 
 
+def test_blank_lines_and_very_long_texts(tmp_path):
+    examples = read(tmp_path, "\ntext,label\n\n" + "x" * 200_000 + ",1\n\n", "csv")
+    assert len(examples.texts[0]) == 200_000
+
+
 @pytest.mark.parametrize(
     ("form", "content", "message"),
     [
         ("csv", "", "the file is empty"),
         ("csv", "text,label\n", "holds no examples"),
+        ("csv", "text,label,text\n1,2,3\n", "2 columns are named 'text'"),
         ("jsonl", "\n\n", "holds no examples"),
-        ("csv", "a,b\n1,2\n", "no column 'text'; its columns are a, b: .*--text-column"),
+        ("csv", "a,b\n1,2\n", "no column 'text'; its columns are a, b .*--text-column"),
         ("csv", "text,label\nx,1\ny\n", "line 3: 1 columns, the header has 2"),
         ("csv", "text,label\nx,1\na,b,1\n", "line 3: 3 columns.*must be quoted"),
         ("tsv", "text\tlabel\nx\t1\ty\n", "line 2: 3 columns"),
@@ -47,6 +53,10 @@ def test_jsonl_with_string_and_integer_labels(tmp_path):
         ("jsonl", '{"text": 5, "label": 1}\n', "the text must be a string"),
         ("jsonl", '{"text": "a", "label": 1.5}\n', "a string or an integer, not 1.5"),
         ("jsonl", '{"text": "\\ud800", "label": 1}\n', "half a surrogate pair"),
+        ("jsonl", '{"text": "a", "label": "\\ud800"}\n', "half a surrogate pair"),
+        ("jsonl", '{"text": "a", "label": true}\n', "a string or an integer, not True"),
+        ("jsonl", '{"text": "a", "label": 1' + "0" * 5000 + "}\n", "line 1: not JSON"),
+        ("jsonl", "[" * 100_000, "line 1: not JSON"),
     ],
 )
 def test_bad_input_is_named_by_line(tmp_path, form, content, message):

@@ -40,13 +40,22 @@ def test_one_file_is_split_in_equal_shares_of_the_labels(tmp_path):
     assert len(Source("csv", path).evaluation().texts) == 200
 
 
-def test_a_label_with_one_example_can_still_be_split(tmp_path):
+def test_a_label_with_one_example_stays_in_training(tmp_path):
     path = tmp_path / "all.csv"
-    write_table(path, [("x", "rare"), *((f"text {i}", "common") for i in range(9))])
+    write_table(path, [("x", "rare"), *((f"text {i}", "ab"[i % 2]) for i in range(20))])
+    for seed in range(20):
+        train, evaluation = Source("csv", path).splits(seed=seed)
+        assert "rare" in train.labels
+        assert Counter(evaluation.labels) == {"a": 1, "b": 1}
+
+
+def test_few_examples_are_split_as_well_as_they_can(tmp_path):
+    path = tmp_path / "all.csv"
+    write_table(path, [("x", "a"), ("y", "a"), ("z", "b")])
     train, evaluation = Source("csv", path).splits()
-    assert (len(train.texts), len(evaluation.texts)) == (9, 1)
-    write_table(path, [("x", "rare")])
-    with pytest.raises(InputError, match="too few to hold some out"):
+    assert (sorted(train.labels), evaluation.labels) == (["a", "b"], ["a"])
+    write_table(path, [("x", "a"), ("y", "b")])
+    with pytest.raises(InputError, match="too few examples to hold some out"):
         Source("csv", path).splits()
 
 
@@ -124,6 +133,8 @@ def test_damaged_or_empty_archives(tmp_path):
         file.writestr("neg/1.txt", b"caf\xe9")
     with pytest.raises(InputError, match=r"neg/1.txt: not valid utf-8"):
         Source("movie_reviews", path).splits()
+    with pytest.raises(InputError, match="Python knows no such encoding"):
+        Source("movie_reviews", path, encoding="klingon").splits()
 
 
 def test_missing_data_and_missing_label_folder(tmp_path):
@@ -139,8 +150,13 @@ def test_labels_are_ordered_by_value_and_numbered():
     names = label_names(train, train)
     assert names == ["-1", "2", "10"]
     assert label_ids(train, names).tolist() == [2, 1, 0, 1]
-    words = Examples(["a"] * 2, ["b", "10"])
-    assert label_names(words, words) == ["10", "b"]
+    for labels, expected in (
+        (["b", "10"], ["10", "b"]),
+        (["1", "01"], ["01", "1"]),
+        (["²", "1"], ["1", "²"]),
+    ):
+        examples = Examples(["a"] * 2, labels)
+        assert label_names(examples, examples) == expected
 
 
 def test_one_label_only_and_a_label_unseen_in_training():

@@ -1,6 +1,7 @@
 """The commands as a user types them, each in a process of its own."""
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -60,6 +61,11 @@ def test_predict_reads_standard_input(folder, run):
     assert [answers[0]["label"], answers[2]["label"]] == ["good", "bad"]
 
 
+def test_evaluate_finds_the_data_from_another_directory(folder, run, tmp_path):
+    done = tfbert(tmp_path, "evaluate", "--model", str(folder / "run"), "--json")
+    assert json.loads(done.stdout)["examples"] == 24
+
+
 def test_a_second_run_is_refused_and_the_first_one_kept(folder, run):
     before = (folder / "run" / "metrics.json").read_text()
     done = tfbert(folder, *FINETUNE, "--output", "run")
@@ -82,3 +88,21 @@ def test_a_full_disk_is_one_line_and_status_1(folder):
     assert last.startswith("tfbert: error: cannot write full/checkpoints/last.weights.h5: File too")
     assert (folder / "full" / "config.yaml").exists()
     assert not list((folder / "full").rglob(".writing*"))
+
+
+def test_a_full_disk_under_standard_output_is_one_line(folder, run):
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "tfbert", "predict", "--model", "run", "--no-progress"]
+        done = subprocess.run(
+            command, cwd=folder, input="fine", stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "tfbert: error: [Errno 28] No space left on device"
+    assert "Traceback" not in done.stderr
+
+
+def test_a_terminal_without_unicode_gets_json_all_the_same(folder, run):
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    (folder / "smile.txt").write_text("smile \U0001f600\n", encoding="utf-8")
+    done = tfbert(folder, "predict", "--model", "run", "--input", "smile.txt", env=environment)
+    assert json.loads(done.stdout)["text"] == "smile \U0001f600"

@@ -46,7 +46,7 @@ def test_an_unsuitable_python_is_one_line(tmp_path):
     (scripts / "setup.sh").write_text((REPOSITORY / "scripts" / "setup.sh").read_text())
     variables = {"PATH": f"{tmp_path}:/usr/bin:/bin", "VIRTUAL_ENV": ""}
     done = subprocess.run(
-        ["bash", "-c", f". {scripts}/setup.sh"], env=variables, capture_output=True, text=True
+        ["bash", "-c", f". {scripts}/setup.sh base"], env=variables, capture_output=True, text=True
     )
     assert done.returncode == 2
     assert done.stderr == "setup: Python 3.11 or 3.12 is needed and none is on PATH\n"

@@ -78,6 +78,22 @@ def test_what_was_saved_is_loaded(tmp_path):
     assert load_classifier(str(tmp_path / "model")).labels == ["0", "1", "2"]
 
 
+@pytest.mark.parametrize("content", ["{{", "5", '["a"]'])
+def test_damaged_labels_are_named(tmp_path, content):
+    save_classifier(make(), tmp_path / "model")
+    (tmp_path / "model" / "labels.json").write_text(content)
+    with pytest.raises(InputError, match=r"labels\.json: damaged"):
+        load_classifier(str(tmp_path / "model"))
+
+
+def test_a_preset_without_a_tokenizer(tmp_path):
+    model = make().model
+    stock = keras_hub.models.BertTextClassifier(model.backbone, 3)
+    stock.save_to_preset(str(tmp_path / "model"))
+    with pytest.raises(InputError, match="no tokenizer"):
+        load_classifier(str(tmp_path / "model"))
+
+
 def test_keras_format_round_trip(tmp_path):
     model = make("mixed_bfloat16").model
     model.save(tmp_path / "model.keras")

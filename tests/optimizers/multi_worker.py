@@ -18,6 +18,7 @@ STEPS = 20
 def main(path):
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     # Keras asks for devices on import, after which the strategy cannot start.
+    import keras
     from optimizer_table import make, random_arrays, variables_of
 
     import tfbert
@@ -29,6 +30,9 @@ def main(path):
         "lars": lambda: make("lars"),
         # The second worker's gradients overflow at every third step.
         "overflow": lambda: tfbert.LossScaleOptimizer(make("lamb"), initial_scale=2.0**15),
+        "overflow-sgd": lambda: tfbert.LossScaleOptimizer(
+            keras.optimizers.SGD(0.02, global_clipnorm=1.0), initial_scale=2.0**15
+        ),
     }
     arrays = {}
     for name, optimizer_of in optimizers.items():
@@ -39,14 +43,15 @@ def main(path):
         update = update_of(strategy, optimizer, list(variables.values()))
         for step in range(STEPS):
             gradients = random_arrays(1000 * step + index)
-            if name == "overflow":
+            if "overflow" in name:
                 scale = optimizer.dynamic_scale.numpy()
                 gradients = {k: scale * g for k, g in gradients.items()}
                 if index == 1 and step % 3 == 0:
                     gradients["dense/bias"][1] = np.inf
             update(tuple(tf.constant(gradients[k]) for k in variables))
         arrays |= {f"{name}/{k}": v.numpy() for k, v in variables.items()}
-    arrays["skipped"] = optimizer.skipped_steps.numpy()
+        if "overflow" in name:
+            arrays[f"skipped/{name}"] = optimizer.skipped_steps.numpy()
     np.savez(path, **arrays)
 
 

@@ -12,7 +12,7 @@ import tfbert
 
 def fit(optimizer, folder, epochs=2, **compile_options):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, name="head")])
-    model.compile(optimizer, "mse", **compile_options)
+    model.compile(optimizer, "mse", jit_compile=False, **compile_options)
     x = np.random.RandomState(0).normal(size=(32, 4)).astype("float32")
     callback = tfbert.OptimizerLogger(folder)
     model.fit(

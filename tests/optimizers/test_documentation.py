@@ -29,6 +29,7 @@ def no_other_libraries(monkeypatch):
     monkeypatch.setattr(sys, "argv", [str(BENCHMARK), "--tiny", "--rounds", "1"])
 
 
+@pytest.mark.slow
 def test_the_benchmark_leaves_out_what_is_not_installed(no_other_libraries, tmp_path):
     page = tmp_path / "page.md"
     sys.argv += ["--output", str(page)]

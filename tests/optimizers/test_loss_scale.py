@@ -103,6 +103,31 @@ def test_faults_on_one_replica_are_skipped():
     assert optimizer.iterations.numpy() == 0
 
 
+@pytest.mark.parametrize("inner", [lambda: make("lamb"), lambda: keras.optimizers.Adam(0.02)])
+def test_a_strategy_of_one_replica(inner):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+    variables, optimizer, update, clean = trainer(strategy, lambda: scaled(inner))
+    before = values_of(variables)
+    update(*map(tf.constant, (0, 0, 0)), tf.constant(np.nan))
+    assert relative_error(values_of(variables), before) == 0
+    clean()
+    assert optimizer.iterations.numpy() == optimizer.skipped_steps.numpy() == 1
+    assert relative_error(values_of(variables), before) > 1e-4
+
+
+@pytest.mark.parametrize("jit_compile", [True, False])
+def test_jit_compile_of_the_inner_optimizer_holds_for_the_test_too(jit_compile):
+    strategy = tf.distribute.get_strategy()
+    variables = variables_of(random_arrays(0))
+    optimizer = scaled(lambda: make("lamb", jit_compile=jit_compile))
+    optimizer.build(list(variables.values()))
+    update = tf.function(lambda: optimizer.apply([tf.ones(v.shape) for v in variables.values()]))
+    functions = update.get_concrete_function().graph.as_graph_def().library.function
+    compiled = [f for f in functions if f.attr["_XlaMustCompile"].b]
+    assert bool(compiled) == jit_compile
+    assert strategy.num_replicas_in_sync == 1
+
+
 @pytest.mark.xfail(reason="Keras decides by replica 0, before the reduction", strict=True)
 @pytest.mark.parametrize("inner", [keras.optimizers.Lamb, keras.optimizers.Adam])
 def test_faults_with_stock_keras(two_replicas, inner):
@@ -211,7 +236,7 @@ def fit_float16(strategy, policy, optimizer_of):
         with strategy.scope():
             layers = [keras.layers.Dense(8), keras.layers.Dense(1, dtype="float32")]
             model = keras.Sequential([keras.Input((4,)), *layers])
-            model.compile(optimizer_of(), "mse")
+            model.compile(optimizer_of(), "mse", jit_compile=False)
         x = np.random.RandomState(0).normal(size=(64, 4)).astype("float32")
         y = x.sum(1, keepdims=True)
         losses = model.fit(x, y, batch_size=16, epochs=8, verbose=0).history["loss"]
@@ -268,6 +293,12 @@ def test_config_round_trip():
 def test_wrong_options(options, message):
     with pytest.raises(ValueError, match=message):
         scaled(**options)
+
+
+def test_accumulation_in_a_stock_optimizer_is_refused():
+    inner = keras.optimizers.Adam(gradient_accumulation_steps=2)
+    with pytest.raises(ValueError, match=r"Adam\(gradient_accumulation_steps=\.\.\.\) fails under"):
+        tfbert.LossScaleOptimizer(inner)
 
 
 def test_apply_checks_its_input():

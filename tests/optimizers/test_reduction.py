@@ -260,19 +260,16 @@ def fit(strategy, optimizer_of, **kwargs):
     with strategy.scope():
         layers = [keras.layers.Dense(8, "relu"), keras.layers.LayerNormalization()]
         model = keras.Sequential([keras.Input((6,)), *layers, keras.layers.Dense(1)])
-        model.compile(optimizer_of(), "mse")
+        model.compile(optimizer_of(), "mse", jit_compile=False)
     x, y = data()
     model.fit(x, y, batch_size=16, epochs=5, shuffle=False, verbose=0, **kwargs)
     return {v.path.split("/", 1)[1]: np.float64(v.numpy()) for v in model.weights}
 
 
-@pytest.mark.parametrize("name", ["lamb-clipped"])
-def test_a_stock_fit_on_two_replicas_is_one_on_one(two_replicas, name):
-    both = [
-        fit(strategy, lambda: make(name, jit_compile=True, gradient_accumulation_steps=2))
-        for strategy in (two_replicas, tf.distribute.get_strategy())
-    ]
-    assert relative_error(*(dict(zip(both[0], b.values(), strict=True)) for b in both)) < 1e-5
+def test_a_stock_fit_on_two_replicas_is_one_on_one(two_replicas):
+    two = fit(two_replicas, lambda: make("lamb-clipped", jit_compile=True))
+    one = fit(tf.distribute.get_strategy(), lambda: make("lamb-clipped"))
+    assert relative_error(dict(zip(one, two.values(), strict=True)), one) < 1e-5
 
 
 def test_the_optimizer_belongs_into_the_scope(two_replicas):
@@ -320,5 +317,5 @@ def test_an_asynchronous_strategy_is_refused():
 def test_one_device_strategy():
     strategy = tf.distribute.OneDeviceStrategy("CPU:1")
     got = fit(strategy, lambda: make("lamb", jit_compile=True))
-    expected = fit(tf.distribute.get_strategy(), lambda: make("lamb", jit_compile=True))
+    expected = fit(tf.distribute.get_strategy(), lambda: make("lamb"))
     assert relative_error(dict(zip(expected, got.values(), strict=True)), expected) < 1e-6

@@ -41,7 +41,7 @@ def test_decay_from_the_start_as_bert_s_code_has_it():
 
 
 def test_all_of_the_steps_may_be_warm_up_and_none():
-    assert rates(WarmupPolynomialDecay(1.0, 2, 2), range(4)) == pytest.approx([0, 0.5, 1, 0])
+    assert rates(WarmupPolynomialDecay(1.0, 2, 2), range(4)) == pytest.approx([0, 0.5, 0, 0])
     assert rates(WarmupPolynomialDecay(1.0, 2), range(3)) == pytest.approx([1, 0.5, 0])
 
 

@@ -4,11 +4,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from optimizer_table import TABLE, apply, make, random_arrays, values_of, variables_of
+from optimizer_table import apply, make, random_arrays, values_of, variables_of
 
 import tfbert
-
-every_optimizer = pytest.mark.parametrize("name", TABLE)
 
 
 def data():
@@ -24,7 +22,7 @@ def model_of(optimizer, hidden=1, frozen=()):
     model = keras.Sequential([keras.Input((4,)), *layers, keras.layers.Dense(1, name="head")])
     for name in frozen:
         model.get_layer(name).trainable = False
-    model.compile(optimizer, "mse")
+    model.compile(optimizer, "mse", jit_compile=False)
     return model
 
 
@@ -125,18 +123,23 @@ def test_foreign_state_is_refused():
         optimizer.load_own_variables(wrong)
 
 
-@every_optimizer
-def test_unfreezing_keeps_the_state_of_the_old_layers(name):
-    model = model_of(make(name), frozen=["hidden_0"])
+@pytest.mark.parametrize(
+    "wrap", [lambda o: o, tfbert.LossScaleOptimizer], ids=["plain", "loss scale"]
+)
+@pytest.mark.parametrize("name", ["lamb", "lars"])
+def test_unfreezing_keeps_the_state_of_the_old_layers(name, wrap):
+    model = model_of(wrap(make(name)), frozen=["hidden_0"])
     train(model)
-    optimizer = model.optimizer
+    whole, optimizer = model.optimizer, getattr(model.optimizer, "inner_optimizer", model.optimizer)
     before = {p: values_of(s) for p, s in optimizer.all_slots()}
     assert not any("hidden_0" in p for p in before)
     model.get_layer("hidden_0").trainable = True
-    model.compile(optimizer, "mse")
+    model.compile(whole, "mse", jit_compile=False)
     with pytest.raises(ValueError, match=r"call optimizer.build\(model.trainable_variables\)"):
         train(model)
-    optimizer.build(model.trainable_variables)
+    count = len(whole.variables)
+    whole.build(model.trainable_variables)
+    assert len(whole.variables) == count + 2 * (len(optimizer.slot_names) + 1)
     after = {p: values_of(s) for p, s in optimizer.all_slots()}
     for path, slots in before.items():
         for slot, value in slots.items():
@@ -170,7 +173,7 @@ def test_freezing_again_keeps_what_is_frozen():
     optimizer = model.optimizer
     before = {p: values_of(s) for p, s in optimizer.all_slots() if "hidden_0" in p}
     model.get_layer("hidden_0").trainable = False
-    model.compile(optimizer, "mse")
+    model.compile(optimizer, "mse", jit_compile=False)
     optimizer.build(model.trainable_variables)
     train(model)
     for path, slots in before.items():
@@ -253,6 +256,10 @@ def test_variables_of_one_path_have_state_of_their_own():
     optimizer.build(twins)
     assert [path for path, _ in optimizer.all_slots()] == ["kernel", "kernel#2"]
     optimizer.apply([tf.ones(2), tf.ones(3)], twins)
+    # The second one keeps its path without the first.
+    optimizer.build(twins[1:])
+    assert optimizer.path_of(twins[1]) == "kernel#2"
+    optimizer.apply([tf.ones(3)], twins[1:])
 
 
 def test_build_refuses_what_it_cannot_keep():

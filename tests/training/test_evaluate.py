@@ -42,6 +42,8 @@ def test_a_preset_directory_needs_a_task(trained_run, data):
     model = trained_run.run_directory + "/model"
     with pytest.raises(InputError, match="its task is unknown: give --task"):
         measure(model)
+    with pytest.raises(InputError, match="no such directory"):
+        measure("nowhere")
     with pytest.raises(InputError, match="--data must be given for --task csv"):
         measure(model, task="csv")
     columns = {"text_column": "review", "label_column": "mood"}
@@ -55,7 +57,7 @@ def test_the_encoding_of_the_run_is_the_default(trained_run, data, tmp_path):
     (run / "model").symlink_to(trained_run.run_directory + "/model")
     table = tmp_path / "dev.csv"
     table.write_bytes("review,mood\ncafé,positive\n".encode("latin-1"))
-    record = f"task: csv\ndata: {table}\neval_data: {table}\nencoding: latin-1\n"
+    record = f"task: csv\nresolved: {{eval_data: {table}}}\nencoding: latin-1\n"
     (run / "config.yaml").write_text(record + "text_column: review\nlabel_column: mood\n")
     assert measure(run)["examples"] == 1
 

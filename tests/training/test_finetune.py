@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import keras
@@ -7,7 +8,7 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from tfbert.errors import InputError, MachineError
+from tfbert.errors import InputError, MachineError, TfbertError
 from tfbert.models.classifier import load_classifier
 from tfbert.models.sources import load_encoder
 from tfbert.optimizers.loss_scale import LossScaleOptimizer
@@ -194,6 +195,13 @@ def test_bad_input_leaves_the_run_that_it_should_overwrite(config, trained_run, 
     with pytest.raises(InputError, match="no such directory"):
         finetune(config(overwrite=True, model="nowhere"))
     assert (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_divergence_is_one_line_and_the_old_run_stays(config, trained_run, tmp_path):
+    shutil.copytree(trained_run.run_directory, tmp_path / "run")
+    with pytest.raises(TfbertError, match=r"diverged in epoch 1: .*lower --learning-rate"):
+        finetune(config(overwrite=True, learning_rate=1e38, early_stopping=1, epochs=3))
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == trained_run.metrics
 
 
 def test_exhausted_memory_comes_with_a_hint(config, monkeypatch):

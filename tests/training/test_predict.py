@@ -54,6 +54,13 @@ def test_the_stock_model_says_the_same(trained_run):
         np.testing.assert_allclose(answer["probability"], row.max(), atol=1e-5)
 
 
+def test_a_list_is_asked_for(trained_run):
+    classifier = load_classifier(trained_run.run_directory)
+    assert predict_texts(classifier, []) == []
+    with pytest.raises(TypeError, match="a list of texts"):
+        predict_texts(classifier, "one text")
+
+
 def test_a_wrong_file_is_found_before_the_model_is_loaded(tmp_path):
     config = PredictConfig(model="nowhere", input=str(tmp_path / "absent"))
     with pytest.raises(InputError, match="absent: no such file"):

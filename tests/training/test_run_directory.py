@@ -11,32 +11,83 @@ from tfbert.training.run_directory import RunDirectory, read_run_config, replaci
 CONFIG = FinetuneConfig(task="embedded", output="out")
 
 
+def write_run(run, **metrics):
+    with run.writing(CONFIG, labels=["a", "b"]):
+        (run.checkpoints / "last.weights.h5").write_text("weights")
+        run.write_metrics(metrics)
+
+
 def test_a_new_directory_is_made_with_the_configuration(tmp_path):
     run = RunDirectory(tmp_path / "deep" / "run")
     run.check_free(overwrite=False)
-    run.create(CONFIG, labels=["a", "b"])
+    write_run(run, accuracy=0.5)
     content = yaml.safe_load(run.config.read_text())
     assert content["labels"] == ["a", "b"]
     assert content["versions"].keys() >= {"tensorflow", "keras", "python", "tfbert"}
     assert FinetuneConfig(**read_options(run.config, FinetuneConfig)) == CONFIG
     assert read_run_config(run.path) == content
-    run.write_metrics({"accuracy": 0.5})
     assert json.loads(run.metrics.read_text()) == {"accuracy": 0.5}
 
 
 def test_another_run_is_only_replaced_on_demand(tmp_path):
     run = RunDirectory(tmp_path)
-    run.create(CONFIG)
-    run.write_metrics({})
-    (run.checkpoints / "last.weights.h5").write_text("old")
+    write_run(run, accuracy=0.5)
     (tmp_path / "notes.txt").write_text("the user's own")
     with pytest.raises(InputError, match=r"holds another run.*--overwrite"):
         run.check_free(overwrite=False)
     run.check_free(overwrite=True)
-    run.create(CONFIG)
-    assert not run.metrics.exists()
-    assert not any(run.checkpoints.iterdir())
-    assert (tmp_path / "notes.txt").exists()
+    with run.writing(CONFIG):
+        assert not run.metrics.exists()
+        assert not any(run.checkpoints.iterdir())
+    assert {path.name for path in tmp_path.iterdir()} == {"notes.txt", "config.yaml", "checkpoints"}
+
+
+@pytest.mark.parametrize("error", [MachineError("disk full"), KeyboardInterrupt()])
+def test_a_replaced_run_comes_back_when_the_new_one_fails(tmp_path, error):
+    run = RunDirectory(tmp_path)
+    write_run(run, accuracy=0.5)
+    with pytest.raises(type(error)), run.writing(CONFIG):
+        (run.checkpoints / "last.weights.h5").write_text("new")
+        run.model.mkdir()
+        raise error
+    assert json.loads(run.metrics.read_text()) == {"accuracy": 0.5}
+    assert (run.checkpoints / "last.weights.h5").read_text() == "weights"
+    assert not run.model.exists()
+    assert not run.replaced.exists()
+
+
+def test_after_a_kill_the_older_whole_run_is_the_one_to_keep(tmp_path):
+    run = RunDirectory(tmp_path)
+    write_run(run, accuracy=0.5)
+    killed = run.writing(CONFIG)
+    killed.__enter__()
+    with pytest.raises(ZeroDivisionError), run.writing(CONFIG):
+        raise ZeroDivisionError
+    assert json.loads(run.metrics.read_text()) == {"accuracy": 0.5}
+
+
+def test_a_first_run_that_fails_leaves_what_it_has(tmp_path):
+    run = RunDirectory(tmp_path)
+    with pytest.raises(ZeroDivisionError), run.writing(CONFIG):
+        (run.checkpoints / "last.weights.h5").write_text("new")
+        raise ZeroDivisionError
+    assert (run.checkpoints / "last.weights.h5").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a: [b", "damaged: "),
+        (b"\xff", "damaged: "),
+        (b"- 1", "it names no task"),
+        (b"", "it names no task"),
+        (b"task: foo", "it names no task"),
+    ],
+)
+def test_a_damaged_record_is_named(tmp_path, content, message):
+    (tmp_path / "config.yaml").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        read_run_config(tmp_path)
 
 
 def test_what_is_no_run_is_never_overwritten(tmp_path):
@@ -101,7 +152,11 @@ def test_what_cannot_fit_is_not_begun(tmp_path):
     assert not path.exists()
 
 
-def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(MachineError, match="cannot write"):
-        RunDirectory(tmp_path / "file" / "run").create(CONFIG)
+    for path, message in (
+        (tmp_path / "file" / "run", "file is a file"),
+        (tmp_path / ("x" * 300), "cannot be written"),
+    ):
+        with pytest.raises(InputError, match=message):
+            RunDirectory(path).check_free(overwrite=False)

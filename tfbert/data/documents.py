@@ -3,7 +3,7 @@
 import zipfile
 from pathlib import Path
 
-from tfbert.data.reading import read_text
+from tfbert.data.reading import check_encoding, read_text
 from tfbert.data.tables import Examples
 from tfbert.errors import InputError
 
@@ -32,6 +32,7 @@ def read_document_archive(path, labels, encoding="utf-8"):
         InputError: If the file is no zip archive, or holds no document of a label.
     """
     examples = Examples([], [])
+    encoding = check_encoding(encoding)
     try:
         with zipfile.ZipFile(path) as archive:
             for name in sorted(archive.namelist()):

@@ -1,5 +1,6 @@
 """Reads text files line by line; what cannot be read is named by file and line."""
 
+import codecs
 import contextlib
 import gzip
 import sys
@@ -25,12 +26,7 @@ def read_lines(path, encoding="utf-8", longest=None):
             that encoding.
     """
     name = "standard input" if str(path) == "-" else str(path)
-    try:
-        # Lines are cut before they are decoded, so that a wrong byte can be blamed on its line.
-        if "\n".encode(encoding) != b"\n":
-            raise InputError(f"--encoding {encoding}: only encodings that extend ASCII are read")
-    except LookupError as error:
-        raise InputError(f"--encoding {encoding}: Python knows no such encoding") from error
+    encoding = check_encoding(encoding)
     number = 0
     try:
         with _open_bytes(path) as file:
@@ -51,8 +47,29 @@ def read_lines(path, encoding="utf-8", longest=None):
         raise InputError(f"{name}: no such file") from error
     except IsADirectoryError as error:
         raise InputError(f"{name}: is a folder; a file is needed here") from error
-    except PermissionError as error:
-        raise InputError(f"{name}: may not be read by this user") from error
+    except OSError as error:
+        raise InputError(f"{name}: cannot be read: {error.strerror}") from error
+
+
+def check_encoding(name):
+    """The name of an encoding in which a line break is one byte, so that lines can be cut.
+
+    Lines are cut before they are decoded: so a wrong byte can be blamed on its line.
+
+    Raises:
+        InputError: If Python does not know it, or it is none of those.
+    """
+    try:
+        name = codecs.lookup(name).name
+        extends_ascii = "\n".encode(name.removesuffix("-sig")) == b"\n"
+    except LookupError as error:
+        raise InputError(f"--encoding {name}: Python knows no such encoding") from error
+    if not extends_ascii:
+        raise InputError(
+            f"--encoding {name}: only encodings that extend ASCII are read; convert the file to "
+            "UTF-8"
+        )
+    return name.removesuffix("-sig")  # a byte order mark is dropped in any case
 
 
 def read_text(path, encoding="utf-8"):

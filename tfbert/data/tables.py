@@ -2,12 +2,13 @@
 
 import csv
 import json
+import sys
 from typing import NamedTuple
 
 from tfbert.data.reading import read_lines
 from tfbert.errors import InputError
 
-FORMS = ("csv", "tsv", "jsonl")
+_CHOICE = " (--text-column and --label-column choose others for --task csv, tsv and jsonl)"
 
 
 class Examples(NamedTuple):
@@ -48,9 +49,10 @@ def read_table(path, form, text_column, label_column, encoding="utf-8"):
 
 def _delimited_rows(path, form, text_column, label_column, encoding):
     dialect = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if form == "tsv" else {"strict": True}
+    csv.field_size_limit(sys.maxsize)  # a text of any length; the tokenizer cuts it
     reader = csv.reader((line for _, line in read_lines(path, encoding)), **dialect)
     try:
-        header = next(reader, None)
+        header = next(filter(None, reader), None)
         if header is None:
             raise InputError(f"{path}: the file is empty")
         positions = [_position(path, header, name) for name in (text_column, label_column)]
@@ -72,10 +74,9 @@ def _delimited_rows(path, form, text_column, label_column, encoding):
 def _position(path, header, name):
     if name not in header:
         columns = ", ".join(header)
-        raise InputError(
-            f"{path}: no column {name!r}; its columns are {columns}: "
-            "choose with --text-column and --label-column"
-        )
+        raise InputError(f"{path}: no column {name!r}; its columns are {columns}{_CHOICE}")
+    if header.count(name) > 1:
+        raise InputError(f"{path}: {header.count(name)} columns are named {name!r}")
     return header.index(name)
 
 
@@ -85,24 +86,25 @@ def _json_rows(path, form, text_column, label_column, encoding):
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}, line {number}: not JSON: {error.msg}") from error
+        # Beside wrong syntax: numbers of thousands of digits, brackets nested as deep.
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{path}, line {number}: not JSON: {error}") from error
         if not isinstance(row, dict):
             raise InputError(f"{path}, line {number}: not a JSON object")
         for name in (text_column, label_column):
             if name not in row:
                 keys = ", ".join(row) or "none"
                 raise InputError(
-                    f"{path}, line {number}: no key {name!r}; its keys are {keys}: "
-                    "choose with --text-column and --label-column"
+                    f"{path}, line {number}: no key {name!r}; its keys are {keys}{_CHOICE}"
                 )
         text, label = row[text_column], row[label_column]
         if not isinstance(text, str):
             raise InputError(f"{path}, line {number}: the text must be a string, not {text!r}")
-        if text != text.encode("utf-8", "replace").decode("utf-8"):
-            raise InputError(f"{path}, line {number}: the text holds half a surrogate pair")
-        if not isinstance(label, str | int):
+        if not isinstance(label, str | int) or isinstance(label, bool):
             raise InputError(
                 f"{path}, line {number}: the label must be a string or an integer, not {label!r}"
             )
+        for part in (text, str(label)):
+            if part != part.encode("utf-8", "replace").decode("utf-8"):
+                raise InputError(f"{path}, line {number}: {part!r} holds half a surrogate pair")
         yield number, text, str(label).strip()

@@ -1,6 +1,8 @@
 """The data sets that `finetune` knows: where their files lie, and how training is split off."""
 
 import dataclasses
+import os
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -69,7 +71,7 @@ class Source:
         self.text_column = text_column or self.task.text_column
         self.label_column = label_column or self.task.label_column
         self.encoding = encoding
-        if not self.path.exists():
+        if not os.path.exists(self.path):  # False also for what no file can be named
             raise InputError(f"{self.path}: no such file or folder")
 
     def splits(self, evaluation_path=None, fraction=0.1, seed=0):
@@ -157,8 +159,9 @@ def label_names(train, evaluation):
             f"the label {label!r} of {count} evaluation examples is not among the labels that the "
             f"model was trained on ({', '.join(sorted(names))})"
         )
-    integers = all(name.removeprefix("-").isdigit() for name in names)
-    return sorted(names, key=int if integers else str)
+    integers = all(re.fullmatch("-?[0-9]{1,18}", name) for name in names)
+    # `1` and `01` are two labels: the name decides where the value does not.
+    return sorted(names, key=lambda name: (int(name) if integers else 0, name))
 
 
 def label_ids(examples, names):
@@ -168,22 +171,19 @@ def label_ids(examples, names):
 
 
 def _hold_out(examples, fraction, seed, path):
-    from sklearn.model_selection import train_test_split
-
-    counts = Counter(examples.labels)
-    held_out = max(1, round(fraction * len(examples.labels)))
-    if len(examples.labels) - held_out < 1:
-        raise InputError(f"{path}: {len(examples.labels)} example(s) are too few to hold some out")
-    stratify = min(counts.values()) > 1 and len(counts) <= min(
-        held_out, len(examples.labels) - held_out
-    )
-    train, evaluation = train_test_split(
-        np.arange(len(examples.labels)),
-        test_size=held_out,
-        random_state=seed,
-        stratify=examples.labels if stratify else None,
-    )
+    """Splits off the same share of every label; a label's only example stays in training."""
+    random = np.random.default_rng(seed)
+    labels = np.array(examples.labels)
+    held_out = np.zeros(len(labels), bool)
+    for label in sorted(set(examples.labels)):
+        members = random.permutation(np.flatnonzero(labels == label))
+        held_out[members[: min(round(fraction * len(members)), len(members) - 1)]] = True
+    if not held_out.any():
+        largest, count = Counter(examples.labels).most_common(1)[0]
+        if count == 1:
+            raise InputError(f"{path}: too few examples to hold some out; see --eval-data")
+        held_out[examples.labels.index(largest)] = True
     return tuple(
-        Examples(*([column[i] for i in sorted(part)] for column in examples))
-        for part in (train, evaluation)
+        Examples(*([column[i] for i in np.flatnonzero(part)] for column in examples))
+        for part in (~held_out, held_out)
     )

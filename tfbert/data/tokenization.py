@@ -1,6 +1,7 @@
 """Texts to token ids, end to end in one array."""
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -50,8 +51,7 @@ def tokenize(tokenizer, texts, max_length):
     """
     import tensorflow as tf
 
-    # Called eagerly, KerasHub's tokenizers return Python lists, at a fraction of the speed.
-    tokenize_chunk = tf.function(tokenizer, input_signature=[tf.TensorSpec([None], tf.string)])
+    tokenize_chunk = _in_a_graph(tokenizer)
     pieces, lengths = [], [0]
     truncated = dropped = 0
     room = max_length - 2
@@ -66,3 +66,11 @@ def tokenize(tokenizer, texts, max_length):
     return TokenizedTexts(
         values, np.cumsum(lengths), tokenizer.pad_token_id, int(truncated), int(dropped)
     )
+
+
+@functools.lru_cache(maxsize=4)
+def _in_a_graph(tokenizer):
+    """Called eagerly, KerasHub's tokenizers return Python lists, at a fraction of the speed."""
+    import tensorflow as tf
+
+    return tf.function(tokenizer, input_signature=[tf.TensorSpec([None], tf.string)])

@@ -153,16 +153,28 @@ def load_classifier(source, dtype="float32"):
     backbone = keras_hub.models.BertBackbone.from_config(config)
     model = BertClassifier(backbone, stock.num_classes, dropout=stock.dropout)
     _copy_weights(stock, model)
-    labels = [str(number) for number in range(stock.num_classes)]
-    if (directory / LABELS_FILE).exists():
-        labels = json.loads((directory / LABELS_FILE).read_text())
+    if stock.preprocessor is None:
+        raise InputError(f"--model {source}: the preset holds no preprocessor, so no tokenizer")
     tokenizer = stock.preprocessor.tokenizer
     return TrainedClassifier(
         model,
         make_tokenizer(tokenizer.get_vocabulary(), tokenizer.lowercase),
-        labels,
+        _read_labels(directory / LABELS_FILE, stock.num_classes),
         stock.preprocessor.sequence_length,
     )
+
+
+def _read_labels(path, count):
+    """The labels' names; their numbers, where the preset has no names."""
+    if not path.exists():
+        return [str(number) for number in range(count)]
+    try:
+        labels = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: damaged: {error}") from error
+    if not isinstance(labels, list) or len(labels) != count:
+        raise InputError(f"{path}: damaged: the model has {count} labels")
+    return labels
 
 
 def _copy_weights(source, target):

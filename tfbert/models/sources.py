@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +36,10 @@ def resolve_source(source):
     if source == "embedded":
         return str(MODEL_DIRECTORY)
     path = Path(source)
-    if path.is_dir():
-        return str(_check_directory(path / "model" if (path / "config.yaml").exists() else path))
-    if path.exists():
+    if os.path.isdir(path):
+        is_run = (path / "config.yaml").exists() and not (path / "config.json").exists()
+        return str(_check_directory(path / "model" if is_run else path))
+    if os.path.exists(path):
         raise InputError(f"--model {source}: is a file; a model is a directory")
     if "://" in source:
         return source
@@ -71,9 +73,11 @@ def load_preset(preset_class, source, **kwargs):
     Raises:
         InputError: If the model cannot be fetched or its files cannot be read.
     """
+    import huggingface_hub
+
     preset = resolve_source(source)
     # Each of its five retries without a network would print a line.
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    huggingface_hub.utils.logging.set_verbosity_error()
     try:
         return preset_class.from_preset(preset, **kwargs)
     # What a hub's client or a damaged file raises is not documented and differs by version.
@@ -81,7 +85,7 @@ def load_preset(preset_class, source, **kwargs):
         reason = str(error).strip().split("\n")[0][:300] or type(error).__name__
         remedy = (
             "check that the files are a complete BERT"
-            if Path(preset).is_dir()
+            if os.path.isdir(preset)
             else "check the name and the network, or give a local directory"
         )
         raise InputError(f"--model {source}: cannot be loaded: {reason}; {remedy}") from error

@@ -21,8 +21,8 @@ class LayerwiseOptimizer(ReducingOptimizer):
 
     Args:
         learning_rate: Float, `LearningRateSchedule`, or function without arguments.
-        weight_decay: Float, at least 0. The coefficient of the weights in the update, inside
-            of which they also count for its norm. Keras' own decay never acts beside it.
+        weight_decay: Float, at least 0, or None for 0. The coefficient of the weights in the
+            update, where they also count for its norm. Keras' own decay never acts beside it.
         exclude_from_weight_decay: List of regular expressions, searched in a variable's path;
             a match has no decay. None means "as the other list", `[]` means no variable.
         exclude_from_layer_adaptation: Likewise; a match has a trust ratio of 1.
@@ -60,7 +60,9 @@ class LayerwiseOptimizer(ReducingOptimizer):
     ):
         if kwargs.pop("global_clipnorm", None) is not None:
             raise ValueError("global_clipnorm: this optimizer's name for it is max_grad_norm")
-        _check_clipping(max_grad_norm=max_grad_norm, **_clip_options(kwargs))
+        clips = {name: kwargs.get(name) for name in ("clipnorm", "clipvalue")}
+        _check_clipping(max_grad_norm=max_grad_norm, **clips)
+        weight_decay = weight_decay or 0.0
         if not weight_decay >= 0:
             raise ValueError(f"weight_decay must be at least 0: {weight_decay}")
         super().__init__(learning_rate, weight_decay=float(weight_decay), **kwargs)
@@ -70,7 +72,9 @@ class LayerwiseOptimizer(ReducingOptimizer):
         self.trust_ratio_bounds = checked_bounds("trust_ratio_bounds", trust_ratio_bounds)
         self.record_statistics = bool(record_statistics)
         self.jit_compile = bool(jit_compile)
-        self._programs = _Programs()
+        compiled = reduction.compiled if self.jit_compile else lambda function: function
+        self._update_variable = compiled(self._update_variable)
+        self._sum_of_squares = compiled(gradient_ops.sum_of_squares)
         if self.record_statistics:
             self._gradient_norm = self.add_variable((), dtype="float32", name="gradient_norm")
 
@@ -82,12 +86,11 @@ class LayerwiseOptimizer(ReducingOptimizer):
             self._gradient_norm.assign(norm)
         if self.max_grad_norm is not None:
             divisor = divisor * ops.maximum(1.0, norm / self.max_grad_norm)
-        update = self._compiled("update", self._update_variable)
         names = [*self.slot_names, "first_step"]
         names += ["trust_ratio"] if self.record_statistics else []
         for gradient, variable in zip(gradients, variables, strict=True):
             path, slots = self.path_of(variable), self.slots_of(variable)
-            update(
+            self._update_variable(
                 gradient,
                 reduction.local(variable),
                 {name: reduction.local(slots[name]) for name in names},
@@ -99,9 +102,8 @@ class LayerwiseOptimizer(ReducingOptimizer):
             )
 
     def _global_norm(self, gradients, divisor):
-        square = self._compiled("square", gradient_ops.sum_of_squares)
         divisor = ops.cast(divisor, "float32")
-        return ops.sqrt(sum(square(g, divisor) for g in gradients))
+        return ops.sqrt(sum(self._sum_of_squares(g, divisor) for g in gradients))
 
     def _update_variable(
         self, gradient, variable, slots, learning_rate, iterations, divisor, *, decay, adapted
@@ -132,9 +134,6 @@ class LayerwiseOptimizer(ReducingOptimizer):
         if self.clipvalue is not None:
             return ops.clip(gradient, -self.clipvalue, self.clipvalue)
         return gradient
-
-    def _compiled(self, name, function):
-        return self._programs.get(name, function) if self.jit_compile else function
 
     def exclude_from_weight_decay(self, var_list=None, var_names=None):
         """Keras' way to exclude variables from decay; replaces the constructor's list.
@@ -195,22 +194,6 @@ class LayerwiseOptimizer(ReducingOptimizer):
             "record_statistics": self.record_statistics,
             "jit_compile": self.jit_compile,
         }
-
-
-class _Programs:
-    """Compiled functions by name; a plain object, which nothing tracks or saves."""
-
-    def __init__(self):
-        self._programs = {}
-
-    def get(self, name, function):
-        if name not in self._programs:
-            self._programs[name] = reduction.compiled(function)
-        return self._programs[name]
-
-
-def _clip_options(kwargs):
-    return {name: kwargs.get(name) for name in ("clipnorm", "clipvalue")}
 
 
 def _check_clipping(**options):

@@ -23,16 +23,16 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
 
     Args:
         inner_optimizer: `tfbert.LAMB`, `tfbert.LARS` or one of Keras' optimizers. Under a
-            strategy Keras' own clip the reduced gradient here, and their
-            `gradient_accumulation_steps` works.
+            strategy Keras' own clip the reduced gradient here.
         initial_scale: Float, at least `minimum_scale`.
         dynamic_growth_steps: Int, at least 1. Updates without overflow before a doubling.
         minimum_scale: Float, positive. The floor.
         name: String.
 
     Raises:
-        ValueError: a number out of its range, or an option of Keras' base optimizer, which
-            belongs to the inner optimizer.
+        ValueError: a number out of its range, an option of Keras' base optimizer, which
+            belongs to the inner optimizer, or `gradient_accumulation_steps` in one of Keras' own,
+            which fails under a strategy.
 
     Example:
 
@@ -55,6 +55,12 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
             raise ValueError(f"initial_scale is below minimum_scale={minimum_scale}")
         if not dynamic_growth_steps >= 1:
             raise ValueError(f"dynamic_growth_steps must be at least 1: {dynamic_growth_steps}")
+        ours = isinstance(inner_optimizer, ReducingOptimizer)
+        if not ours and getattr(inner_optimizer, "gradient_accumulation_steps", None):
+            raise ValueError(
+                f"{type(inner_optimizer).__name__}(gradient_accumulation_steps=...) fails under a "
+                "strategy: use tfbert.LAMB or tfbert.LARS, or a larger batch"
+            )
         super().__init__(inner_optimizer, initial_scale, dynamic_growth_steps, name, **kwargs)
         self.minimum_scale = float(minimum_scale)
         self._is_finite = gradient_ops.is_finite
@@ -69,9 +75,11 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         variables = list(variables)
         if self.built:
             self.inner_optimizer.build(variables)
-            self._trainable_variables = self.inner_optimizer._trainable_variables
+            # In place: to assign a list would make Keras track the model's variables as ours.
+            self._trainable_variables.clear()
+            self._trainable_variables.extend(variables)
             return
-        with reduction.slot_scope(variables[0], self._iterations):
+        with reduction.slot_scope([*variables, self._iterations][0], self._iterations):
             super().build(variables)
             self.skipped_steps = self.add_variable((), dtype="int", name="skipped_steps")
 
@@ -120,7 +128,7 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         self.skipped_steps.assign(ops.where(finite, skipped, skipped + 1))
 
     def stateless_apply(self, optimizer_variables, grads, trainable_variables):
-        """The same update for JAX; Keras' own version skips nothing beside the inner state."""
+        """The same update for JAX; Keras' own version knows neither a floor nor a counter."""
         return keras.optimizers.Optimizer.stateless_apply(
             self, optimizer_variables, grads, trainable_variables
         )

@@ -100,8 +100,8 @@ def compiled(function):
     """`function`, compiled by XLA where that is for us to do.
 
     It may assign to variables that are its arguments: one compilation then serves all
-    variables of a shape, where one of a whole update takes XLA a minute for BERT-Base. Under
-    TPUStrategy and JAX the caller's step is compiled as a whole.
+    variables of a shape, where one of BERT-Base's whole update takes several times as long.
+    Under TPUStrategy and JAX the caller's step is compiled as a whole.
     """
     if tf is None:
         return function
@@ -138,7 +138,7 @@ def apply_stock(optimizer, gradients, variables, predicate):
         variables: List of `keras.Variable`, one for each gradient.
         predicate: Boolean scalar tensor, the same on every replica.
     """
-    if tf is None or tf.distribute.get_replica_context().num_replicas_in_sync == 1:
+    if tf is None or not tf.distribute.has_strategy():
         written = [*variables, *optimizer.variables]
         run_if(predicate, lambda: optimizer.apply(gradients, variables), written)
         return

@@ -71,11 +71,12 @@ class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step):
         """The rate for the update after `step` updates, as a float32 scalar."""
         step = ops.cast(step, "float32")
-        offset = self.warmup_steps if self.decay_from == "warmup" else 0
-        decay_steps = max(self.total_steps - offset, 1)
-        progress = ops.clip((step - offset) / decay_steps, 0.0, 1.0)
+        before = self.warmup_steps if self.decay_from == "warmup" else 0
+        # Where all steps are warm-up, the end rate follows it at once.
+        decay_steps = max(self.total_steps - before, 1)
+        remaining = ops.clip((self.total_steps - step) / decay_steps, 0.0, 1.0)
         span = self.learning_rate - self.end_learning_rate
-        decayed = self.end_learning_rate + span * ops.power(1.0 - progress, self.power)
+        decayed = self.end_learning_rate + span * ops.power(remaining, self.power)
         if not self.warmup_steps:
             return decayed
         warming = self.learning_rate * step / self.warmup_steps

@@ -40,7 +40,8 @@ class PathState:
             self._slots = _SlotTable()
         variables = list(variables)
         first_step = int(ops.convert_to_numpy(self.iterations)) if self.built else 0
-        for variable, path in zip(variables, _unique_paths(variables), strict=True):
+        paths = self._paths_for(variables)
+        for variable, path in zip(variables, paths, strict=True):
             if getattr(variable, "overwrite_with_gradient", False):
                 raise ValueError(f"{path}: float8 variables are not supported")
             shape = tuple(variable.shape)
@@ -50,11 +51,28 @@ class PathState:
                     self._slots.by_path[path] = self._new_slots(variable, path, first_step)
             elif tuple(known[self.slot_names[0]].shape) != shape:
                 raise ValueError(f"{path}: the state of another shape than {shape} is there")
-            self._slots.paths[self._var_key(variable)] = path
+        # A key may be an id(), so only variables that are held below may have one.
+        keys = [self._var_key(v) for v in variables]
+        self._slots.paths = dict(zip(keys, paths, strict=True))
         # In place: to assign a list would make Keras track the model's variables as ours.
         self._trainable_variables.clear()
         self._trainable_variables.extend(variables)
         self.built = True
+
+    def _paths_for(self, variables):
+        """Paths; what is bound keeps its own, others that share one get `#2`, `#3` in order."""
+        bound = [self._slots.paths.get(self._var_key(v)) for v in variables]
+        taken, paths = set(bound), []
+        for variable, path in zip(variables, bound, strict=True):
+            if path is None:
+                plain = path = variable_path(variable)
+                number = 1
+                while path in taken:
+                    number += 1
+                    path = f"{plain}#{number}"
+                taken.add(path)
+            paths.append(path)
+        return paths
 
     def _new_slots(self, variable, path, first_step):
         flat = path.replace("/", "_")
@@ -163,16 +181,6 @@ class _SlotTable:
     def __init__(self):
         self.paths = {}  # key of a model variable -> path
         self.by_path = {}  # path -> {slot name: optimizer variable}
-
-
-def _unique_paths(variables):
-    """Paths; variables that share one get `#2`, `#3` in their order."""
-    seen, paths = {}, []
-    for variable in variables:
-        path = variable_path(variable)
-        seen[path] = seen.get(path, 0) + 1
-        paths.append(path if seen[path] == 1 else f"{path}#{seen[path]}")
-    return paths
 
 
 def save_by_key(variables, store):

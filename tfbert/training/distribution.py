@@ -1,5 +1,6 @@
 """Picks the devices to train on."""
 
+import functools
 import logging
 
 from tfbert.errors import InputError
@@ -40,7 +41,16 @@ def get_strategy(replicas=None):
     log.info("devices: %d %s", count, kind)
     if count == 1:
         return tf.distribute.get_strategy()
-    return tf.distribute.MirroredStrategy([f"{kind}:{number}" for number in range(count)])
+    return _mirrored(tuple(f"{kind}:{number}" for number in range(count)))
+
+
+@functools.cache
+def _mirrored(devices):
+    """One strategy for all runs of a process: two over the same devices would number their
+    collective operations alike, and TensorFlow would take the one's for the other's."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(devices)
 
 
 def _make_logical_cpus(count):

@@ -6,6 +6,7 @@ from tfbert.data.tasks import Source, label_ids
 from tfbert.data.tokenization import tokenize
 from tfbert.errors import InputError
 from tfbert.models.classifier import load_classifier
+from tfbert.models.sources import resolve_source
 from tfbert.training.distribution import get_strategy
 from tfbert.training.precision import POLICIES, choose_precision
 from tfbert.training.predict import predict_logits
@@ -27,6 +28,7 @@ def evaluate(config):
     Raises:
         InputError: If model or data cannot be read, or a label is not the model's.
     """
+    resolve_source(config.model)
     examples = _examples(config)
     strategy = get_strategy(config.replicas)
     with strategy.scope():
@@ -54,7 +56,8 @@ def _examples(config):
     task = config.task or run.get("task")
     if task is None:
         raise InputError(f"--model {config.model}: no run, so its task is unknown: give --task")
-    path = config.data or run.get("eval_data") or run.get("data")
+    recorded = run.get("resolved", {})
+    path = config.data or recorded.get("eval_data") or recorded.get("data")
     if path is None and task != "embedded":
         raise InputError(f"--data must be given for --task {task}")
     source = Source(
@@ -65,6 +68,6 @@ def _examples(config):
         config.encoding or run.get("encoding", "utf-8"),
     )
     split = {"fraction": run.get("eval_fraction", 0.1), "seed": run.get("split_seed", 0)}
-    if config.data or run.get("eval_data"):
+    if config.data or recorded.get("eval_data"):
         return source.evaluation(**split)
     return source.splits(**split)[1]

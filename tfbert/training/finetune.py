@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import time
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from tfbert.data.feeding import evaluation_dataset, training_dataset
 from tfbert.data.tables import Examples
 from tfbert.data.tasks import TASKS, Source, label_ids, label_names
 from tfbert.data.tokenization import tokenize
-from tfbert.errors import InputError
+from tfbert.errors import InputError, TfbertError
 from tfbert.models.classifier import (
     BertClassifier,
     TrainedClassifier,
@@ -102,17 +103,20 @@ def finetune(config):
         "max_length": classifier.max_length,
         "precision": precision,
         "replicas": strategy.num_replicas_in_sync,
+        # Where `evaluate` finds them again, from any working directory.
+        "data": config.data and os.path.abspath(config.data),
+        "eval_data": config.eval_data and os.path.abspath(config.eval_data),
     }
-    run.create(config, command="finetune", labels=data.labels, resolved=resolved)
-    history = _fit(classifier, data, config, epochs, run)
-    size = size_in_bytes(classifier.model.variables)
-    with saving(run.model, size), replacing(run.model) as temporary:
-        save_classifier(classifier, temporary)
-    # Measured on what was saved, so that `tfbert evaluate` prints the same numbers.
-    saved = load_classifier(str(run.path), "float32")
-    metrics = evaluate_examples(saved, data.evaluation, config.batch_size, config.progress)
-    metrics |= {"epochs": len(history["loss"]), "seconds": time.perf_counter() - began}
-    run.write_metrics(metrics)
+    with run.writing(config, command="finetune", labels=data.labels, resolved=resolved):
+        history = _fit(classifier, data, config, epochs, run)
+        size = size_in_bytes(classifier.model.variables)
+        with saving(run.model, size), replacing(run.model) as temporary:
+            save_classifier(classifier, temporary)
+        # Measured on what was saved, so that `tfbert evaluate` prints the same numbers.
+        saved = load_classifier(str(run.path), "float32")
+        metrics = evaluate_examples(saved, data.evaluation, config.batch_size, config.progress)
+        metrics |= {"epochs": len(history["loss"]), "seconds": time.perf_counter() - began}
+        run.write_metrics(metrics)
     return FinetuneResult(classifier.model, history, metrics, str(run.path))
 
 
@@ -191,7 +195,8 @@ def _fit(classifier, data, config, epochs, run):
     train_labels = label_ids(data.train, data.labels)
     evaluation_labels = label_ids(data.evaluation, data.labels)
     weights = EpochWeights(run.checkpoints)
-    callbacks = [TensorBoardCurves(run.logs, config.batch_size), weights]
+    stop = keras.callbacks.TerminateOnNaN()
+    callbacks = [stop, TensorBoardCurves(run.logs, config.batch_size), weights]
     if config.progress:
         callbacks.append(ProgressBar(epochs * len(train_texts), config.batch_size, "training"))
     if config.early_stopping:
@@ -214,6 +219,12 @@ def _fit(classifier, data, config, epochs, run):
             callbacks=callbacks,
             shuffle=False,
             verbose=0,
+        )
+    losses = history.history["loss"] + history.history.get("val_loss", [])
+    if not np.isfinite(losses).all():
+        raise TfbertError(
+            f"training diverged in epoch {len(history.history['loss'])}: the loss is no finite "
+            "number; try a lower --learning-rate or --precision float32"
         )
     if config.early_stopping:
         model.load_weights(weights.best)

@@ -65,6 +65,10 @@ def predict(config):
 
 def predict_texts(classifier, texts, batch_size=64):
     """Labels a list of texts with a `TrainedClassifier`; the answers are those of `predict`."""
+    if isinstance(texts, str):
+        raise TypeError("predict_texts takes a list of texts, not one text")
+    if not texts:
+        return []
     tokens = tokenize(classifier.tokenizer, texts, classifier.max_length)
     logits = predict_logits(classifier, tokens, batch_size).astype(np.float64)
     probabilities = np.exp(logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True))

@@ -9,11 +9,13 @@ import os
 import platform
 import re
 import shutil
+import typing
 from pathlib import Path
 
 import yaml
 
 from tfbert._version import __version__
+from tfbert.config import TaskName
 from tfbert.errors import InputError, MachineError
 
 _PACKAGES = ("tensorflow", "tensorflow-text", "keras", "keras-hub", "numpy")
@@ -34,16 +36,22 @@ class RunDirectory:
         self.logs = self.path / "logs"
         self.checkpoints = self.path / "checkpoints"
         self.model = self.path / "model"
+        self.replaced = self.path / ".replaced"  # the run before, while this one is written
 
     def check_free(self, overwrite):
         """Refuses a directory that holds something, unless it is a run to be overwritten.
 
         Raises:
-            InputError: If it must not be written to.
+            InputError: If it must not, or cannot, be written to.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise InputError(f"--output {self.path}: is a file")
-        if not self.path.is_dir() or not any(self.path.iterdir()):
+        existing = self.path
+        while not os.path.exists(existing):
+            existing = existing.parent
+        if not existing.is_dir():
+            raise InputError(f"--output {self.path}: {existing} is a file")
+        if len(self.path.name) > 255 or not os.access(existing, os.W_OK):
+            raise InputError(f"--output {self.path}: cannot be written by this user")
+        if existing != self.path or not any(self.path.iterdir()):
             return
         if not self.config.exists():
             raise InputError(f"--output {self.path}: holds files that are no run; choose another")
@@ -53,24 +61,54 @@ class RunDirectory:
                 "--overwrite"
             )
 
-    def create(self, config, **record):
-        """Removes what an earlier run left and writes `config.yaml`.
+    @contextlib.contextmanager
+    def writing(self, config, **record):
+        """Makes the directory that of a new run. The run that was there comes back after an error.
 
         Args:
             config: The run's configuration, a dataclass.
             **record: What the run found out itself, beside the options (`RUN_RECORD_KEYS`).
+
+        Raises:
+            MachineError: If the system refuses to write.
         """
+        versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+        versions |= {"python": platform.python_version(), "tfbert": __version__}
+        content = {**dataclasses.asdict(config), **record, "versions": versions}
+        text = yaml.safe_dump(content, sort_keys=False)
         with saving(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            for part in _PARTS:
-                path = self.path / part
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-            self.checkpoints.mkdir()
-            versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
-            versions |= {"python": platform.python_version(), "tfbert": __version__}
-            content = {**dataclasses.asdict(config), **record, "versions": versions}
-            with replacing(self.config) as temporary:
-                temporary.write_text(yaml.safe_dump(content, sort_keys=False))
+            self._put_aside()
+        try:
+            with saving(self.path):
+                self.checkpoints.mkdir()
+                with replacing(self.config) as temporary:
+                    temporary.write_text(text)
+            yield
+        except BaseException:
+            self._bring_back()
+            raise
+        shutil.rmtree(self.replaced, ignore_errors=True)
+
+    def _put_aside(self):
+        if self.replaced.exists():
+            # A run that replaced another one was killed: the older one is the whole one.
+            self._bring_back()
+        parts = [self.path / part for part in _PARTS if (self.path / part).exists()]
+        if parts:
+            self.replaced.mkdir()
+        for part in parts:
+            part.rename(self.replaced / part.name)
+
+    def _bring_back(self):
+        """Puts the old run in the place of the new one; without an old one the new one stays."""
+        if not self.replaced.exists():
+            return
+        for part in _PARTS:
+            _remove(self.path / part)
+        for part in self.replaced.iterdir():
+            part.rename(self.path / part.name)
+        self.replaced.rmdir()
 
     def write_metrics(self, metrics):
         """Writes `metrics.json`, the last file of a run."""
@@ -93,10 +131,14 @@ def replacing(path):
             shutil.rmtree(path)
         os.replace(temporary, path)
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+def _remove(path):
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -141,6 +183,18 @@ def size_in_bytes(variables):
 
 
 def read_run_config(path):
-    """The content of a run directory's `config.yaml`; empty for any other directory or name."""
+    """The content of a run directory's `config.yaml`; empty for any other directory or name.
+
+    Raises:
+        InputError: If the file is damaged.
+    """
     config = Path(path) / "config.yaml"
-    return yaml.safe_load(config.read_text()) if config.exists() else {}
+    if not os.path.exists(config):
+        return {}
+    try:
+        content = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{config}: damaged: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict) or content.get("task") not in typing.get_args(TaskName):
+        raise InputError(f"{config}: damaged: it names no task")
+    return content
