@@ -1,25 +1,27 @@
 """Options of the commands that make training records: frozen dataclasses, validated when made."""
 
 import dataclasses
+import os
 from typing import Literal
 
-from tfbert.config import _check_at_least, _check_choice, _require
+from tfbert.config import _Options, _require, _require_at_least
 
-DOCUMENTS = ("line", "file", "blank")
-SENTENCES = ("split", "line")
-SEQUENCES = ("pairs", "sentences", "filled")
-MASKING = ("dynamic", "fixed", "none")
 LONGEST_NGRAM = 10
 _LONGEST_SEQUENCE = 65_535  # positions are stored in 16 bits
 
 
-def _check_input(config):
-    _require(len(config.input) > 0, "input", config.input, "one path or more")
-    _check_choice(config, "documents", DOCUMENTS)
+class _TextOptions(_Options):
+    """Base of what reads text: `input` may be one path alone, and paths may be `pathlib`'s."""
+
+    def __post_init__(self):
+        paths = [self.input] if isinstance(self.input, str | os.PathLike) else self.input
+        object.__setattr__(self, "input", list(map(os.fspath, paths)))  # the class is frozen
+        super().__post_init__()
+        _require(len(self.input) > 0, "input", self.input, "one path or more")
 
 
 @dataclasses.dataclass(frozen=True)
-class VocabConfig:
+class VocabConfig(_TextOptions):
     """Learn a WordPiece vocabulary from text.
 
     Args:
@@ -47,13 +49,13 @@ class VocabConfig:
     progress: bool = True
 
     def __post_init__(self):
-        _check_input(self)
+        super().__post_init__()
         for name, minimum in (("size", 10), ("unused", 0), ("alphabet", 1), ("min_count", 1)):
-            _check_at_least(self, name, minimum)
+            _require_at_least(self, minimum, name)
 
 
 @dataclasses.dataclass(frozen=True)
-class PrepareConfig:
+class PrepareConfig(_TextOptions):
     """Turn text into training records for pre-training.
 
     Args:
@@ -112,20 +114,15 @@ class PrepareConfig:
     progress: bool = True
 
     def __post_init__(self):
-        _check_input(self)
-        _check_choice(self, "sentences", SENTENCES)
-        _check_choice(self, "sequences", SEQUENCES)
-        _check_choice(self, "masking", MASKING)
-        _check_at_least(self, "workers", 1)
+        super().__post_init__()
+        _require_at_least(self, 1, "workers", "ngram", "dupe_factor")
+        _require_at_least(self, 0, "seed")
         for name in ("short_probability", "mask_fraction", "validation_fraction"):
             value = getattr(self, name)
             _require(0 <= value < 1, name, value, "at least 0 and below 1")
         _require(self.mask_fraction > 0, "mask_fraction", self.mask_fraction, "above 0")
         _require(self.shard_mb > 0, "shard_mb", self.shard_mb, "above 0")
-        _check_at_least(self, "ngram", 1)
         _require(self.ngram <= LONGEST_NGRAM, "ngram", self.ngram, f"at most {LONGEST_NGRAM}")
-        _check_at_least(self, "dupe_factor", 1)
-        _check_at_least(self, "seed", 0)
         valid = all(8 <= length <= _LONGEST_SEQUENCE for length in self.lengths)
         _require(
             valid and len(self.lengths) == len(set(self.lengths)) > 0,
@@ -144,7 +141,7 @@ class PrepareConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class InspectConfig:
+class InspectConfig(_Options):
     """Show what is in a folder of training records.
 
     Args:
@@ -168,8 +165,6 @@ class InspectConfig:
     json: bool = False
 
     def __post_init__(self):
-        _check_at_least(self, "examples", 0)
-        _check_at_least(self, "length", 1)
-        _check_choice(self, "split", ("train", "validation"))
-        _check_choice(self, "color", ("auto", "always", "never"))
-        _check_at_least(self, "seed", 0)
+        super().__post_init__()
+        _require_at_least(self, 0, "examples", "seed")
+        _require_at_least(self, 1, "length")
