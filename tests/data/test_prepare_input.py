@@ -141,3 +141,11 @@ def test_bad_options_are_one_line(
     error = capsys.readouterr().err
     assert error.startswith("tfbert: error: ") and message in error
     assert error.count("\n") == 1
+
+
+def test_one_path_alone_is_a_list(configure, text_file):
+    assert (
+        configure(input=text_file).input
+        == [str(text_file)]
+        == configure(input=str(text_file)).input
+    )

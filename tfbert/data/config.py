@@ -1,6 +1,7 @@
 """Options of the commands that make training records: frozen dataclasses, validated when made."""
 
 import dataclasses
+import os
 from typing import Literal
 
 from tfbert.options import Options, require, require_at_least
@@ -9,8 +10,18 @@ LONGEST_NGRAM = 10
 _LONGEST_SEQUENCE = 65_535  # positions are stored in 16 bits
 
 
+class _TextOptions(Options):
+    """Base of what reads text: `input` may be one path alone, and paths may be `pathlib`'s."""
+
+    def __post_init__(self):
+        paths = [self.input] if isinstance(self.input, str | os.PathLike) else self.input
+        object.__setattr__(self, "input", list(map(os.fspath, paths)))  # the class is frozen
+        super().__post_init__()
+        require(len(self.input) > 0, "input", self.input, "one path or more")
+
+
 @dataclasses.dataclass(frozen=True)
-class VocabConfig(Options):
+class VocabConfig(_TextOptions):
     """Learn a WordPiece vocabulary from text.
 
     Args:
@@ -39,14 +50,12 @@ class VocabConfig(Options):
 
     def __post_init__(self):
         super().__post_init__()
-        require(self.input, "input", self.input, "one path or more")
-        require_at_least(self, 10, "size")
-        require_at_least(self, 0, "unused")
-        require_at_least(self, 1, "alphabet", "min_count")
+        for name, minimum in (("size", 10), ("unused", 0), ("alphabet", 1), ("min_count", 1)):
+            require_at_least(self, minimum, name)
 
 
 @dataclasses.dataclass(frozen=True)
-class PrepareConfig(Options):
+class PrepareConfig(_TextOptions):
     """Turn text into training records for pre-training.
 
     Args:
@@ -106,7 +115,6 @@ class PrepareConfig(Options):
 
     def __post_init__(self):
         super().__post_init__()
-        require(self.input, "input", self.input, "one path or more")
         require_at_least(self, 1, "workers", "ngram", "dupe_factor")
         require_at_least(self, 0, "seed")
         for name in ("short_probability", "mask_fraction", "validation_fraction"):

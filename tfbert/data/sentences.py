@@ -27,7 +27,7 @@ _STARTERS = _words(
 # Stops with closing marks and white space; CJK stops need none. The first character stands alone
 # because a search for one character class is several times faster than for a repeated one.
 _CANDIDATE = re.compile(
-    r"""(?P<stops>[.!?…。！？][.!?…。！？]*)["'”’»)\]}*_」』]*(?:\s+|(?<=[。！？」』]))"""
+    r"""([.!?…。！？][.!?…。！？]*)["'”’»)\]}*_」』]*(?:\s+|(?<=[。！？」』]))"""
 )
 _BLANK_LINE = re.compile(r"\n[^\S\n]*\n")
 _WORD_BEFORE = re.compile(r"(?:^|[\s(\[\"'“‘«*_-])([^\W\d_]+(?:\.[^\W\d_]+)*)$")
@@ -65,14 +65,14 @@ def _split_paragraph(text, has_case):
 
 
 def _ends_sentence(text, begin, candidate, has_case):
-    after = candidate.end()
-    if candidate["stops"][-1] in "。！？":
+    stops, after = candidate[1], candidate.end()
+    if stops[-1] in "。！？":
         return True
     # The common cases first: this runs at every stop of the corpus.
     following = text[after : after + 1]
     if has_case and following.islower():
         return False
-    if candidate["stops"] != ".":
+    if stops != ".":
         return True
     stop = candidate.start()
     match = _WORD_BEFORE.search(text[max(begin, stop - _LONGEST_ABBREVIATION - 1) : stop])

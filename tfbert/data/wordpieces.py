@@ -133,14 +133,17 @@ class _Words(dict):
 
     def __init__(self, vocabulary, lowercase):
         self._tokenizer = make_hugging_face_tokenizer(vocabulary.ids, lowercase)
-        self._ids, self._unknown = vocabulary.ids, vocabulary.unknown
         self._lowercase = lowercase
         self._dtype = vocabulary.dtype
-        self._sentence_end = np.array([vocabulary.pad], vocabulary.dtype).tobytes()
+        numbers = np.arange(len(vocabulary), dtype=vocabulary.dtype)
+        self._ids = {
+            piece: number.tobytes()
+            for piece, number in zip(vocabulary.pieces, numbers, strict=True)
+        }
 
     def __missing__(self, word):
         if word == _SENTENCE_END:
-            return self._sentence_end
+            return self._ids["[PAD]"]
         pieces = _ASCII_PIECES.findall(word) if word.isascii() and word.isprintable() else ()
         if len(pieces) > 1:
             # "word," and "(word" cost one look-up a part.
@@ -164,9 +167,7 @@ class _Words(dict):
                 start, end = end, len(word)
             else:
                 end -= 1
-        if start < len(word):
-            ids = [self._unknown]
-        return np.array(ids, self._dtype).tobytes()
+        return b"".join(ids) if start == len(word) else self._ids["[UNK]"]
 
 
 def make_hugging_face_tokenizer(ids, lowercase):
