@@ -7,46 +7,40 @@ from the embedded training sentences. The weights are random: they stand in for 
 """
 
 import sys
+import tempfile
 from pathlib import Path
 
 import keras
 import keras_hub
-from tokenizers import BertWordPieceTokenizer
 
+from tfbert.data.config import VocabConfig
 from tfbert.data.tables import read_table
+from tfbert.data.vocabulary import learn_vocabulary
 from tfbert.embedded import MODEL_DIRECTORY, SENTIMENT_DIRECTORY
+from tfbert.files import replacing
 from tfbert.tokenizer import make_tokenizer
-from tfbert.training.run_directory import replacing
 
 VOCABULARY_SIZE = 8_000
 # The novels are 200 times as long; everyday words of today should have a chance beside them.
 SENTENCE_REPEATS = 20
-SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 SEED = 0
 
 
-def learn_vocabulary(novels):
-    """Word pieces of the training sentences and the novels, most frequent merges first."""
+def vocabulary_of(novels):
+    """Word pieces of the novels and the training sentences, as `tfbert vocab` learns them."""
     sentences = read_table(SENTIMENT_DIRECTORY / "train.tsv", "tsv", "sentence", "label").texts
-    paths = sorted(Path(novels).glob("*.txt"))
-    if not paths:
-        sys.exit(f"{novels}: no .txt files")
-    texts = [path.read_text(encoding="utf-8-sig") for path in paths] + sentences * SENTENCE_REPEATS
-    trainer = BertWordPieceTokenizer(lowercase=True)
-    trainer.train_from_iterator(
-        texts,
-        vocab_size=VOCABULARY_SIZE,
-        limit_alphabet=120,
-        initial_alphabet=[chr(code) for code in range(33, 127)],
-        special_tokens=SPECIAL_TOKENS,
-        show_progress=False,
-    )
-    vocabulary = trainer.get_vocab()
-    return sorted(vocabulary, key=vocabulary.get)
+    with tempfile.TemporaryDirectory() as folder:
+        text, vocabulary = Path(folder) / "sentences.txt", Path(folder) / "vocabulary.txt"
+        text.write_text("\n".join(sentences * SENTENCE_REPEATS), encoding="utf-8")
+        config = VocabConfig(
+            input=[novels, text], output=vocabulary, size=VOCABULARY_SIZE, alphabet=120
+        )
+        learn_vocabulary(config)
+        return vocabulary.read_text(encoding="utf-8").splitlines()
 
 
 def main():
-    vocabulary = learn_vocabulary(sys.argv[1])
+    vocabulary = vocabulary_of(sys.argv[1])
     keras.utils.set_random_seed(SEED)
     backbone = keras_hub.models.BertBackbone(
         vocabulary_size=len(vocabulary),

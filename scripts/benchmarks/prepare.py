@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tfbert.data.files import write_bytes, write_json
+from tfbert.files import write_bytes, write_json
 
 HERE = Path(__file__).parent
 LENGTH = 128

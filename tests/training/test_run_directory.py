@@ -6,7 +6,8 @@ import yaml
 
 from tfbert.config import FinetuneConfig, read_options
 from tfbert.errors import InputError, MachineError
-from tfbert.training.run_directory import RunDirectory, read_run_config, replacing, saving
+from tfbert.files import replacing
+from tfbert.training.run_directory import RunDirectory, read_run_config, saving
 
 CONFIG = FinetuneConfig(task="embedded", output="out")
 

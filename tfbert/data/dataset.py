@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from tfbert._version import __version__
-from tfbert.data.files import read_json
 from tfbert.data.shards import record_features
 from tfbert.errors import InputError
+from tfbert.files import read_json
 
 FORMAT = "tfbert pre-training records 1"
 DATASET_FILE = "dataset.json"

@@ -13,12 +13,12 @@ from pathlib import Path
 from tfbert.data.blocks import SeenDigests, make_blocks
 from tfbert.data.corpus import find_sources, read_documents
 from tfbert.data.dataset import DATASET_FILE, FORMAT, UNFINISHED, VOCABULARY_FILE, describe
-from tfbert.data.files import read_json, write_bytes, write_json
 from tfbert.data.progress import text_bar
 from tfbert.data.shards import predictions_for
 from tfbert.data.wordpieces import read_vocabulary
 from tfbert.data.workers import write_blocks
 from tfbert.errors import InputError, MachineError
+from tfbert.files import read_json, write_bytes, write_json
 
 _OPTIONS_FILE = "options.json"
 # Options that do not show in the records.

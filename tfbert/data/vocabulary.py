@@ -5,7 +5,6 @@ import logging
 from pathlib import Path
 
 from tfbert.data.corpus import find_sources, read_documents
-from tfbert.data.files import write_bytes
 from tfbert.data.progress import text_bar
 from tfbert.data.wordpieces import (
     CONTINUATION,
@@ -15,6 +14,7 @@ from tfbert.data.wordpieces import (
     make_hugging_face_tokenizer,
 )
 from tfbert.errors import InputError, MachineError
+from tfbert.files import write_bytes
 
 _MOST_WORDS = 3_000_000  # different ones in memory, some 300 MB; then the rarest are dropped
 _MOST_TRAINING_WORDS = 20_000_000  # larger counts are scaled down: only their proportions matter

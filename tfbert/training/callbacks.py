@@ -9,7 +9,8 @@ import keras
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfbert.training.run_directory import replacing, saving, size_in_bytes
+from tfbert.files import replacing
+from tfbert.training.run_directory import saving, size_in_bytes
 
 
 class ProgressBar(keras.callbacks.Callback):

@@ -15,6 +15,7 @@ from tfbert.data.tables import Examples
 from tfbert.data.tasks import TASKS, Source, label_ids, label_names
 from tfbert.data.tokenization import tokenize
 from tfbert.errors import InputError, TfbertError
+from tfbert.files import replacing
 from tfbert.models.classifier import (
     BertClassifier,
     TrainedClassifier,
@@ -31,7 +32,7 @@ from tfbert.training.distribution import get_strategy
 from tfbert.training.evaluate import evaluate_examples
 from tfbert.training.failures import explaining_exhausted_memory
 from tfbert.training.precision import POLICIES, choose_precision
-from tfbert.training.run_directory import RunDirectory, replacing, saving, size_in_bytes
+from tfbert.training.run_directory import RunDirectory, saving, size_in_bytes
 
 log = logging.getLogger("tfbert")
 

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import importlib.metadata
-import json
 import math
 import os
 import platform
@@ -17,6 +16,7 @@ import yaml
 from tfbert._version import __version__
 from tfbert.config import TaskName
 from tfbert.errors import InputError, MachineError
+from tfbert.files import remove, replacing, write_json
 
 _PACKAGES = ("tensorflow", "tensorflow-text", "keras", "keras-hub", "numpy")
 _PARTS = ("config.yaml", "metrics.json", "logs", "checkpoints", "model")
@@ -105,40 +105,15 @@ class RunDirectory:
         if not self.replaced.exists():
             return
         for part in _PARTS:
-            _remove(self.path / part)
+            remove(self.path / part)
         for part in self.replaced.iterdir():
             part.rename(self.path / part.name)
         self.replaced.rmdir()
 
     def write_metrics(self, metrics):
         """Writes `metrics.json`, the last file of a run."""
-        with saving(self.metrics), replacing(self.metrics) as temporary:
-            temporary.write_text(json.dumps(metrics, indent=2) + "\n")
-
-
-@contextlib.contextmanager
-def replacing(path):
-    """Gives a temporary path beside `path`, and renames it to `path` if all went well.
-
-    Whatever stands at `path`, file or folder, stays until then; after an error the temporary is
-    removed.
-    """
-    # Keras chooses a weights file's form by its last two suffixes, so these stay.
-    temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
-    try:
-        yield temporary
-        if path.is_dir():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
-    finally:
-        _remove(temporary)
-
-
-def _remove(path):
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+        with saving(self.metrics):
+            write_json(self.metrics, metrics)
 
 
 @contextlib.contextmanager
