@@ -1,4 +1,3 @@
-import json
 import subprocess
 import sys
 
@@ -115,7 +114,3 @@ def test_freezing_lower_layers():
     assert trainable == {"transformer_layer_1", "pooled_dense"}
     with pytest.raises(InputError, match="--freeze-layers 3: the model has only 2 layers"):
         freeze_lower_layers(backbone, 3)
-
-
-def test_the_configuration_is_json():
-    json.dumps(make().model.get_config())
