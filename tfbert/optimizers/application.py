@@ -32,14 +32,26 @@ class ReducingOptimizer(PathState, keras.optimizers.Optimizer):
                 divides by 1.
 
         Raises:
-            ValueError: outside of `strategy.run`, a variable that `build` has not seen, or no
-                gradient at all.
+            ValueError: outside of `strategy.run`, a variable that `build` has not seen, no
+                gradient at all, or a denominator beside `gradient_accumulation_steps`.
         """
         if not len(grads):
             return
+        self.check_denominator(denominator)
         grads, variables = self.matched(grads, trainable_variables)
         gradients, divisor = reduction.reduced(grads, denominator)
         self.apply_reduced(gradients, variables, divisor)
+
+    def check_denominator(self, denominator):
+        """Raises ValueError for a denominator of micro-batches that are accumulated here.
+
+        They would all count the same, however many examples each has.
+        """
+        if denominator is not None and self.gradient_accumulation_steps:
+            raise ValueError(
+                "denominator goes with gradients that you have summed over micro-batches yourself, "
+                "not with gradient_accumulation_steps"
+            )
 
     def matched(self, grads, trainable_variables=None):
         """Pairs gradients with variables, builds if need be, and drops those that are None.

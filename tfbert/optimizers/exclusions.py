@@ -38,6 +38,7 @@ class Exclusions:
 
     def with_weight_decay(self, variables, patterns):
         """A copy whose first list is `patterns` and the exact paths of `variables`."""
+        patterns = _checked("var_names", patterns)
         paths = [f"^{re.escape(variable_path(v))}$" for v in variables]
         return Exclusions([*patterns, *paths], self.layer_adaptation)
 

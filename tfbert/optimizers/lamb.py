@@ -20,7 +20,7 @@ class LAMB(LayerwiseOptimizer):
         u = m^ / (sqrt(v^) + epsilon) + weight_decay x
         x = x - learning_rate phi(||x||) / ||u|| u
 
-    The ratio is 1 where either norm is 0. All arithmetic and state is float32, whatever the
+    The ratio is 1 where phi(||x||) or ||u|| is 0, before any bounds on it. All arithmetic and state is float32, whatever the
     variable's dtype: two slots a parameter.
 
     Args:

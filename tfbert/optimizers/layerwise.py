@@ -1,5 +1,7 @@
 """What LAMB and LARS have in common: options, clipping, the trust ratio, statistics."""
 
+import math
+
 from keras import ops
 
 from tfbert.optimizers import gradients as gradient_ops
@@ -63,8 +65,11 @@ class LayerwiseOptimizer(ReducingOptimizer):
         clips = {name: kwargs.get(name) for name in ("clipnorm", "clipvalue")}
         _check_clipping(max_grad_norm=max_grad_norm, **clips)
         weight_decay = weight_decay or 0.0
-        if not weight_decay >= 0:
-            raise ValueError(f"weight_decay must be at least 0: {weight_decay}")
+        if not 0 <= weight_decay < math.inf:
+            raise ValueError(f"weight_decay must be a number, at least 0: {weight_decay}")
+        factor = kwargs.get("loss_scale_factor")
+        if factor is not None and not 0 < factor < math.inf:
+            raise ValueError(f"loss_scale_factor must be a positive number: {factor}")
         super().__init__(learning_rate, weight_decay=float(weight_decay), **kwargs)
         self.max_grad_norm = max_grad_norm
         self.exclusions = Exclusions(exclude_from_weight_decay, exclude_from_layer_adaptation)
@@ -155,14 +160,17 @@ class LayerwiseOptimizer(ReducingOptimizer):
     def trust_ratios(self):
         """`{path: TrustRatio}` of the last update, as Python floats.
 
+        A variable that never had a gradient is left out.
+
         Raises:
             ValueError: without `record_statistics=True`.
         """
         self._check_recording("trust_ratios")
-        return {
-            path: TrustRatio(*(float(x) for x in ops.convert_to_numpy(slots["trust_ratio"])))
-            for path, slots in self.all_slots()
+        numbers = {
+            path: ops.convert_to_numpy(slots["trust_ratio"]) for path, slots in self.all_slots()
         }
+        # A ratio is positive once it was written: the slot begins with zeros.
+        return {path: TrustRatio(*map(float, row)) for path, row in numbers.items() if row[2] > 0}
 
     def gradient_norm(self):
         """The global norm of the last update's reduced gradient before clipping, a float.

@@ -6,7 +6,7 @@ from keras import ops
 from tfbert.optimizers import gradients as gradient_ops
 from tfbert.optimizers import reduction
 from tfbert.optimizers.application import ReducingOptimizer
-from tfbert.optimizers.slots import load_by_key, save_by_key
+from tfbert.optimizers.slots import SavedState, load_by_key, save_by_key
 
 
 @keras.saving.register_keras_serializable(package="tfbert")
@@ -31,8 +31,9 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
 
     Raises:
         ValueError: a number out of its range, an option of Keras' base optimizer, which
-            belongs to the inner optimizer, or `gradient_accumulation_steps` in one of Keras' own,
-            which fails under a strategy.
+            belongs to the inner optimizer, or `gradient_accumulation_steps` or
+            `ema_overwrite_frequency` in one of Keras' own, which fail under a strategy.
+        TypeError: `inner_optimizer` is no optimizer, or scales by itself.
 
     Example:
 
@@ -55,14 +56,19 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
             raise ValueError(f"initial_scale is below minimum_scale={minimum_scale}")
         if not dynamic_growth_steps >= 1:
             raise ValueError(f"dynamic_growth_steps must be at least 1: {dynamic_growth_steps}")
-        ours = isinstance(inner_optimizer, ReducingOptimizer)
-        if not ours and getattr(inner_optimizer, "gradient_accumulation_steps", None):
-            raise ValueError(
-                f"{type(inner_optimizer).__name__}(gradient_accumulation_steps=...) fails under a "
-                "strategy: use tfbert.LAMB or tfbert.LARS, or a larger batch"
-            )
+        kind = type(inner_optimizer).__name__
+        scaler = isinstance(inner_optimizer, keras.optimizers.LossScaleOptimizer)
+        if scaler or not isinstance(inner_optimizer, keras.optimizers.Optimizer):
+            raise TypeError(f"inner_optimizer must be an optimizer without loss scaling: {kind}")
+        for option in ("gradient_accumulation_steps", "ema_overwrite_frequency"):
+            ours = isinstance(inner_optimizer, ReducingOptimizer)
+            if not ours and getattr(inner_optimizer, option, None):
+                raise ValueError(
+                    f"{kind}({option}=...) fails under a strategy: use tfbert.LAMB or tfbert.LARS"
+                )
         super().__init__(inner_optimizer, initial_scale, dynamic_growth_steps, name, **kwargs)
         self.minimum_scale = float(minimum_scale)
+        self._saved_state = SavedState()
         self._is_finite = gradient_ops.is_finite
         if getattr(inner_optimizer, "jit_compile", True):
             self._is_finite = reduction.compiled(gradient_ops.is_finite)
@@ -70,7 +76,8 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
     def build(self, variables):
         """Creates the scale and its counters once, and the inner optimizer's state.
 
-        As with `LAMB.build`, a second call adds the state of further variables.
+        As with `LAMB.build`, a second call adds the state of further variables; one of Keras' own
+        optimizers inside takes no further ones.
         """
         variables = list(variables)
         if self.built:
@@ -82,6 +89,7 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         with reduction.slot_scope([*variables, self._iterations][0], self._iterations):
             super().build(variables)
             self.skipped_steps = self.add_variable((), dtype="int", name="skipped_steps")
+        self._saved_state.give_to(self)
 
     def apply(self, grads, trainable_variables=None, denominator=None):
         """One update with this replica's gradients of the scaled loss, or none.
@@ -92,6 +100,8 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         if not len(grads):
             return
         inner = self.inner_optimizer
+        if isinstance(inner, ReducingOptimizer):
+            inner.check_denominator(denominator)
         grads, variables = self._matched(grads, trainable_variables)
         gradients, divisor = reduction.reduced(grads, denominator)
         divisor = divisor * self.dynamic_scale
@@ -133,6 +143,10 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
             self, optimizer_variables, grads, trainable_variables
         )
 
+    def exclude_from_weight_decay(self, var_list=None, var_names=None):
+        """As in the inner optimizer, to which it goes."""
+        self.inner_optimizer.exclude_from_weight_decay(var_list, var_names)
+
     def carry_over(self, source, rename=None):
         """Takes scale, counters and the inner state of another `LossScaleOptimizer`.
 
@@ -141,7 +155,14 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
 
         Returns:
             List of the paths that start afresh.
+
+        Raises:
+            TypeError: `source` is of another class, or the inner optimizer is one of Keras' own.
         """
+        if not isinstance(source, LossScaleOptimizer):
+            raise TypeError(f"carry_over from {type(source).__name__} to {type(self).__name__}")
+        if not isinstance(self.inner_optimizer, ReducingOptimizer):
+            raise TypeError(f"{type(self.inner_optimizer).__name__} has no carry_over")
         fresh = self.inner_optimizer.carry_over(source.inner_optimizer, rename)
         for key, variable in self._by_key().items():
             variable.assign(ops.convert_to_tensor(source._by_key()[key]))
@@ -149,11 +170,12 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
 
     def _by_key(self):
         names = ("dynamic_scale", "step_counter", "skipped_steps")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in names} if self.built else {}
 
     def save_own_variables(self, store):
         """Writes scale and counters; Keras saves the inner optimizer by itself."""
         save_by_key(self._by_key(), store)
+        self._saved_state.write(store)
 
     def load_own_variables(self, store):
         """Reads what `save_own_variables` wrote.
@@ -161,7 +183,7 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         Raises:
             ValueError: the store is of another optimizer.
         """
-        load_by_key(self._by_key(), store, self.name)
+        self._saved_state.values = load_by_key(self._by_key(), store, self.name)
 
     def _trackable_children(self, save_type="checkpoint", **kwargs):
         """What tf.train.Checkpoint saves: the same keys, and the inner optimizer."""

@@ -157,6 +157,11 @@ def apply_stock(optimizer, gradients, variables, predicate):
     tf.distribute.get_replica_context().merge_call(across_replicas, args=(gradients, predicate))
 
 
+def outside_of_graphs():
+    """A scope in which assignments happen at once, also while a function is traced."""
+    return contextlib.nullcontext() if tf is None else tf.init_scope()
+
+
 def check_may_build():
     """Raises ValueError where variables for several replicas cannot be made any more."""
     if tf is not None and tf.distribute.get_strategy().num_replicas_in_sync > 1:

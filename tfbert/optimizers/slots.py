@@ -3,6 +3,7 @@
 import re
 
 import keras
+import numpy as np
 from keras import ops
 
 from tfbert.optimizers import reduction
@@ -58,6 +59,7 @@ class PathState:
         self._trainable_variables.clear()
         self._trainable_variables.extend(variables)
         self.built = True
+        self._saved().give_to(self)
 
     def _paths_for(self, variables):
         """Paths; what is bound keeps its own, others that share one get `#2`, `#3` in order."""
@@ -138,7 +140,9 @@ class PathState:
         if not (self.built and source.built):
             raise ValueError("carry_over needs both optimizers built")
         theirs, fresh = dict(source.all_slots()), []
-        self._iterations.assign(ops.convert_to_tensor(source._iterations))
+        weights = {self.path_of(v): v for v in self._trainable_variables}
+        micro_batches = self.gradient_accumulation_steps or 1
+        self._iterations.assign(ops.convert_to_tensor(source.iterations) * micro_batches)
         for path, slots in self.all_slots():
             old = theirs.get(rename(path) if rename else path)
             if old is None or any(old[n].shape != slots[n].shape for n in self.slot_names):
@@ -147,6 +151,9 @@ class PathState:
                 continue
             for name in slots.keys() & old.keys():
                 slots[name].assign(ops.convert_to_tensor(old[name]))
+            if "average" in slots.keys() - old.keys() and path in weights:
+                # As at a first update: an average of zeros would end up as the model's weights.
+                slots["average"].assign(ops.cast(weights[path], "float32"))
         return fresh
 
     def _by_key(self):
@@ -158,21 +165,53 @@ class PathState:
             keyed |= {f"{name}|{path.replace('/', '|')}": v for name, v in slots.items()}
         return keyed
 
+    def _saved(self):
+        """State that was loaded for variables which `build` has not seen yet."""
+        if not hasattr(self, "_saved_state"):
+            self._saved_state = SavedState()
+        return self._saved_state
+
     def save_own_variables(self, store):
         """Writes the state into a Keras store, by slot and path."""
         save_by_key(self._by_key(), store)
+        self._saved().write(store)
 
     def load_own_variables(self, store):
         """Reads what `save_own_variables` wrote.
 
+        State of variables that are frozen now, or of an optimizer that is not built yet, is kept
+        for the `build` that brings them.
+
         Raises:
             ValueError: the store is of other variables.
         """
-        load_by_key(self._by_key(), store, self.name)
+        self._saved().values = load_by_key(self._by_key(), store, self.name)
 
     def _trackable_children(self, save_type="checkpoint", **kwargs):
         """What tf.train.Checkpoint saves: the same keys."""
         return self._by_key()
+
+
+class SavedState:
+    """Loaded values that wait for their variables; a plain object, which nothing tracks."""
+
+    def __init__(self):
+        self.values = {}  # saved key -> array
+
+    def give_to(self, owner):
+        """Assigns what waits, here or in a tf.train.Checkpoint, to the variables of `owner`."""
+        variables = owner._by_key()
+        with reduction.outside_of_graphs():
+            for key, saved_key in _aligned(list(variables), list(self.values)).items():
+                variables[key].assign(self.values.pop(saved_key))
+        if hasattr(owner, "_handle_deferred_dependencies"):
+            for key, variable in variables.items():
+                owner._handle_deferred_dependencies(key, variable)
+
+    def write(self, store):
+        """Writes what still waits into a Keras store."""
+        for key, value in self.values.items():
+            store[key] = value
 
 
 class _SlotTable:
@@ -195,31 +234,38 @@ def load_by_key(variables, store, owner):
     A model that is loaded may have lost the name that its variables' paths began with, or
     have got one: a first part that all paths share need not be the same.
 
+    Returns:
+        `{saved key: array}` of what is in the store and not among the variables.
+
     Raises:
-        ValueError: the store is of other variables, or one has another shape.
+        ValueError: a variable is not in the store, or has another shape there.
     """
     saved = list(store.keys())
     pairs = _aligned(list(variables), saved)
-    if pairs is None:
-        missing, unknown = sorted(set(variables) - set(saved)), sorted(set(saved) - set(variables))
+    missing = sorted(set(variables) - set(pairs))
+    unknown = set(saved) - set(pairs.values())
+    if missing:
         raise ValueError(
             f"the saved state of {owner} is of other variables: {len(missing)} missing "
-            f"{missing[:3]}, {len(unknown)} unknown {unknown[:3]}"
+            f"{missing[:3]}, {len(unknown)} unknown {sorted(unknown)[:3]}"
         )
     for key, saved_key in pairs.items():
         value, variable = store[saved_key], variables[key]
         if tuple(value.shape) != tuple(variable.shape):
             raise ValueError(f"{key} was saved with the shape {tuple(value.shape)}")
         variable.assign(value)
+    return {key: np.array(store[key]) for key in unknown}
 
 
 def _aligned(ours, theirs):
-    """`{our key: their key}`, or None where no reading of the keys makes the two sets equal."""
+    """`{our key: their key}` by the reading of the keys that pairs the most of them."""
+    best = {}
     for our_name, their_name in ((str, str), (str, _without_model), (_without_model, str)):
         a, b = {our_name(k): k for k in ours}, {their_name(k): k for k in theirs}
-        if a.keys() == b.keys() and len(a) == len(ours) and len(b) == len(theirs):
-            return {a[k]: b[k] for k in a}
-    return None
+        if len(a) == len(ours) and len(b) == len(theirs):
+            pairs = {a[k]: b[k] for k in a if k in b}
+            best = max(best, pairs, key=len)
+    return best
 
 
 def _without_model(key):
