@@ -20,8 +20,8 @@ class LAMB(LayerwiseOptimizer):
         u = m^ / (sqrt(v^) + epsilon) + weight_decay x
         x = x - learning_rate phi(||x||) / ||u|| u
 
-    The ratio is 1 where phi(||x||) or ||u|| is 0, before any bounds on it. All arithmetic and state is float32, whatever the
-    variable's dtype: two slots a parameter.
+    The ratio is 1 where phi(||x||) or ||u|| is 0, before any bounds on it. All arithmetic and state
+    is float32, whatever the variable's dtype: two slots a parameter.
 
     Args:
         learning_rate: Float, `LearningRateSchedule`, or function without arguments.

@@ -15,8 +15,9 @@ class LARS(LayerwiseOptimizer):
         m = momentum m + (1 - momentum) (g + weight_decay x)
         x = x - learning_rate phi(||x||) / ||m|| m
 
-    The ratio is 1 where phi(||x||) or ||u|| is 0, before any bounds on it. The first LARS paper (arXiv 1708.03888) differs: it
-    takes the ratio of the raw gradient, times 0.001, before the momentum.
+    The ratio is 1 where phi(||x||) or ||m|| is 0, before any bounds on it. The first LARS paper
+    (arXiv 1708.03888) differs: it takes the ratio of the raw gradient, times 0.001, before the
+    momentum.
 
     Args:
         learning_rate: Float, `LearningRateSchedule`, or function without arguments.

@@ -66,7 +66,7 @@ class LayerwiseOptimizer(ReducingOptimizer):
         _check_clipping(max_grad_norm=max_grad_norm, **clips)
         weight_decay = weight_decay or 0.0
         if not 0 <= weight_decay < math.inf:
-            raise ValueError(f"weight_decay must be a number, at least 0: {weight_decay}")
+            raise ValueError(f"weight_decay must be at least 0 and finite: {weight_decay}")
         factor = kwargs.get("loss_scale_factor")
         if factor is not None and not 0 < factor < math.inf:
             raise ValueError(f"loss_scale_factor must be a positive number: {factor}")
