@@ -187,7 +187,7 @@ def test_duplicates_that_leave_one_document(configure, tmp_path):
 def test_all_documents_held_out(configure, tmp_path):
     path = tmp_path / "text.txt"
     path.write_text("One document. One.\nAnother one. Good.\n")
-    with pytest.raises(InputError, match="--validation-fraction 0.9999 holds every document out"):
+    with pytest.raises(InputError, match=r"--validation-fraction 0.9999 holds every document out"):
         prepare(configure(input=[str(path)], validation_fraction=0.9999))
 
 

@@ -1,4 +1,5 @@
 import gzip
+import json
 import shutil
 from pathlib import Path
 
@@ -418,13 +419,22 @@ def test_a_vocabulary_too_small_for_foreign_records(foreign, tmp_path, masked):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
+    ("change", "message"),
     [
-        ("[]", "is no description of records"),
-        ('{"format": "tfbert pre-training records 1", "options": {}}', "'vocabulary' is missing"),
+        (lambda dataset: [dataset], "is no description of records"),
+        (lambda dataset: dataset.pop("features") and dataset, "'features' is missing"),
+        (
+            lambda dataset: dataset["features"].pop("64") and dataset,
+            "the features of length 64 are missing",
+        ),
+        (
+            lambda dataset: dataset["shards"][0].pop("sha256") and dataset,
+            "a shard is half described",
+        ),
     ],
 )
-def test_a_description_that_is_none(copy, content, message):
-    (copy / "dataset.json").write_text(content)
+def test_a_damaged_description(copy, change, message):
+    path = copy / "dataset.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
     with pytest.raises(InputError, match=message):
         open_records(copy)

@@ -20,6 +20,7 @@ _KEYS = {
     "features": dict,
     "shards": list,
 }
+_SHARD_KEYS = {"file", "split", "length", "examples", "bytes", "sha256"}
 
 
 def describe(config, options, vocabulary, counts, results, stamp):
@@ -104,6 +105,15 @@ def read_dataset(directory):
     for key, kind in _KEYS.items():
         if not isinstance(dataset.get(key), kind):
             raise InputError(f"{path}: damaged, {key!r} is missing; prepare the text again")
+    for length in dataset["options"].get("lengths", [None]):
+        if str(length) not in dataset["features"]:
+            raise InputError(
+                f"{path}: damaged, the features of length {length} are missing; prepare the text "
+                "again"
+            )
+    for shard in dataset["shards"]:
+        if not isinstance(shard, dict) or not _SHARD_KEYS.issubset(shard):
+            raise InputError(f"{path}: damaged, a shard is half described; prepare the text again")
     return dataset
 
 
