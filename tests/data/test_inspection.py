@@ -91,7 +91,7 @@ def test_no_examples_need_no_shards(records):
     assert not any("[CLS]" in line for line in show(records, examples=0))
 
 
-def test_records_of_others(tmp_path, vocabulary, vocabulary_file):
+def test_records_of_others(tmp_path, vocabulary, vocabulary_file, capsys):
     values = {
         "input_ids": [vocabulary.cls, vocabulary.mask, vocabulary.ids["good"], vocabulary.sep, 0],
         "input_mask": [1, 1, 1, 1, 0],
@@ -116,6 +116,11 @@ def test_records_of_others(tmp_path, vocabulary, vocabulary_file):
         "4 of 5 tokens, 1 predictions, random next sentence",
         "[CLS] [MASK→movie] good [SEP]",
     ]
+    wrong = tmp_path / "wrong.txt"
+    wrong.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n")
+    assert main(["inspect", str(path), "--vocab", str(wrong)]) == 2
+    error = capsys.readouterr().err
+    assert "the vocabulary has 5 word pieces" in error and error.count("\n") == 1
     ids = vocabulary.ids
     assert show(path)[-1] == f"2 [4→{ids['movie']}] {ids['good']} 3"
     assert json.loads(show(path, json=True)[0]) == {"files": 1, "examples": 1, "length": 5}

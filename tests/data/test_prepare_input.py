@@ -149,3 +149,54 @@ def test_one_path_alone_is_a_list(configure, text_file):
         == [str(text_file)]
         == configure(input=str(text_file)).input
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("dataset.json", '{"name": "of another program"}'),
+        ("dataset.json", "[1, 2]"),
+        ("unfinished/thesis.txt", "half of it"),
+    ],
+)
+def test_overwrite_spares_folders_of_others(configure, tmp_path, name, content):
+    mine = tmp_path / "records" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text(content)
+    with pytest.raises(InputError, match="holds other files"):
+        prepare(configure(overwrite=True))
+    assert mine.read_text() == content
+
+
+def test_overwrite_spares_records_of_others(configure):
+    config = configure()
+    prepare(config)
+    mine = Path(config.output) / "translations.tfrecord.gz"
+    mine.touch()
+    prepare(configure(overwrite=True))
+    assert mine.exists()
+
+
+def test_duplicates_that_leave_one_document(configure, tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("One document. Only one.\n" * 5)
+    with pytest.raises(InputError, match=r"4 duplicates are dropped.*--keep-duplicates"):
+        prepare(configure(input=[str(path)], validation_fraction=0))
+
+
+def test_all_documents_held_out(configure, tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("One document. One.\nAnother one. Good.\n")
+    with pytest.raises(InputError, match=r"--validation-fraction 0.9999 holds every document out"):
+        prepare(configure(input=[str(path)], validation_fraction=0.9999))
+
+
+def test_a_pipe_is_no_input(configure, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="pipe: is no regular file; use - for standard input"):
+        prepare(configure(input=[str(tmp_path / "pipe")]))
+
+
+def test_an_output_without_a_name(configure):
+    with pytest.raises(InputError, match="--output is ''"):
+        configure(output="")

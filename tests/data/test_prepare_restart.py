@@ -1,5 +1,6 @@
 import contextlib
 import gzip
+import io
 import json
 import random
 import signal
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tfbert.data.dataset import read_dataset
-from tfbert.data.prepare import prepare
+from tfbert.data.prepare import _locked, prepare
 from tfbert.errors import InputError
 
 
@@ -161,3 +162,106 @@ def test_ten_kills_change_nothing(vocabulary_file, tmp_path, files_of, make_text
     assert 0 < count_finished(killed) < shards
     subprocess.run(command("killed"), check=True, capture_output=True)
     assert files_of(killed) == files_of(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize("failure", ["bad text", "Ctrl-C", "one document"])
+def test_overwrite_keeps_the_old_records_until_the_new_ones_stand(
+    configure, tmp_path, monkeypatch, files_of, failure
+):
+    config = configure()
+    prepare(config)
+    before = files_of(config.output)
+    text = tmp_path / "new.txt"
+    text.write_bytes(
+        {
+            "bad text": b"A document. Fine.\n" * 3 + b"Caf\xe9\n",
+            "Ctrl-C": Path(config.input[0]).read_bytes()[:9000],
+            "one document": b"One document. Only one.",
+        }[failure]
+    )
+    with monkeypatch.context() as patch, pytest.raises((InputError, KeyboardInterrupt)):
+        if failure == "Ctrl-C":
+            patch.setattr("tfbert.data.prepare.describe", lambda *_: stop())
+        prepare(configure(input=[str(text)], overwrite=True, validation_fraction=0))
+    assert files_of(config.output) == before
+
+
+@pytest.mark.parametrize("killed_in", ["put aside", "bring back", "new run"])
+def test_a_kill_during_overwrite_loses_nothing(configure, files_of, killed_in):
+    config = configure()
+    prepare(config)
+    directory = Path(config.output)
+    before = files_of(directory)
+    aside = directory / "unfinished" / "replaced"
+    aside.mkdir(parents=True)
+    (directory / "unfinished" / "lock").touch()
+    moved = sorted(before)[2:4] if killed_in != "new run" else sorted(before)
+    for name in moved:
+        (directory / name).rename(aside / name)
+    if killed_in == "new run":
+        (directory / "train-64-00000.tfrecord.gz").write_bytes(b"new")
+    bad = Path(config.input[0]).with_name("bad.txt")
+    bad.write_bytes(b"\xff")
+    with pytest.raises(InputError, match="not valid utf-8"):
+        prepare(configure(input=[str(bad)], overwrite=True))
+    assert files_of(directory) == before
+
+
+def test_overwrite_beside_a_running_prepare_is_refused(configure, files_of):
+    config = configure()
+    prepare(config)
+    (Path(config.output) / "dataset.json").unlink()
+    unfinished = Path(config.output) / "unfinished"
+    unfinished.mkdir()
+    with _locked(unfinished):
+        with pytest.raises(InputError, match="another tfbert writes here now"):
+            prepare(configure(overwrite=True))
+        assert (Path(config.output) / "train-64-00000.tfrecord.gz").exists()
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "vocabulary"])
+def test_a_finished_folder_that_is_not_whole_is_made_again(configure, caplog, files_of, damage):
+    config = configure()
+    prepare(config)
+    before = files_of(config.output)
+    shard = Path(config.output) / "train-64-00001.tfrecord.gz"
+    if damage == "missing":
+        shard.unlink()
+    elif damage == "cut":
+        shard.write_bytes(shard.read_bytes()[:-1])
+    else:
+        (Path(config.output) / "vocab.txt").write_text("other\n")
+    prepare(config)
+    assert "missing or damaged; all is made again" in caplog.text
+    assert files_of(config.output) == before
+
+
+def test_changed_text_is_not_taken_for_finished(configure, tmp_path, make_text):
+    text = tmp_path / "text.txt"
+    text.write_text("\n".join(make_text(50)))
+    config = configure(input=[str(text)])
+    prepare(config)
+    text.write_text("\n".join(make_text(60)))
+    with pytest.raises(InputError, match=r"input files have changed .* --overwrite"):
+        prepare(config)
+    assert prepare(configure(input=[str(text)], overwrite=True))["input"]["documents"] == 60
+
+
+def test_standard_input_is_never_taken_for_finished(configure, monkeypatch, make_text):
+    data = "\n".join(make_text(50)).encode()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+    prepare(configure(input=["-"]))
+    with pytest.raises(InputError, match=r"standard input, .* --overwrite"):
+        prepare(configure(input=["-"]))
+
+
+def test_output_below_the_input_is_not_read(configure, tmp_path, make_text, monkeypatch):
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    (corpus / "text.txt").write_text("\n".join(make_text(50)))
+    config = configure(input=[str(corpus)], output=str(corpus / "records"))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("tfbert.data.prepare.describe", lambda *_: stop())
+        prepare(config)
+    assert (corpus / "records" / "vocab.txt").exists()
+    assert prepare(config)["input"]["documents"] == 50

@@ -1,4 +1,5 @@
 import gzip
+import json
 import shutil
 from pathlib import Path
 
@@ -384,9 +385,56 @@ def test_folders_that_are_not_whole(copy):
         ({"batch_size": 10, "workers": 3}, "a batch of 10 cannot be shared by 3 workers"),
         ({"batch_size": 0}, "a batch of 0"),
         ({"batch_size": 4, "worker": 2, "workers": 2}, "cannot be shared"),
+        ({"batch_size": 4, "workers": 0}, "workers is 0: it must be at least 1"),
+        ({"batch_size": 4, "window": 0}, "window is 0: it must be at least 1"),
         ({"batch_size": 4, "on_damage": "ignore"}, "on_damage is 'ignore'"),
     ],
 )
 def test_bad_options(prepared, options, message):
     with pytest.raises(InputError, match=message):
         PretrainingRecords(open_records(prepared["none"]), **options)
+
+
+def test_batches_are_numbered_from_zero(prepared):
+    with pytest.raises(InputError, match="batch -1: batches are numbered from 0"):
+        PretrainingRecords(open_records(prepared["none"]), 4).batch(-1)
+
+
+def test_an_exchanged_vocabulary(copy):
+    path = copy / "vocab.txt"
+    path.write_text(path.read_text() + "another\n")
+    with pytest.raises(InputError, match=r"vocab.txt: is not the vocabulary of these records"):
+        open_records(copy)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_vocabulary_too_small_for_foreign_records(foreign, tmp_path, masked):
+    path, small = tmp_path / "records.tfrecord", tmp_path / "small.txt"
+    batch = foreign[1] if masked else {"token_ids": restore(foreign[1])}
+    write_like_google(path, batch)
+    small.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n")
+    records = PretrainingRecords(open_records(path, vocabulary=small), 4)
+    with pytest.raises(InputError, match="and the vocabulary has 6 word pieces"):
+        records.batch(0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda dataset: [dataset], "is no description of records"),
+        (lambda dataset: dataset.pop("features") and dataset, "'features' is missing"),
+        (
+            lambda dataset: dataset["features"].pop("64") and dataset,
+            "the features of length 64 are missing",
+        ),
+        (
+            lambda dataset: dataset["shards"][0].pop("sha256") and dataset,
+            "a shard is half described",
+        ),
+    ],
+)
+def test_a_damaged_description(copy, change, message):
+    path = copy / "dataset.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    with pytest.raises(InputError, match=message):
+        open_records(copy)

@@ -149,3 +149,11 @@ def test_a_file_that_cannot_be_written(learn, monkeypatch):
     monkeypatch.setattr(module, "write_bytes", full)
     with pytest.raises(MachineError, match=r"vocab.txt: No space left on device"):
         learn()
+
+
+def test_the_text_is_not_overwritten(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text(TEXT)
+    with pytest.raises(InputError, match=r"text.txt: is one of the input files"):
+        learn_vocabulary(VocabConfig(input=[str(tmp_path)], output=str(path), progress=False))
+    assert path.read_text() == TEXT

@@ -18,6 +18,7 @@ class _TextOptions(Options):
         object.__setattr__(self, "input", list(map(os.fspath, paths)))  # the class is frozen
         super().__post_init__()
         require(len(self.input) > 0, "input", self.input, "one path or more")
+        require(self.output != "", "output", self.output, "a path")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,11 +29,12 @@ class Part(NamedTuple):
     text: str
 
 
-def find_sources(inputs):
+def find_sources(inputs, outside=None):
     """Files behind what the user named, in a fixed order.
 
     Args:
         inputs: Files, folders (every .txt and .txt.gz in them), globs, `tfds:NAME`, `-`.
+        outside: Folder whose files are left out, unless one is named itself: the output folder.
 
     Returns:
         List of strings: paths, `tfds:NAME` or `-`.
@@ -42,20 +43,27 @@ def find_sources(inputs):
         InputError: If there is nothing behind one of them.
     """
     sources = []
+    outside = outside and Path(outside).resolve()
+
+    def is_source(file):
+        return file.is_file() and not (outside and file.resolve().is_relative_to(outside))
+
     for name in map(str, inputs):
         path = Path(name)
         if name == "-" or name.startswith(DATASETS_PREFIX) or path.is_file():
             found = [name]
         elif path.is_dir():
-            files = sorted(file for file in path.rglob("*") if file.is_file())
+            files = sorted(file for file in path.rglob("*") if is_source(file))
             found = [str(file) for file in files if file.name.endswith(_TEXT_SUFFIXES)]
             if not found:
                 raise InputError(
                     f"{name}: no .txt or .txt.gz files in this folder; "
                     f"name other files with a glob ('{name}/*.text')"
                 )
+        elif path.exists():
+            raise InputError(f"{name}: is no regular file; use - for standard input")
         else:
-            found = sorted(file for file in glob.glob(name, recursive=True) if Path(file).is_file())
+            found = sorted(f for f in glob.glob(name, recursive=True) if is_source(Path(f)))
             if not found:
                 raise InputError(f"{name}: no such file")
         sources += found

@@ -12,10 +12,19 @@ DATASET_FILE = "dataset.json"
 VOCABULARY_FILE = "vocab.txt"
 UNFINISHED = "unfinished"  # folder with what `prepare` must remember until it is done
 SPLITS = ("train", "validation")
+_KEYS = {
+    "options": dict,
+    "vocabulary": dict,
+    "input": dict,
+    "splits": dict,
+    "features": dict,
+    "shards": list,
+}
+_SHARD_KEYS = {"file", "split", "length", "examples", "bytes", "sha256"}
 
 
-def describe(config, options, vocabulary, counts, results):
-    """The content of `dataset.json`: the same text and options give the same bytes.
+def describe(config, options, vocabulary, counts, results, stamp):
+    """The content of `dataset.json`: the same files and options give the same bytes.
 
     Args:
         config: `PrepareConfig`.
@@ -23,6 +32,7 @@ def describe(config, options, vocabulary, counts, results):
         vocabulary: `Vocabulary`.
         counts: Dictionary of `make_blocks`.
         results: Dictionary of (split, number) and the result of `ShardWriter.write`, in order.
+        stamp: Digest of the input files' names, sizes and times, or None.
 
     Returns:
         Dictionary.
@@ -48,6 +58,7 @@ def describe(config, options, vocabulary, counts, results):
         "tfbert": __version__,
         "input": {
             "paths": config.input,
+            "stamp": stamp,
             **{name: counts[name] for name in ("bytes", "documents", "duplicates")},
         },
         "splits": splits,
@@ -87,8 +98,22 @@ def read_dataset(directory):
             raise InputError(f"{directory}: `tfbert prepare` is not finished here; start it again")
         raise InputError(f"{directory}: no {DATASET_FILE}; `tfbert prepare` makes such folders")
     dataset = read_json(path)
+    if not isinstance(dataset, dict):
+        raise InputError(f"{path}: is no description of records; prepare the text again")
     if dataset.get("format") != FORMAT:
         raise InputError(f"{path}: format {dataset.get('format')!r} is not {FORMAT!r}")
+    for key, kind in _KEYS.items():
+        if not isinstance(dataset.get(key), kind):
+            raise InputError(f"{path}: damaged, {key!r} is missing; prepare the text again")
+    for length in dataset["options"].get("lengths", [None]):
+        if str(length) not in dataset["features"]:
+            raise InputError(
+                f"{path}: damaged, the features of length {length} are missing; prepare the text "
+                "again"
+            )
+    for shard in dataset["shards"]:
+        if not isinstance(shard, dict) or not _SHARD_KEYS.issubset(shard):
+            raise InputError(f"{path}: damaged, a shard is half described; prepare the text again")
     return dataset
 
 

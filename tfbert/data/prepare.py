@@ -4,15 +4,24 @@ import contextlib
 import dataclasses
 import fcntl
 import hashlib
+import json
 import logging
 import os
+import re
 import shutil
 import sqlite3
 from pathlib import Path
 
 from tfbert.data.blocks import SeenDigests, make_blocks
-from tfbert.data.corpus import find_sources, read_documents
-from tfbert.data.dataset import DATASET_FILE, FORMAT, UNFINISHED, VOCABULARY_FILE, describe
+from tfbert.data.corpus import DATASETS_PREFIX, find_sources, read_documents
+from tfbert.data.dataset import (
+    DATASET_FILE,
+    FORMAT,
+    UNFINISHED,
+    VOCABULARY_FILE,
+    describe,
+    read_dataset,
+)
 from tfbert.data.progress import text_bar
 from tfbert.data.shards import predictions_for
 from tfbert.data.wordpieces import read_vocabulary
@@ -21,6 +30,8 @@ from tfbert.errors import InputError, MachineError
 from tfbert.files import read_json, write_bytes, write_json
 
 _OPTIONS_FILE = "options.json"
+_REPLACED = "replaced"  # folder in `unfinished` with the dataset that --overwrite replaces
+_SHARD_NAME = re.compile(r"(train|validation)-\d+-\d{5,}\.tfrecord\.gz")
 # Options that do not show in the records.
 _OUTSIDE = ("input", "output", "vocab", "workers", "overwrite", "progress")
 _MUCH_PADDING = 0.5
@@ -44,13 +55,14 @@ def prepare(config):
         InputError: If the text, the vocabulary or the output folder is not fit for it.
         MachineError: If a file cannot be written or a process dies.
     """
-    sources = find_sources(config.input)
+    sources = find_sources(config.input, outside=config.output)
+    stamp = _stamp(sources)
     vocabulary = read_vocabulary(config.vocab)
-    vocabulary_bytes = "".join(piece + "\n" for piece in vocabulary.pieces).encode()
+    vocabulary_bytes = vocabulary.to_bytes()
     options = _options(config, vocabulary_bytes)
     directory = Path(config.output)
     with _unwritable(directory):
-        finished = _take_over(directory, options, config.input, config.overwrite)
+        finished = _look_at(directory, options, config, stamp)
         if finished:
             _log.info("%s is finished; --overwrite makes it anew", directory)
             return finished
@@ -62,22 +74,42 @@ def prepare(config):
                 f"--output {directory}: cannot be made ({error.strerror}); name another folder"
             ) from error
         with _locked(unfinished):
-            write_json(unfinished / _OPTIONS_FILE, options)
-            write_bytes(directory / VOCABULARY_FILE, vocabulary_bytes)
-            counts, results = _write_shards(config, sources, directory, unfinished)
-            dataset = describe(config, options, vocabulary, counts, results)
+            if config.overwrite or (directory / DATASET_FILE).exists():
+                _put_aside(directory)
             try:
-                _check(dataset, config)
-            except InputError:
-                # Other options may do better, and must not meet half of this.
-                _remove_records(directory)
-                for record in unfinished.glob("*.json"):
-                    record.unlink()
+                write_json(unfinished / _OPTIONS_FILE, options)
+                write_bytes(directory / VOCABULARY_FILE, vocabulary_bytes)
+                counts, results = _write_shards(config, sources, directory, unfinished)
+                dataset = describe(config, options, vocabulary, counts, results, stamp)
+                try:
+                    _check(dataset, config)
+                except InputError:
+                    # Other options may do better, and must not meet half of this.
+                    _remove_run(directory)
+                    raise
+                _remove_records(directory, keep={shard["file"] for shard in dataset["shards"]})
+                write_json(directory / DATASET_FILE, dataset)
+            except BaseException:
+                if (unfinished / _REPLACED).exists():
+                    _bring_back(directory)
+                    shutil.rmtree(unfinished)
                 raise
-            _remove_records(directory, keep={shard["file"] for shard in dataset["shards"]})
-            write_json(directory / DATASET_FILE, dataset)
         shutil.rmtree(unfinished)
     return dataset
+
+
+def _stamp(sources):
+    """Digest of the files' names, sizes and times, to know changed text by; None if unknowable."""
+    if "-" in sources:
+        return None
+    found = []
+    for source in sources:
+        if source.startswith(DATASETS_PREFIX):
+            found.append([source])
+        else:
+            status = os.stat(source)
+            found.append([source, status.st_size, status.st_mtime_ns])
+    return hashlib.sha256(json.dumps(found).encode()).hexdigest()
 
 
 def _options(config, vocabulary_bytes):
@@ -96,30 +128,43 @@ def _options(config, vocabulary_bytes):
     }
 
 
-def _take_over(directory, options, paths, overwrite):
-    """Makes room in the folder; returns the description of a dataset that is finished already."""
+def _look_at(directory, options, config, stamp):
+    """Refuses a folder of others; returns the description of a dataset that is finished already."""
     if directory.exists() and not directory.is_dir():
         raise InputError(f"--output {directory}: is a file; a folder is needed")
     if not directory.exists() or not any(directory.iterdir()):
         return None
     finished, begun = directory / DATASET_FILE, directory / UNFINISHED / _OPTIONS_FILE
-    ours = finished.exists() or (directory / UNFINISHED).is_dir()
-    if not ours:
-        raise InputError(f"{directory}: holds other files; name an empty folder or a new one")
-    if overwrite:
-        # With this mark the folder is known as ours, should the removal be interrupted.
-        (directory / UNFINISHED).mkdir(exist_ok=True)
-        finished.unlink(missing_ok=True)
-        _remove_records(directory)
-        shutil.rmtree(directory / UNFINISHED)
-        return None
     if finished.exists():
         dataset = read_json(finished)
-        same = all(dataset.get(key) == value for key, value in options.items())
-        if not same or dataset["input"]["paths"] != paths:
+        ours = isinstance(dataset, dict) and dataset.get("format") == FORMAT
+    else:
+        ours = _is_run(directory / UNFINISHED)
+    if not ours:
+        raise InputError(f"{directory}: holds other files; name an empty folder or a new one")
+    if config.overwrite:
+        return None
+    if finished.exists():
+        dataset = read_dataset(directory)
+        same = all(dataset[key] == value for key, value in options.items())
+        if not same or dataset["input"]["paths"] != config.input:
             raise InputError(
                 f"{directory}: holds records of other input or options; --overwrite drops them"
             )
+        if stamp is None:
+            raise InputError(
+                f"{directory}: holds records of standard input, and whether of the same text cannot"
+                " be known; --overwrite makes them anew"
+            )
+        if dataset["input"].get("stamp") != stamp:
+            raise InputError(
+                f"{directory}: the input files have changed since these records were made; "
+                "--overwrite makes them anew"
+            )
+        broken = [file for file in _files(dataset) if not _is_whole(directory, *file)]
+        if broken:
+            _log.warning("%s: missing or damaged; all is made again", directory / broken[0][0])
+            return None
         shutil.rmtree(directory / UNFINISHED, ignore_errors=True)
         return dataset
     has_shards = any((directory / UNFINISHED).glob("*-*.json"))
@@ -129,6 +174,52 @@ def _take_over(directory, options, paths, overwrite):
             "with it, or --overwrite to drop it"
         )
     return None
+
+
+def _is_run(unfinished):
+    """Whether a folder is what a stopped run left behind."""
+    if not unfinished.is_dir():
+        return False
+    names = {path.name for path in unfinished.iterdir()}
+    return not names or bool(names & {_OPTIONS_FILE, "lock"})
+
+
+def _files(dataset):
+    """(name, SHA-256) of the files of a dataset."""
+    return [(file["file"], file["sha256"]) for file in [dataset["vocabulary"], *dataset["shards"]]]
+
+
+def _is_whole(directory, name, digest):
+    path = directory / name
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
+
+
+def _put_aside(directory):
+    """Keeps a finished dataset until the new one stands; drops what a stopped run left."""
+    aside = directory / UNFINISHED / _REPLACED
+    if (directory / DATASET_FILE).exists() and (aside / DATASET_FILE).exists():
+        shutil.rmtree(aside)  # the new one stands
+    if aside.exists():
+        _bring_back(directory)
+    finished = (directory / DATASET_FILE).exists()
+    if finished:
+        aside.mkdir()
+        # The description goes last: where it is, there are all the others.
+        for path in [*_records(directory), directory / VOCABULARY_FILE, directory / DATASET_FILE]:
+            if path.exists():
+                path.rename(aside / path.name)
+    _remove_run(directory)
+
+
+def _bring_back(directory):
+    """Undoes `_put_aside`, also one that was killed half-way."""
+    aside = directory / UNFINISHED / _REPLACED
+    if (aside / DATASET_FILE).exists():
+        _remove_run(directory)
+        (aside / DATASET_FILE).rename(directory / DATASET_FILE)
+    for path in aside.iterdir():
+        path.rename(directory / path.name)
+    aside.rmdir()
 
 
 @contextlib.contextmanager
@@ -180,8 +271,10 @@ def _write_shards(config, sources, directory, unfinished):
 
     workers = config.workers or len(os.sched_getaffinity(0))
     writer_arguments = (config, directory / VOCABULARY_FILE, directory, unfinished)
-    with contextlib.closing(seen), bar:
-        for block, result in write_blocks(unwritten(), writer_arguments, workers):
+    written = write_blocks(unwritten(), writer_arguments, workers)
+    # Closed at once after an error, so that no worker writes into a folder that is left.
+    with contextlib.closing(seen), bar, contextlib.closing(written):
+        for block, result in written:
             # The shard's files stand in their place: from here on they need not be made again.
             write_json(_record(block, unfinished), {"key": block.key, "result": result})
             finish(block, result)
@@ -202,19 +295,28 @@ def _finished_result(block, directory, unfinished):
     record = read_json(path)
     if record["key"] != block.key:
         return None
-    for file in record["result"]["files"]:
-        shard = directory / file["file"]
-        if not shard.exists() or hashlib.sha256(shard.read_bytes()).hexdigest() != file["sha256"]:
-            return None
-    return record["result"]
+    files = record["result"]["files"]
+    whole = all(_is_whole(directory, file["file"], file["sha256"]) for file in files)
+    return record["result"] if whole else None
 
 
 def _check(dataset, config):
     counts = dataset["splits"]["train"]
+    if not counts["documents"] and dataset["splits"]["validation"]["tokens"]:
+        raise InputError(
+            f"--validation-fraction {config.validation_fraction} holds every document out and "
+            "leaves none for training; take a smaller one"
+        )
     if not counts["tokens"]:
         raise InputError(f"{', '.join(config.input)}: there is no text in it")
     if config.sequences != "pairs":
         return
+    duplicates = dataset["input"]["duplicates"]
+    if counts["documents"] == 1 and duplicates and not config.keep_duplicates:
+        raise InputError(
+            f"the text is one document once {duplicates} duplicates are dropped, and a random next "
+            "sentence comes from another one: see --keep-duplicates, or take --sequences sentences"
+        )
     if counts["documents"] == 1:
         raise InputError(
             "the text is one document, and a random next sentence comes from another one: "
@@ -236,9 +338,24 @@ def _check(dataset, config):
         )
 
 
+def _records(directory):
+    return [path for path in directory.iterdir() if _SHARD_NAME.fullmatch(path.name)]
+
+
 def _remove_records(directory, keep=()):
     """Drops the shards of an earlier run, and half-written files of one that was killed."""
-    for pattern in ("*.tfrecord.gz", f".{VOCABULARY_FILE}.*", f".{DATASET_FILE}.*"):
-        for path in directory.glob(pattern):
-            if path.name not in keep:
-                path.unlink()
+    half_written = [
+        path
+        for name in (VOCABULARY_FILE, DATASET_FILE)
+        for path in directory.glob(f".writing-*-{name}")
+    ]
+    for path in _records(directory) + half_written:
+        if path.name not in keep:
+            path.unlink()
+
+
+def _remove_run(directory):
+    """Drops all shards and the marks that they are finished."""
+    _remove_records(directory)
+    for record in (directory / UNFINISHED).glob("*.json"):
+        record.unlink()

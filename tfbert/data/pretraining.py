@@ -119,7 +119,7 @@ def make_pairs(shard, length, short_probability, random):
     As in the paper's code, a pair fills the sequence with whole sentences, A and B meet at a random
     sentence, sentences that a random B displaced are used again, and a pair that is too long loses
     tokens at either end of its longer half. What differs: the label is drawn before all else,
-    so that exactly half of the pairs are random (the code labels every lone sentence random); B is
+    so that half of the pairs are random (the code labels every lone sentence random); B is
     never of A's own document; a random B starts where enough text follows, so that less is padding.
 
     Args:

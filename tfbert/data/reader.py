@@ -74,6 +74,10 @@ class PretrainingRecords:
         window=16,
         on_damage="skip",
     ):
+        if workers < 1:
+            raise InputError(f"workers is {workers}: it must be at least 1")
+        if window < 1:
+            raise InputError(f"window is {window}: it must be at least 1")
         if batch_size < 1 or batch_size % workers or not 0 <= worker < workers:
             raise InputError(f"a batch of {batch_size} cannot be shared by {workers} workers")
         if on_damage not in ("skip", "raise"):
@@ -108,6 +112,8 @@ class PretrainingRecords:
             (batch, length) int32; `mask_positions`, `mask_ids` (batch, predictions) int32 and
             `mask_weights` float32; for pairs `next_sentence_labels` (batch,) int32.
         """
+        if step < 0:
+            raise InputError(f"batch {step}: batches are numbered from 0")
         places = step * self.batch_size + self._mine
         parts = []
         for epoch in np.unique(places // self.examples):
@@ -201,6 +207,7 @@ class PretrainingRecords:
             arrays, good = self.source.layout.decode(frames.data, frames.offsets, frames.lengths)
             arrays = {name: values[frames.good[good]] for name, values in arrays.items()}
             good &= frames.good
+        self._check_ids(arrays, path)
         # Which records of the shard these are; the rest of a shard cut short is missing.
         sound = np.flatnonzero(good[:count])
         if len(sound) < count:
@@ -211,6 +218,18 @@ class PretrainingRecords:
             places = np.arange(count)
         arrays = {name: values[places] for name, values in arrays.items()}
         return arrays, self._first_example[number] + sound[places]
+
+    def _check_ids(self, arrays, path):
+        vocabulary = self.source.vocabulary
+        if vocabulary is None:
+            return
+        for name in {"token_ids", "mask_ids"} & set(arrays):
+            ids = arrays[name]
+            if ids.size and not 0 <= ids.min() <= ids.max() < len(vocabulary):
+                raise InputError(
+                    f"{path}: holds ids up to {ids.max()}, and the vocabulary has "
+                    f"{len(vocabulary)} word pieces; name the records' own one"
+                )
 
     def _report(self, path, count, sound, rest):
         lost = np.setdiff1d(np.arange(count), sound)

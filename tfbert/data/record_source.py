@@ -1,6 +1,7 @@
 """Where training records lie, and how they are laid out: prepared ones and other people's."""
 
 import dataclasses
+import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,6 +88,12 @@ def _open_prepared(directory, length, split):
         if shard["split"] == split and shard["length"] == length
     ]
     vocabulary = read_vocabulary(directory / VOCABULARY_FILE)
+    digest = hashlib.sha256(vocabulary.to_bytes()).hexdigest()
+    if digest != dataset["vocabulary"].get("sha256"):
+        raise InputError(
+            f"{directory / VOCABULARY_FILE}: is not the vocabulary of these records; put that one "
+            "back or prepare the text again"
+        )
     masker = None
     if options["masking"] == "dynamic":
         masker = Masker(

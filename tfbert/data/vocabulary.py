@@ -44,6 +44,8 @@ def learn_vocabulary(config):
     output = Path(config.output)
     if output.is_dir() or not output.parent.is_dir():
         raise InputError(f"{output}: must be a file in a folder that exists")
+    if output.exists() and any(Path(s).exists() and output.samefile(s) for s in sources):
+        raise InputError(f"--output {output}: is one of the input files; name another file")
     words = count_words(read_with_progress(sources, config), config.lowercase)
     if not words:
         raise InputError(f"{', '.join(config.input)}: there is no text in it")
@@ -51,7 +53,7 @@ def learn_vocabulary(config):
     if len(vocabulary) < config.size:
         _log.warning("the text gives %d word pieces, not %d", len(vocabulary), config.size)
     try:
-        write_bytes(output, "".join(piece + "\n" for piece in vocabulary.pieces).encode())
+        write_bytes(output, vocabulary.to_bytes())
     except OSError as error:
         raise MachineError(f"{output}: {error.strerror}") from error
     return vocabulary

@@ -47,6 +47,10 @@ class Vocabulary:
     def __len__(self):
         return len(self.pieces)
 
+    def to_bytes(self):
+        """The content of a vocabulary file."""
+        return "".join(piece + "\n" for piece in self.pieces).encode()
+
     @property
     def dtype(self):
         """The smallest little-endian type that holds every id and that `tf.io.decode_raw` knows."""
