@@ -25,4 +25,25 @@ def two_replicas(two_cpu_devices):
     """A MirroredStrategy over two logical CPU devices, the one that the package would make."""
     from tfbert.training.distribution import get_strategy
 
-    return get_strategy(2)
+    return get_strategy(replicas=2)
+
+
+@pytest.fixture
+def object_store(monkeypatch):
+    """A stand-in for gs:// in this process: an empty `ObjectStore`."""
+    from object_store import ObjectStore
+
+    store = ObjectStore()
+    monkeypatch.setattr("tfbert.remote.gfile", lambda: store)
+    return store
+
+
+@pytest.fixture(params=["local", "gs"])
+def place(request, tmp_path):
+    """A folder on a local disk, and one in a stand-in for gs://."""
+    if request.param == "local":
+        return tmp_path
+    from tfbert.remote import as_path
+
+    request.getfixturevalue("object_store")
+    return as_path("gs://bucket/place")

@@ -18,7 +18,7 @@ GOOD = {"task": "csv", "output": "out", "data": "d", "model": "m"}
         ({"model": None}, "--model must be given for --task csv"),
         ({"data": None}, "--data must be given for --task csv"),
         ({"epochs": 0}, "--epochs is 0: it must be at least 1"),
-        ({"batch_size": 0}, "--batch-size is 0"),
+        ({"global_batch_size": 0}, "--global-batch-size is 0"),
         ({"replicas": 0}, "--replicas is 0"),
         ({"max_length": 2}, "--max-length is 2: it must be at least 3"),
         ({"freeze_layers": -1}, "--freeze-layers is -1"),
@@ -29,7 +29,7 @@ GOOD = {"task": "csv", "output": "out", "data": "d", "model": "m"}
         ({"split_seed": 2**32}, "--split-seed is 4294967296"),
         ({"epochs": "3"}, "--epochs is '3': it must be a whole number or left out"),
         ({"overwrite": 1}, "--overwrite is 1: it must be true or false"),
-        ({"batch_size": True}, "--batch-size is True: it must be a whole number"),
+        ({"global_batch_size": True}, "--global-batch-size is True: it must be a whole number"),
         ({"learning_rate": float("inf")}, "--learning-rate is inf: it must be a number"),
         ({"class_weights": [1.0, "x"]}, "--class-weights is .*a list, each a number"),
         ({"eval_fraction": 0.0}, "--eval-fraction is 0.0"),
@@ -78,7 +78,7 @@ def test_a_run_record_can_be_read_back(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("epochz: 3\n", "unknown option 'epochz'; known are batch_size"),
+        ("epochz: 3\n", "unknown option 'epochz'; known are class_weights"),
         ("- 1\n", "must hold `option: value` lines"),
         ("a: [\n", "cannot be read as YAML"),
         (None, "No such file"),

@@ -6,10 +6,18 @@ The names below are imported on first use (PEP 562), so that `import tfbert` and
 
 import importlib
 
+from tfbert import tpu_environment
 from tfbert._version import __version__
+
+# TensorFlow reads it when it is imported, which may be at the next name.
+tpu_environment.prepare()
 
 _HOMES = {
     "BertClassifier": "tfbert.models.classifier",
+    "BertEncoder": "tfbert.models.encoder",
+    "BertPretrainer": "tfbert.models.pretrainer",
+    "DistributedTrainer": "tfbert.training.trainer",
+    "Dropout": "tfbert.models.dropout",
     "EvaluateConfig": "tfbert.config",
     "FinetuneConfig": "tfbert.config",
     "LAMB": "tfbert.optimizers.lamb",
@@ -17,13 +25,17 @@ _HOMES = {
     "LossScaleOptimizer": "tfbert.optimizers.loss_scale",
     "OptimizerLogger": "tfbert.optimizers.callbacks",
     "PhasedSchedule": "tfbert.optimizers.schedules",
+    "Phase": "tfbert.training.phases",
     "PredictConfig": "tfbert.config",
+    "PretrainConfig": "tfbert.training.config",
+    "Recovery": "tfbert.training.recovery",
     "WarmupPolynomialDecay": "tfbert.optimizers.schedules",
     "evaluate": "tfbert.training.evaluate",
     "finetune": "tfbert.training.finetune",
     "get_strategy": "tfbert.training.distribution",
     "load_classifier": "tfbert.models.classifier",
     "predict": "tfbert.training.predict",
+    "pretrain": "tfbert.training.pretrain",
     "predict_texts": "tfbert.training.predict",
 }
 

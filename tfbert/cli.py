@@ -9,33 +9,47 @@ import logging
 import os
 import re
 import sys
+import time
 import typing
 
 from jsonargparse import ActionYesNo, ArgumentParser
 
 from tfbert._version import __version__
-from tfbert.config import EvaluateConfig, FinetuneConfig, PredictConfig, read_options
+from tfbert.config import (
+    EvaluateConfig,
+    FinetuneConfig,
+    LaunchConfig,
+    PredictConfig,
+    StatusConfig,
+    read_options,
+)
 from tfbert.data.config import InspectConfig, PrepareConfig, VocabConfig
 from tfbert.errors import InputError, TfbertError
+from tfbert.recipes import recipe_names
+from tfbert.training.config import PretrainConfig, read_recipe
 
 
 def finetune(config):
     """Train a sentence classifier and print its final numbers."""
+    prints = _joins_as_chief(config)
     from tfbert.training.finetune import finetune
     from tfbert.training.report import metrics_table
 
     result = finetune(config)
-    print(metrics_table(result.metrics))
-    print(f"Run directory: {result.run_directory}")
+    if prints:
+        print(metrics_table(result.metrics))
+        print(f"Run directory: {result.run_directory}")
 
 
 def evaluate(config):
     """Measure a trained classifier on labelled examples."""
+    prints = _joins_as_chief(config)
     from tfbert.training.evaluate import evaluate
     from tfbert.training.report import metrics_json, metrics_table
 
     metrics = evaluate(config)
-    print(metrics_json(metrics) if config.json else metrics_table(metrics))
+    if prints:
+        print(metrics_json(metrics) if config.json else metrics_table(metrics))
 
 
 def predict(config):
@@ -45,6 +59,13 @@ def predict(config):
     unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     for answer in predict(config):
         print(json.dumps(answer, ensure_ascii=not unicode), flush=True)
+
+
+def launch(config):
+    """Run a command as several workers of one training on this machine."""
+    from tfbert.training.launch import launch
+
+    launch(config)
 
 
 def vocab(config):
@@ -63,6 +84,19 @@ def prepare(config):
     print(f"Training records: {config.output}")
 
 
+def pretrain(config):
+    """Train a BERT on the records of `prepare`."""
+    prints = _joins_as_chief(config)
+    from tfbert.training.pretrain import pretrain
+
+    result = pretrain(config)
+    if not prints:
+        return
+    for name, value in result.metrics.items():
+        print(f"{name:<18}{value:,.4f}" if isinstance(value, float) else f"{name:<18}{value:,}")
+    print(f"Run directory: {result.run_directory}")
+
+
 def inspect(config):
     """Show what is in a folder of training records."""
     from tfbert.data.inspection import inspect_lines
@@ -71,22 +105,60 @@ def inspect(config):
         print(line)
 
 
+def status(config):
+    """Tell what a run is doing."""
+    from tfbert.training.status import read_status, status_lines
+
+    content = read_status(config.run)
+    if config.json:
+        print(json.dumps(content))
+    else:
+        print("\n".join(status_lines(config.run, content, time.time())))
+
+
+def _joins_as_chief(config):
+    """Joins the other workers that TF_CONFIG may name; whether this one is to print.
+
+    Keras must not be imported before.
+    """
+    if "TF_CONFIG" not in os.environ or config.strategy not in ("auto", "multi_worker"):
+        return True
+    from tfbert.training.distribution import get_strategy, is_chief
+
+    if is_chief(get_strategy(config.strategy, config.replicas)):
+        return True
+    logging.getLogger("tfbert").setLevel(logging.WARNING)
+    return False
+
+
 COMMANDS = {
     "finetune": (finetune, FinetuneConfig),
     "evaluate": (evaluate, EvaluateConfig),
     "predict": (predict, PredictConfig),
+    "launch": (launch, LaunchConfig),
+    "status": (status, StatusConfig),
     "vocab": (vocab, VocabConfig),
     "prepare": (prepare, PrepareConfig),
     "inspect": (inspect, InspectConfig),
+    "pretrain": (pretrain, PretrainConfig),
 }
 
+# Options that no single word can give.
+_FROM_FILES_ONLY = {"phases"}
+
 # Required options that are given without their name: `tfbert inspect DIR`.
-POSITIONAL = {"inspect": "records"}
+POSITIONAL = {"inspect": "records", "status": "run"}
 
 
 _CONFIG_HELP = (
     "Take options from this YAML file, such as the config.yaml of a run (with an --output of its "
     "own); the command line goes before the file."
+)
+
+
+_RECIPE_HELP = (
+    f"What to train: {', '.join(recipe_names())}, or a YAML file, such as the config.yaml of a "
+    "run; the command line goes before it, also for a number of a phase: --phases.0.steps 100."
 )
 
 
@@ -107,9 +179,13 @@ def build_parser(defaults):
     commands = parser.add_subcommands(dest="command", required=True)
     for name, (function, config_class) in COMMANDS.items():
         command = DashedParser(exit_on_error=False)
-        command.add_class_arguments(config_class, as_positional=name in POSITIONAL)
+        command.add_class_arguments(
+            config_class, as_positional=name in POSITIONAL, skip=_FROM_FILES_ONLY
+        )
         if config_class is FinetuneConfig:
             command.add_argument("--config", metavar="FILE", help=_CONFIG_HELP)
+        if config_class is PretrainConfig:
+            command.add_argument("--recipe", metavar="NAME|FILE", help=_RECIPE_HELP)
         command.set_defaults(defaults.get(name, {}))
         commands.add_subcommand(name, command, help=function.__doc__)
     return parser
@@ -120,22 +196,67 @@ def parse(argv):
     first = argparse.ArgumentParser(add_help=False, exit_on_error=False)
     first.add_argument("command", nargs="?")
     first.add_argument("--config")
-    defaults = {}
+    first.add_argument("--output")
+    first.add_argument("--resume", action="store_true")
+    first.add_argument("--recipe")
+    defaults, from_file = {}, {}
     try:
         known, _ = first.parse_known_args(argv)
         if known.config and known.command == "finetune":
             defaults["finetune"] = read_options(known.config, FinetuneConfig)
+        elif known.command == "finetune" and known.resume and known.output:
+            record = os.path.join(known.output, "config.yaml")
+            if os.path.exists(record):
+                options = read_options(record, FinetuneConfig)
+                defaults["finetune"] = {**options, "overwrite": False}
+        if known.recipe and known.command == "pretrain":
+            argv, phase_options = _take_phase_options(argv)
+            recipe = read_recipe(known.recipe, phase_options)
+            from_file = {name: recipe.pop(name) for name in _FROM_FILES_ONLY & set(recipe)}
+            defaults["pretrain"] = recipe
         parsed = build_parser(defaults).parse_args(_join_lists(argv))
     except argparse.ArgumentError as error:
         raise InputError(_one_line(error)) from error
     function, config_class = COMMANDS[parsed.command]
     options = vars(parsed[parsed.command])
-    options.pop("config", None)
-    return function, config_class(**options)
+    for name in ("config", "recipe"):
+        options.pop(name, None)
+    return function, config_class(**options, **from_file)
+
+
+def _take_phase_options(argv):
+    """Takes `--phases.0.steps 100` out of the words: (other words, [("phases.0.steps", 100)])."""
+    others, taken, words = [], [], list(argv)
+    while words:
+        word = words.pop(0)
+        if not word.startswith("--phases."):
+            others.append(word)
+            continue
+        key, equals, value = word.partition("=")
+        if not equals:
+            value = words.pop(0) if words else ""
+        taken.append((key.removeprefix("--").replace("-", "_"), _plain_value(value)))
+    return others, taken
+
+
+def _plain_value(text):
+    """A word of the command line as a number, None (`null`) or itself."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return None if text == "null" else text
 
 
 def _join_lists(argv):
-    """`--input A B` as `--input '["A", "B"]'`, the way in which the parser reads lists."""
+    """`--input A B` as `--input '["A", "B"]'`, the way in which the parser reads lists.
+
+    What follows `--` is the command that `launch` runs.
+    """
+    if "--" in argv:
+        end = argv.index("--")
+        return [*_join_lists(argv[:end]), "--command", json.dumps(argv[end + 1 :])]
     command = next((word for word in argv if word in COMMANDS), None)
     kinds = {}
     if command:

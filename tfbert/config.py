@@ -11,8 +11,10 @@ import yaml
 
 from tfbert.errors import InputError
 from tfbert.options import Options, require, require_at_least
+from tfbert.remote import as_path
 
 TaskName = Literal["embedded", "sst2", "movie_reviews", "imdb", "csv", "tsv", "jsonl"]
+StrategyName = Literal["auto", "cpu", "mirrored", "multi_worker", "tpu"]
 PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
 
 # What `config.yaml` in a run directory records beside the options.
@@ -30,8 +32,7 @@ def read_options(path, config_class):
         InputError: If the file cannot be read, is no mapping, or holds an unknown option.
     """
     try:
-        with open(path, encoding="utf-8") as file:
-            options = yaml.safe_load(file)
+        options = yaml.safe_load(as_path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(
             f"{path}: cannot be read as YAML: {' '.join(str(error).split())}"
@@ -68,7 +69,9 @@ class FinetuneConfig(Options):
         encoding: Text encoding of the files.
         max_length: Longest sequence in tokens, [CLS] and [SEP] included; the default is the task's.
         epochs: Passes over the training examples; the default is the task's.
-        batch_size: Examples an update, over all replicas together.
+        global_batch_size: Examples an update, over all replicas together.
+        per_device_batch_size: Examples that a device takes at a time; the rest of its part of the
+            global batch follows before the update. By default the whole part.
         learning_rate: Peak of the learning rate; the default is the task's.
         warmup_fraction: Share of the updates in which the rate rises from 0; then it falls to 0.
         weight_decay: Decoupled weight decay; biases and layer normalisation have none.
@@ -79,9 +82,24 @@ class FinetuneConfig(Options):
         early_stopping: Stop after this many epochs without a lower evaluation loss, and keep the
             best epoch's weights; 0 trains all epochs and keeps the last.
         precision: Arithmetic of the encoder; `auto` takes what the hardware is fastest in.
-        replicas: Devices to train on; by default every GPU, else one CPU. On a machine without
-            GPUs, 2 or more makes logical CPU devices.
+        strategy: What to train on: `cpu`; `mirrored`, the GPUs of this machine; `multi_worker`,
+            the machines that TF_CONFIG names (see `tfbert launch`); `tpu`; `auto` takes what there
+            is.
+        replicas: Devices of this machine to train on; by default every GPU, else one CPU. On a
+            machine without GPUs, 2 or more makes logical CPU devices.
+        rematerialize: Compute the encoder's activations again in the backward pass instead of
+            keeping them: less memory, more time.
+        steps_per_execution: Updates that run in one call.
         seed: Seed of the head's weights, of the batches and of dropout.
+        checkpoint_steps: Updates from one checkpoint to the next; without it they go by time.
+        checkpoint_minutes: Minutes after which a checkpoint is due in any case; each end of an
+            epoch has one, too.
+        keep_checkpoints: How many of the last checkpoints to keep, beside the best one.
+        on_nan: When training diverges, `stop`, or `rollback` to the last checkpoint and go on
+            without the batches that it diverged in.
+        max_rollbacks: How many times at most.
+        resume: Go on with the unfinished run in the output directory, with its own options where
+            none are given. A run of the same options goes on without it, too.
         overwrite: Replace a run that is already in the output directory.
         progress: Show a progress bar.
     """
@@ -98,7 +116,8 @@ class FinetuneConfig(Options):
     encoding: str = "utf-8"
     max_length: int | None = None
     epochs: int | None = None
-    batch_size: int = 32
+    global_batch_size: int = 32
+    per_device_batch_size: int | None = None
     learning_rate: float | None = None
     warmup_fraction: float = 0.1
     weight_decay: float = 0.01
@@ -107,14 +126,28 @@ class FinetuneConfig(Options):
     freeze_layers: int = 0
     early_stopping: int = 0
     precision: PrecisionName = "auto"
+    strategy: StrategyName = "auto"
     replicas: int | None = None
+    rematerialize: bool = False
+    steps_per_execution: int = 1
     seed: int = 1
+    checkpoint_steps: int | None = None
+    checkpoint_minutes: float = 15.0
+    keep_checkpoints: int = 2
+    on_nan: Literal["stop", "rollback"] = "stop"
+    max_rollbacks: int = 3
+    resume: bool = False
     overwrite: bool = False
     progress: bool = True
 
     def __post_init__(self):
         super().__post_init__()
-        require_at_least(self, 1, "epochs", "batch_size", "replicas")
+        require_at_least(self, 1, "epochs", "global_batch_size", "per_device_batch_size")
+        require_at_least(self, 1, "checkpoint_steps", "keep_checkpoints", "max_rollbacks")
+        minutes, both = self.checkpoint_minutes, self.resume and self.overwrite
+        require(minutes > 0, "checkpoint_minutes", minutes, "above 0")
+        require(not both, "resume", self.resume, "left out beside --overwrite")
+        require_at_least(self, 1, "replicas", "steps_per_execution")
         require_at_least(self, 0, "freeze_layers", "early_stopping", "weight_decay")
         require_at_least(self, 3, "max_length")
         for name in ("seed", "split_seed"):
@@ -151,7 +184,8 @@ class EvaluateConfig(Options):
         encoding: Text encoding of the files; by default the run's.
         batch_size: Examples a step.
         precision: Arithmetic of the encoder; float32 gives the same numbers on any hardware.
-        replicas: Devices to evaluate on, as in `finetune`.
+        strategy: What to evaluate on, as in `finetune`.
+        replicas: Devices of this machine to evaluate on, as in `finetune`.
         json: Print one JSON object instead of a table.
         progress: Show a progress bar.
     """
@@ -164,6 +198,7 @@ class EvaluateConfig(Options):
     encoding: str | None = None
     batch_size: int = 64
     precision: PrecisionName = "float32"
+    strategy: StrategyName = "auto"
     replicas: int | None = None
     json: bool = False
     progress: bool = True
@@ -196,3 +231,35 @@ class PredictConfig(Options):
     def __post_init__(self):
         super().__post_init__()
         require_at_least(self, 1, "batch_size")
+
+
+@dataclasses.dataclass(frozen=True)
+class StatusConfig(Options):
+    """Tell what a run is doing, and whether it is alive.
+
+    Args:
+        run: A run directory.
+        json: Print one JSON object instead of text.
+    """
+
+    run: str
+    json: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class LaunchConfig(Options):
+    """Run a training command as several workers on this machine: `tfbert launch --workers 2 --
+    COMMAND`.
+
+    Args:
+        workers: How many processes.
+        command: The command and its arguments, after `--`.
+    """
+
+    workers: int
+    command: list[str]
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_at_least(self, 1, "workers")
+        require(bool(self.command), "command", self.command, "a command, after `--`")

@@ -1,21 +1,37 @@
-"""Files and folders that are whole or not there: written under another name and renamed."""
+"""Files and folders that are whole or not there, on local disks and on gs://.
+
+A local one is written under another name and renamed. On gs://, where no folder can be renamed, it
+is written to a local disk and copied: a file appears there whole, and a folder is whole once the
+file `FINISHED_FILE` is in it, which is written last and removed first.
+"""
 
 import contextlib
 import json
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 from tfbert.errors import InputError
+from tfbert.remote import as_path, is_remote
+
+FINISHED_FILE = "finished"  # in folders on gs://
 
 
 @contextlib.contextmanager
 def replacing(path):
-    """Gives a temporary path beside `path`, and renames it to `path` if all went well.
+    """Gives a temporary local path, and moves what is there to `path` if all went well.
 
     Whatever stands at `path`, file or folder, stays until then; after an error the temporary is
     removed.
     """
+    if is_remote(path):
+        # Keras and HDF5 write to local disks only.
+        with tempfile.TemporaryDirectory(prefix="tfbert-") as folder:
+            temporary = Path(folder) / path.name
+            yield temporary
+            _upload(temporary, path)
+        return
     # Keras chooses a weights file's form by its last two suffixes, so these stay.
     temporary = path.with_name(f".writing-{os.getpid()}-{path.name}")
     try:
@@ -27,17 +43,99 @@ def replacing(path):
         remove(temporary)
 
 
+def _upload(source, target):
+    if source.is_file():
+        target.copy_from(source)
+        return
+    remove(target)
+    for file in sorted(path for path in source.rglob("*") if path.is_file()):
+        (target / file.relative_to(source).as_posix()).copy_from(file)
+    (target / FINISHED_FILE).write_bytes(b"")
+
+
+def absolute(path):
+    """The same path from any working directory, as text."""
+    return str(path) if is_remote(path) else os.path.abspath(path)
+
+
+def exists(path):
+    """Whether a file or a folder is there; False also for what no file can be named."""
+    return path.exists() if is_remote(path) else os.path.exists(path)
+
+
+def is_whole(folder):
+    """Whether a folder that `replacing` wrote is there, and all of it."""
+    folder = as_path(folder)
+    return (folder / FINISHED_FILE).exists() if is_remote(folder) else folder.is_dir()
+
+
+@contextlib.contextmanager
+def local_copy(path):
+    """Gives a local path to read: `path` itself, or a copy of the file or folder on gs://."""
+    path = as_path(path)
+    if not is_remote(path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="tfbert-") as folder:
+        copy = Path(folder) / path.name
+        download(path, copy)
+        yield copy
+
+
+def download(source, target):
+    """Copies a file or a folder on gs:// to a local path."""
+    if not source.is_dir():
+        source.copy_to(target)
+        return
+    for file in source.files():
+        copy = target / file.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        file.copy_to(copy)
+
+
 def remove(path):
     """Removes a file, a link or a folder with all that is in it; nothing there is no error."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
+    if not path.is_dir() or path.is_symlink():
         path.unlink(missing_ok=True)
+    elif is_remote(path):
+        (path / FINISHED_FILE).unlink(missing_ok=True)
+        path.rmtree()
+    else:
+        shutil.rmtree(path)
+
+
+def copy_file(source, target):
+    """Copies a file; on a local disk it may be one file with two names, until one is replaced."""
+    if is_remote(target):
+        target.copy_from(source)
+        return
+    with replacing(target) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+
+
+def move(source, target):
+    """Gives a file or a folder another name, on gs:// a folder file by file.
+
+    A move of a folder that is cut short there leaves some files at one place and some at the other;
+    done again, it goes on.
+    """
+    if not is_remote(source) or not source.is_dir():
+        source.rename(target)
+        return
+    for file in sorted(source.files(), key=lambda file: file.name == FINISHED_FILE):
+        file.rename(target / file.relative_to(source))
 
 
 def write_bytes(path, content):
     """Writes a file; a reader finds the old content or the new one, never a part."""
-    with replacing(Path(path)) as temporary:
+    path = as_path(path)
+    if is_remote(path):
+        path.write_bytes(content)
+        return
+    with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
@@ -54,6 +152,6 @@ def read_json(path):
         InputError: If it is no JSON.
     """
     try:
-        return json.loads(Path(path).read_bytes())
+        return json.loads(as_path(path).read_bytes())
     except ValueError as error:
         raise InputError(f"{path}: damaged, not JSON ({error})") from error

@@ -1,8 +1,9 @@
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfbert.data.batching import LengthBatches, collate
+from tfbert.data.batching import LengthBatches, collate, padded_lengths
 from tfbert.data.tokenization import TokenizedTexts
 
 lengths_strategy = st.lists(st.integers(2, 60), min_size=1, max_size=400)
@@ -47,10 +48,23 @@ def test_evaluation_begins_with_the_longest():
 def test_collate_pads_to_a_multiple_but_not_above_the_limit():
     values = np.arange(100, 100 + 22, dtype=np.int32)
     texts = TokenizedTexts(values, np.array([0, 3, 13, 22]), 7, 0, 0)
-    batch = collate(texts, np.array([1, 0]), max_length=64)
+    batch = collate(texts, np.array([1, 0]), padded_lengths(64))
     assert batch["token_ids"].shape == (2, 16)
     assert batch["token_ids"][0].tolist() == [*range(103, 113), *[7] * 6]
     assert batch["padding_mask"].sum(axis=1).tolist() == [10, 3]
     assert not batch["segment_ids"].any()
-    assert collate(texts, np.array([1]), max_length=13)["token_ids"].shape == (1, 13)
+    assert collate(texts, np.array([1]), padded_lengths(13))["token_ids"].shape == (1, 13)
     assert all(array.dtype == np.int32 for array in batch.values())
+
+
+@pytest.mark.parametrize(
+    ("max_length", "few", "expected"),
+    [
+        (20, False, [8, 16, 20]),
+        (128, True, [32, 64, 96, 128]),
+        (100, True, [32, 64, 96, 100]),
+        (5, True, [5]),
+    ],
+)
+def test_padded_lengths_end_at_the_limit(max_length, few, expected):
+    assert padded_lengths(max_length, few).tolist() == expected

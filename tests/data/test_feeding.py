@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from tfbert.data.batching import LengthBatches
-from tfbert.data.feeding import evaluation_dataset, prediction_dataset, training_dataset
+from tfbert.data.batching import LengthBatches, padded_lengths
+from tfbert.data.feeding import TrainingBatches, evaluation_dataset, prediction_dataset
 from tfbert.data.tokenization import TokenizedTexts
 
 LENGTHS = np.array([3, 5, 4, 6, 3, 3, 8, 2, 5])
@@ -18,8 +18,9 @@ def texts():
 def test_training_goes_on_from_epoch_to_epoch(texts):
     batches = LengthBatches(LENGTHS, 4, seed=3)
     weights = np.array([1.0, 2.0, 4.0], np.float32)
-    dataset = training_dataset(texts, batches, 8, LABELS, weights)
-    rows = list(dataset.take(2 * batches.steps).as_numpy_iterator())
+    source = TrainingBatches(texts, batches, padded_lengths(8), LABELS, weights)
+    assert source.steps_per_epoch == 3
+    rows = list(source.dataset(0, 0).take(2 * batches.steps).as_numpy_iterator())
     expected = [*batches.epoch(0), *batches.epoch(1)]
     for (inputs, labels, sample_weights), positions in zip(rows, expected, strict=True):
         assert inputs["token_ids"][:, 0].tolist() == texts.values[texts.starts[positions]].tolist()
@@ -27,22 +28,24 @@ def test_training_goes_on_from_epoch_to_epoch(texts):
         assert sample_weights.tolist() == weights[LABELS[positions]].tolist()
 
 
-@pytest.mark.parametrize("replicas", [2, 4, 5])
-def test_a_tail_is_filled_up_without_changing_the_mean(texts, replicas):
-    """Any loss per example: its mean over the rows is its mean over the real examples."""
-    batches = LengthBatches(LENGTHS, 4)
-    loss = np.arange(9.0) ** 2
-    dataset = evaluation_dataset(texts, batches, 8, np.arange(9, dtype=np.int32), replicas)
-    for (inputs, rows, weights), positions in zip(
-        dataset.as_numpy_iterator(), batches.epoch(0), strict=True
-    ):
-        assert len(rows) % replicas == 0
-        assert inputs["token_ids"].shape[0] == len(rows)
-        np.testing.assert_allclose((weights * loss[rows]).mean(), loss[positions].mean(), rtol=1e-6)
+@pytest.mark.parametrize(("epoch", "step"), [(0, 2), (1, 0), (1, 1)])
+def test_training_begins_at_any_step(texts, epoch, step):
+    batches = LengthBatches(LENGTHS, 4, seed=3)
+    source = TrainingBatches(texts, batches, padded_lengths(8), LABELS, np.ones(3, np.float32))
+    whole = list(source.dataset(0, 0).take(8).as_numpy_iterator())[3 * epoch + step :]
+    rest = list(source.dataset(epoch, step).take(len(whole)).as_numpy_iterator())
+    for (one, _, _), (other, _, _) in zip(whole, rest, strict=True):
+        np.testing.assert_array_equal(one["token_ids"], other["token_ids"])
+
+
+def test_evaluation_has_each_example_once(texts):
+    dataset = evaluation_dataset(texts, LengthBatches(LENGTHS, 4), padded_lengths(8), LABELS)
+    labels = [label for _, batch, _ in dataset.as_numpy_iterator() for label in batch]
+    assert sorted(labels) == sorted(LABELS)
 
 
 def test_prediction_has_inputs_only_and_a_known_length(texts):
-    dataset = prediction_dataset(texts, LengthBatches(LENGTHS, 4), 8, replicas=2)
+    dataset = prediction_dataset(texts, LengthBatches(LENGTHS, 4), padded_lengths(8))
     assert int(dataset.cardinality()) == 3
     elements = list(dataset.as_numpy_iterator())
-    assert [element[0]["token_ids"].shape[0] for element in elements] == [4, 4, 2]
+    assert [element[0]["token_ids"].shape[0] for element in elements] == [4, 4, 1]

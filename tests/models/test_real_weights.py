@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfbert.data.batching import collate
+from tfbert.data.batching import collate, padded_lengths
 from tfbert.data.tokenization import tokenize
 from tfbert.models.sources import load_encoder
 
@@ -28,7 +28,7 @@ def test_tanh_gelu_moves_the_outputs_of_minilm_by_a_few_thousandths(caplog):
         encoder = load_encoder(str(DATA / "minilm"), "float32")
     assert "erf GELU" in caplog.text
     tokens = tokenize(encoder.tokenizer, TEXTS, 64)
-    inputs = collate(tokens, np.arange(len(TEXTS)), 64)
+    inputs = collate(tokens, np.arange(len(TEXTS)), padded_lengths(64))
     real = inputs["padding_mask"].astype(bool)
     ours = np.asarray(encoder.backbone(inputs)["sequence_output"])[real]
     for layer in encoder.backbone.transformer_layers:

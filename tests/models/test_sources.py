@@ -1,4 +1,6 @@
 import json
+import shutil
+from pathlib import Path
 
 import keras_hub
 import numpy as np
@@ -6,7 +8,9 @@ import pytest
 
 from tfbert.embedded import MODEL_DIRECTORY
 from tfbert.errors import InputError
+from tfbert.files import FINISHED_FILE, replacing, write_bytes
 from tfbert.models.sources import load_encoder, resolve_source
+from tfbert.remote import as_path
 
 
 def test_the_embedded_model():
@@ -137,3 +141,25 @@ def test_the_source_of_a_run_is_its_model(tmp_path):
     (tmp_path / "config.yaml").write_text("task: embedded\n")
     (tmp_path / "model").symlink_to(MODEL_DIRECTORY)
     assert load_encoder(str(tmp_path), "float32").backbone.num_layers == 2
+
+
+def test_a_model_on_gs_is_copied_once(object_store):
+    run = as_path("gs://bucket/run")
+    write_bytes(run / "config.yaml", b"task: embedded")
+    with pytest.raises(InputError, match="an unfinished run"):
+        resolve_source(str(run))
+    with replacing(run / "model") as temporary:
+        shutil.copytree(MODEL_DIRECTORY, temporary)
+    local = resolve_source(str(run))
+    config = "config.json"
+    assert (Path(local) / config).read_bytes() == (MODEL_DIRECTORY / config).read_bytes()
+    assert resolve_source(str(run / "model")) == local
+    encoder = load_encoder(str(run), "float32")
+    expected = load_encoder("embedded", "float32")
+    for ours, theirs in zip(encoder.backbone.weights, expected.backbone.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    (run / "model" / FINISHED_FILE).unlink()
+    with pytest.raises(InputError, match="an unfinished run"):
+        resolve_source(str(run))
+    with pytest.raises(InputError, match="no such folder"):
+        resolve_source("gs://bucket/none")

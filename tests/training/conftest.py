@@ -38,7 +38,7 @@ def config(data, tmp_path):
             "text_column": "review",
             "label_column": "mood",
             "epochs": 1,
-            "batch_size": 8,
+            "global_batch_size": 8,
             "learning_rate": 1e-3,
             "precision": "float32",
             "progress": False,
@@ -63,7 +63,7 @@ def trained_run(data, tmp_path_factory):
             text_column="review",
             label_column="mood",
             epochs=2,
-            batch_size=8,
+            global_batch_size=8,
             learning_rate=1e-3,
             progress=False,
         )

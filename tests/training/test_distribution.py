@@ -9,11 +9,11 @@ from tfbert.training.distribution import get_strategy
 def test_one_device_is_the_default_strategy(caplog):
     with caplog.at_level("INFO", "tfbert"):
         assert get_strategy() is tf.distribute.get_strategy()
-    assert "devices: 1 CPU" in caplog.text
+    assert "devices: 1 CPU (one)" in caplog.text
 
 
 def test_two_logical_cpus():
-    strategy = get_strategy(2)
+    strategy = get_strategy(replicas=2)
     assert isinstance(strategy, tf.distribute.MirroredStrategy)
     assert strategy.num_replicas_in_sync == 2
 
@@ -21,10 +21,10 @@ def test_two_logical_cpus():
 def test_too_many_are_refused(monkeypatch):
     tf.zeros(1)  # from here on the devices are fixed
     with pytest.raises(InputError, match="--replicas 3: TensorFlow runs already with fewer"):
-        get_strategy(3)
+        get_strategy(replicas=3)
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["one"])
     with pytest.raises(InputError, match=r"--replicas 2: this machine has 1 GPU\(s\)"):
-        get_strategy(2)
+        get_strategy(replicas=2)
 
 
 def test_another_keras_backend_is_refused(monkeypatch):

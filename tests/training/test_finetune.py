@@ -1,5 +1,7 @@
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import keras
@@ -8,12 +10,16 @@ import pytest
 import tensorflow as tf
 import yaml
 
+from tfbert.cli import parse
 from tfbert.errors import InputError, MachineError, TfbertError
-from tfbert.models.classifier import load_classifier
+from tfbert.models.classifier import BertClassifier, load_classifier
+from tfbert.models.dropout import Dropout
 from tfbert.models.sources import load_encoder
 from tfbert.optimizers.loss_scale import LossScaleOptimizer
 from tfbert.training import finetune as finetune_module
 from tfbert.training.finetune import finetune
+from tfbert.training.preemption import Preempted
+from tfbert.training.status import read_status
 
 
 def scalars(directory):
@@ -39,9 +45,11 @@ def test_the_run_directory_holds_everything(trained_run):
     assert trained_run.metrics["examples"] == 13
     assert trained_run.metrics["epochs"] == len(trained_run.history["loss"]) == 2
     assert {path.name for path in (run / "checkpoints").iterdir()} == {
-        "last.weights.h5",
-        "best.weights.h5",
+        "step-0000000008",
+        "step-0000000016",
     }
+    assert read_status(run)["phase"] == "finished"
+    assert read_status(run)["step"] == 16
     assert not list(run.rglob(".writing*"))
 
 
@@ -79,13 +87,25 @@ def test_it_learns_from_its_own_training_data(config, data):
     assert result.metrics["accuracy"] > 0.95
 
 
-def test_two_replicas_train_and_measure_like_one(config, monkeypatch):
-    """Without dropout the updates are the same, whichever device sees an example."""
+def test_the_division_of_the_work_does_not_matter(config, monkeypatch):
+    """Without dropout the updates are the same, whichever device sees an example, and when."""
     monkeypatch.setattr(keras.layers.Dropout, "call", lambda self, inputs, training=False: inputs)
+    monkeypatch.setattr(Dropout, "draw_seed", lambda self, training: None)
     runs = []
-    for replicas in (1, 2):
-        options = config(output=config().output + str(replicas), replicas=replicas, epochs=2)
-        runs.append(finetune(options))
+    divided = {
+        "replicas": 2,
+        "per_device_batch_size": 2,
+        "steps_per_execution": 4,
+        "rematerialize": True,
+    }
+    for name, options in (("one", {}), ("two", divided)):
+        runs.append(finetune(config(output=config().output + name, epochs=2, **options)))
+    assert (
+        yaml.safe_load((Path(runs[1].run_directory) / "config.yaml").read_text())["resolved"][
+            "accumulate_steps"
+        ]
+        == 2
+    )
     for name in ("accuracy", "loss", "macro_f1"):
         assert runs[0].metrics[name] == pytest.approx(runs[1].metrics[name], rel=1e-4)
     ours, theirs = (
@@ -141,13 +161,11 @@ def test_early_stopping_keeps_the_best_weights(config, monkeypatch):
     losses = iter([0.5, 0.4, 0.6, 0.7, 0.1])
     seen = []
 
-    class Losses(finetune_module.EpochWeights):
-        def on_epoch_end(self, epoch, logs=None):
-            logs["val_loss"] = next(losses)
-            seen.append(self.model.output_dense.kernel.numpy())
-            super().on_epoch_end(epoch, logs)
+    def evaluate(self, *arguments):
+        seen.append(self.output_dense.kernel.numpy())
+        return {"loss": next(losses)}
 
-    monkeypatch.setattr(finetune_module, "EpochWeights", Losses)
+    monkeypatch.setattr(BertClassifier, "_evaluate", evaluate)
     result = finetune(config(epochs=5, early_stopping=2))
     assert len(seen) == 4
     np.testing.assert_array_equal(result.model.output_dense.kernel.numpy(), seen[1])
@@ -199,17 +217,65 @@ def test_bad_input_leaves_the_run_that_it_should_overwrite(config, trained_run, 
 
 def test_divergence_is_one_line_and_the_old_run_stays(config, trained_run, tmp_path):
     shutil.copytree(trained_run.run_directory, tmp_path / "run")
-    with pytest.raises(TfbertError, match=r"diverged in epoch 1: .*lower --learning-rate"):
+    with pytest.raises(
+        TfbertError, match=r"training diverged at .*the learning rate.* is too high"
+    ):
         finetune(config(overwrite=True, learning_rate=1e38, early_stopping=1, epochs=3))
     assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == trained_run.metrics
+
+
+def test_a_preempted_run_goes_on(config, monkeypatch, tmp_path):
+    """Two ends by SIGTERM, one of them in an evaluation; then by `--resume` alone."""
+    options = {"epochs": 2, "early_stopping": 2}
+    expected = finetune(config(output=str(tmp_path / "expected"), **options))
+    for method, at in (("on_train_batch_end", 3), ("on_test_batch_end", 8)):
+        with monkeypatch.context() as patch:
+
+            def end(self, batch, logs=None, at=at):
+                if self.model.optimizer.iterations == at:
+                    os.kill(os.getpid(), signal.SIGTERM)
+
+            patch.setattr(finetune_module.StatusUpdates, method, end, raising=False)
+            with pytest.raises(Preempted):
+                finetune(config(**options))
+        assert read_status(tmp_path / "run")["phase"] == "preempted"
+        assert read_status(tmp_path / "run")["checkpoint"]["step"] == at
+    with pytest.raises(InputError, match=r"--learning-rate was 0\.001, is 0\.5"):
+        finetune(config(learning_rate=0.5, **options))
+    _, resumed = parse(["finetune", "--resume", "--output", str(tmp_path / "run")])
+    result = finetune(resumed)
+    assert result.history == expected.history
+    for one, two in zip(result.model.get_weights(), expected.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+    curves = [scalars(tmp_path / name / "logs" / "train") for name in ("run", "expected")]
+    assert curves[0]["loss"] == curves[1]["loss"]
+
+
+def test_other_data_is_not_gone_on_with(config, monkeypatch, tmp_path, data):
+    def end(self, epoch, logs=None):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    shutil.copytree(data, tmp_path / "data")
+    options = {"data": str(tmp_path / "data"), "epochs": 2}
+    with monkeypatch.context() as patch, pytest.raises(Preempted):
+        patch.setattr(finetune_module.StatusUpdates, "on_epoch_end", end)
+        finetune(config(**options))
+    table = tmp_path / "data" / "train.csv"
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([lines[0], *lines[:0:-1]]) + "\n")
+    with pytest.raises(InputError, match=r"data was [0-9a-f]{16}, is [0-9a-f]{16}"):
+        finetune(config(**options))
 
 
 def test_exhausted_memory_comes_with_a_hint(config, monkeypatch):
     def fit(*arguments, **options):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
-    monkeypatch.setattr(keras.Model, "fit", fit)
-    with pytest.raises(MachineError, match=r"8 x 128 tokens: try --batch-size 4, --max-length 64"):
+    monkeypatch.setattr(BertClassifier, "fit", fit)
+    with pytest.raises(
+        MachineError,
+        match=r"8 x 128 tokens: try --per-device-batch-size 4, --rematerialize, --max-length 64",
+    ):
         finetune(config())
 
 

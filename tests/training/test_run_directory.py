@@ -1,3 +1,5 @@
+import contextlib
+import dataclasses
 import errno
 import json
 
@@ -6,10 +8,19 @@ import yaml
 
 from tfbert.config import FinetuneConfig, read_options
 from tfbert.errors import InputError, MachineError
-from tfbert.files import replacing
+from tfbert.files import replacing, write_bytes
+from tfbert.training.checkpoint_files import write_checkpoint
+from tfbert.training.preemption import Preempted
 from tfbert.training.run_directory import RunDirectory, read_run_config, saving
+from tfbert.training.run_lock import LOCK_FILE, is_held
+from tfbert.training.status import STATUS_FILE, read_status
 
 CONFIG = FinetuneConfig(task="embedded", output="out")
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    monkeypatch.setattr("tfbert.training.run_lock._SETTLE_SECONDS", 0)
 
 
 def write_run(run, **metrics):
@@ -18,8 +29,8 @@ def write_run(run, **metrics):
         run.write_metrics(metrics)
 
 
-def test_a_new_directory_is_made_with_the_configuration(tmp_path):
-    run = RunDirectory(tmp_path / "deep" / "run")
+def test_a_new_directory_is_made_with_the_configuration(place):
+    run = RunDirectory(place / "deep" / "run")
     run.check_free(overwrite=False)
     write_run(run, accuracy=0.5)
     content = yaml.safe_load(run.config.read_text())
@@ -40,16 +51,21 @@ def test_another_run_is_only_replaced_on_demand(tmp_path):
     with run.writing(CONFIG):
         assert not run.metrics.exists()
         assert not any(run.checkpoints.iterdir())
-    assert {path.name for path in tmp_path.iterdir()} == {"notes.txt", "config.yaml", "checkpoints"}
+        assert is_held(tmp_path)
+        left = {path.name for path in tmp_path.iterdir()} - {LOCK_FILE, STATUS_FILE, ".replaced"}
+        assert left == {"notes.txt", "config.yaml", "checkpoints"}
+    assert not run.replaced.exists()
+    assert not is_held(tmp_path)
 
 
 @pytest.mark.parametrize("error", [MachineError("disk full"), KeyboardInterrupt()])
-def test_a_replaced_run_comes_back_when_the_new_one_fails(tmp_path, error):
-    run = RunDirectory(tmp_path)
+def test_a_replaced_run_comes_back_when_the_new_one_fails(place, error):
+    run = RunDirectory(place)
     write_run(run, accuracy=0.5)
     with pytest.raises(type(error)), run.writing(CONFIG):
         (run.checkpoints / "last.weights.h5").write_text("new")
         run.model.mkdir()
+        (run.model / "config.json").write_text("{}")
         raise error
     assert json.loads(run.metrics.read_text()) == {"accuracy": 0.5}
     assert (run.checkpoints / "last.weights.h5").read_text() == "weights"
@@ -57,22 +73,101 @@ def test_a_replaced_run_comes_back_when_the_new_one_fails(tmp_path, error):
     assert not run.replaced.exists()
 
 
-def test_after_a_kill_the_older_whole_run_is_the_one_to_keep(tmp_path):
+@pytest.mark.parametrize("error", [MachineError("disk full"), KeyboardInterrupt(), Preempted()])
+def test_a_new_run_with_a_checkpoint_stays_and_goes_on(tmp_path, error):
     run = RunDirectory(tmp_path)
     write_run(run, accuracy=0.5)
-    killed = run.writing(CONFIG)
+    with pytest.raises(type(error)), run.writing(CONFIG):
+        write_checkpoint(run.checkpoints / "step-0000000003", {}, {})
+        raise error
+    assert not run.metrics.exists()
+    assert run.resumes(CONFIG)
+    expected = "preempted" if isinstance(error, Preempted) else "failed"
+    assert read_status(tmp_path)["phase"] == expected
+    with run.writing(CONFIG, resumes=True):
+        assert read_status(tmp_path)["alive"]
+        assert read_status(tmp_path)["checkpoint"]["step"] == 3
+        run.write_metrics({"accuracy": 0.7})
+    assert read_status(tmp_path)["phase"] == "finished"
+    assert json.loads(run.metrics.read_text()) == {"accuracy": 0.7}
+    assert not run.replaced.exists()
+
+
+def test_only_the_same_options_go_on(tmp_path):
+    run = RunDirectory(tmp_path)
+    assert not run.resumes(CONFIG)
+    with pytest.raises(InputError, match="holds no unfinished run"):
+        run.resumes(dataclasses.replace(CONFIG, resume=True))
+    with pytest.raises(ZeroDivisionError), run.writing(CONFIG):
+        raise ZeroDivisionError
+    assert run.resumes(CONFIG)
+    free = {"output": "b", "replicas": 2, "progress": False, "keep_checkpoints": 5, "resume": True}
+    assert run.resumes(dataclasses.replace(CONFIG, **free))
+    assert not run.resumes(dataclasses.replace(CONFIG, overwrite=True))
+    changed = dataclasses.replace(CONFIG, learning_rate=0.1, epochs=2)
+    message = "--epochs was None, is 2; --learning-rate was None, is 0.1; go on with its own"
+    with pytest.raises(InputError, match=message):
+        run.resumes(changed)
+    write_run(RunDirectory(tmp_path / "other"), accuracy=0.5)
+    assert not RunDirectory(tmp_path / "other").resumes(CONFIG)
+
+
+def test_two_at_once_are_refused(tmp_path):
+    run = RunDirectory(tmp_path)
+    with run.writing(CONFIG):
+        with pytest.raises(InputError, match="at work"):
+            run.resumes(CONFIG)
+        with pytest.raises(InputError, match="at work"), RunDirectory(tmp_path).writing(CONFIG):
+            pass
+        assert run.config.exists()
+
+
+def test_after_a_kill_the_older_whole_run_is_the_one_to_keep(place):
+    run = RunDirectory(place)
+    write_run(run, accuracy=0.5)
+    killed = run._replacing(CONFIG, {})
     killed.__enter__()
     with pytest.raises(ZeroDivisionError), run.writing(CONFIG):
         raise ZeroDivisionError
     assert json.loads(run.metrics.read_text()) == {"accuracy": 0.5}
 
 
-def test_a_first_run_that_fails_leaves_what_it_has(tmp_path):
-    run = RunDirectory(tmp_path)
+def test_a_first_run_that_fails_leaves_what_it_has(place):
+    run = RunDirectory(place)
     with pytest.raises(ZeroDivisionError), run.writing(CONFIG):
         (run.checkpoints / "last.weights.h5").write_text("new")
         raise ZeroDivisionError
     assert (run.checkpoints / "last.weights.h5").exists()
+
+
+def replace_run(run, **metrics):
+    """As `write_run`, without the lock and the status, which a thread writes when it likes."""
+    with run._replacing(CONFIG, {}):
+        write_bytes(run.checkpoints / "last.weights.h5", b"weights")
+        run.write_metrics(metrics)
+    with contextlib.suppress(OSError):
+        run._drop_replaced()
+
+
+@pytest.mark.parametrize("writes", range(20))
+def test_a_machine_switched_off_at_any_write_loses_no_run(object_store, writes):
+    run = RunDirectory("gs://bucket/run")
+    replace_run(run, accuracy=0.5)
+    write_bytes(run.model / "weights", b"old")
+    object_store.writes_left = writes
+    with contextlib.suppress(KeyboardInterrupt):
+        replace_run(run, accuracy=0.75)
+    if object_store.writes_left == 0:
+        # Nothing could be put back either: a later process begins another run, and gives up.
+        object_store.writes_left = None
+        later = RunDirectory("gs://bucket/run")
+        with pytest.raises(ZeroDivisionError), later._replacing(CONFIG, {}):
+            raise ZeroDivisionError
+    assert json.loads(run.metrics.read_text()) == {"accuracy": 0.5 if writes < 8 else 0.75}
+    assert (run.model / "weights").exists() == (writes < 8)
+    assert run.config.exists()
+    assert (run.checkpoints / "last.weights.h5").read_text() == "weights"
+    assert not run.replaced.exists()
 
 
 @pytest.mark.parametrize(

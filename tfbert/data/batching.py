@@ -55,22 +55,35 @@ class LengthBatches:
         return [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
 
 
-def collate(texts, positions, max_length):
+def padded_lengths(max_length, few=False):
+    """The lengths that batches may be padded to, in rising order.
+
+    Args:
+        max_length: The last of them.
+        few: At most four, for a compiler that makes a program a length, instead of all multiples
+            of `PAD_MULTIPLE`.
+    """
+    step = PAD_MULTIPLE
+    if few:
+        step *= math.ceil(max_length / (4 * PAD_MULTIPLE))
+    return np.array([*range(step, max_length, step), max_length])
+
+
+def collate(texts, positions, lengths):
     """Pads the texts at `positions` to one length.
 
     Args:
         texts: `TokenizedTexts`.
         positions: (batch,) positions in `texts`.
-        max_length: The padded length is the longest text's, rounded up to `PAD_MULTIPLE`, but
-            never above this.
+        lengths: (n,) lengths to choose from, the least that holds the longest text; see
+            `padded_lengths`.
 
     Returns:
         KerasHub's inputs, each (batch, length) int32: `token_ids`, `segment_ids` (zeros) and
         `padding_mask` (1 on tokens).
     """
     rows = [texts[position] for position in positions]
-    longest = max(map(len, rows))
-    length = min(math.ceil(longest / PAD_MULTIPLE) * PAD_MULTIPLE, max_length)
+    length = lengths[np.searchsorted(lengths, max(map(len, rows)))]
     token_ids = np.full((len(rows), length), texts.pad_token_id, np.int32)
     padding_mask = np.zeros((len(rows), length), np.int32)
     for row, ids in enumerate(rows):

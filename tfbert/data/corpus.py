@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from tfbert.data.reading import read_lines
 from tfbert.errors import InputError
+from tfbert.remote import as_path, find_files, is_remote
 
 DATASETS_PREFIX = "tfds:"
 LONGEST_PART = 4_000_000  # characters; longer documents come in parts, so that memory is bounded
@@ -46,10 +47,12 @@ def find_sources(inputs, outside=None):
     outside = outside and Path(outside).resolve()
 
     def is_source(file):
+        if is_remote(file):
+            return True  # only files are listed there
         return file.is_file() and not (outside and file.resolve().is_relative_to(outside))
 
     for name in map(str, inputs):
-        path = Path(name)
+        path = as_path(name)
         if name == "-" or name.startswith(DATASETS_PREFIX) or path.is_file():
             found = [name]
         elif path.is_dir():
@@ -63,7 +66,7 @@ def find_sources(inputs, outside=None):
         elif path.exists():
             raise InputError(f"{name}: is no regular file; use - for standard input")
         else:
-            found = sorted(f for f in glob.glob(name, recursive=True) if is_source(Path(f)))
+            found = _matching(name, is_source)
             if not found:
                 raise InputError(f"{name}: no such file")
         sources += found
@@ -72,17 +75,23 @@ def find_sources(inputs, outside=None):
     return sources
 
 
+def _matching(pattern, is_source):
+    if is_remote(pattern):
+        return list(map(str, find_files(pattern)))
+    return sorted(file for file in glob.glob(pattern, recursive=True) if is_source(Path(file)))
+
+
 def text_size(sources):
     """Bytes of text in the sources, for progress; None where that cannot be known."""
     if any(source == "-" or source.startswith(DATASETS_PREFIX) for source in sources):
         return None
-    return sum(map(_file_size, map(Path, sources)))
+    return sum(map(_file_size, map(as_path, sources)))
 
 
 def _file_size(path):
     size = path.stat().st_size
     if path.suffix == ".gz" and size >= 18:
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             file.seek(-4, 2)
             # The trailer of a gzip file holds the unpacked size, modulo 4 GiB.
             size = max(size, int.from_bytes(file.read(), "little"))

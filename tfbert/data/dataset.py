@@ -1,11 +1,10 @@
 """`dataset.json`: what a folder of training records holds and how it was made."""
 
-from pathlib import Path
-
 from tfbert._version import __version__
 from tfbert.data.shards import record_features
 from tfbert.errors import InputError
 from tfbert.files import read_json
+from tfbert.remote import as_path
 
 FORMAT = "tfbert pre-training records 1"
 DATASET_FILE = "dataset.json"
@@ -91,7 +90,7 @@ def read_dataset(directory):
     Raises:
         InputError: If the folder holds no finished records of this package.
     """
-    directory = Path(directory)
+    directory = as_path(directory)
     path = directory / DATASET_FILE
     if not path.is_file():
         if (directory / UNFINISHED).is_dir():

@@ -6,6 +6,7 @@ from pathlib import Path
 from tfbert.data.reading import check_encoding, read_text
 from tfbert.data.tables import Examples
 from tfbert.errors import InputError
+from tfbert.remote import as_path
 
 
 def read_document_folders(directory, labels, encoding="utf-8"):
@@ -16,7 +17,7 @@ def read_document_folders(directory, labels, encoding="utf-8"):
     """
     examples = Examples([], [])
     for label in labels:
-        paths = sorted((Path(directory) / label).glob("*.txt"))
+        paths = sorted((as_path(directory) / label).glob("*.txt"))
         if not paths:
             raise InputError(f"{directory}: no folder {label}/ with .txt files in it")
         for path in paths:
@@ -34,7 +35,7 @@ def read_document_archive(path, labels, encoding="utf-8"):
     examples = Examples([], [])
     encoding = check_encoding(encoding)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with as_path(path).open("rb") as file, zipfile.ZipFile(file) as archive:
             for name in sorted(archive.namelist()):
                 label = Path(name).parent.name
                 if name.endswith(".txt") and label in labels:

@@ -1,75 +1,75 @@
-"""Batches as a `tf.data.Dataset` that `fit` and `predict` take, on any number of replicas."""
+"""Batches as what `fit` and `predict` take."""
 
+import dataclasses
 import itertools
+from typing import Any
 
 import numpy as np
 
-from tfbert.data.batching import collate
+from tfbert.data.batching import LengthBatches, collate
 
 
-def training_dataset(texts, batches, max_length, labels, class_weights, replicas=1):
-    """All epochs of training, one after the other, without end.
+@dataclasses.dataclass(frozen=True)
+class TrainingBatches:
+    """Labelled batches of all epochs: a `tfbert.training.epoch_data.BatchSource`.
 
     Args:
         texts: `TokenizedTexts`.
         batches: `LengthBatches`.
-        max_length: Longest sequence.
+        lengths: (n,) the lengths that batches may be padded to.
         labels: (examples,) int32.
-        class_weights: (classes,) float, the weight of each class in the loss.
-        replicas: Number of devices that share a batch.
-
-    Returns:
-        A dataset of (inputs, labels, weights): see `collate`; (batch,) int32; (batch,) float32.
+        class_weights: (classes,) float32, the weight of each class in the loss.
     """
 
+    texts: Any
+    batches: LengthBatches
+    lengths: np.ndarray
+    labels: np.ndarray
+    class_weights: np.ndarray
+
+    @property
+    def steps_per_epoch(self):
+        """Batches an epoch."""
+        return self.batches.steps
+
+    def dataset(self, epoch, step):
+        """All batches from that step of that epoch on, without end.
+
+        Returns:
+            A `tf.data.Dataset` of (inputs, labels, weights): see `collate`; (batch,) int32;
+            (batch,) float32.
+        """
+
+        def generate():
+            first = step
+            for number in itertools.count(epoch):
+                for rows in self.batches.epoch(number)[first:]:
+                    labels = self.labels[rows]
+                    inputs = collate(self.texts, rows, self.lengths)
+                    yield inputs, labels, self.class_weights[labels]
+                first = 0
+
+        return _dataset(generate, labelled=True, batches=None)
+
+
+def evaluation_dataset(texts, batches, lengths, labels):
+    """One pass over labelled examples: a dataset as that of `TrainingBatches`, all of weight 1."""
+
     def generate():
-        for epoch in itertools.count():
-            for positions in batches.epoch(epoch):
-                rows, weights = _fill_up(positions, replicas)
-                weights *= class_weights[labels[rows]]
-                yield collate(texts, rows, max_length), labels[rows], weights
-
-    return _dataset(generate, labelled=True, batches=None)
-
-
-def evaluation_dataset(texts, batches, max_length, labels, replicas=1):
-    """One pass over labelled examples, all of weight 1; as `training_dataset`."""
-
-    def generate():
-        for positions in batches.epoch(0):
-            rows, weights = _fill_up(positions, replicas)
-            yield collate(texts, rows, max_length), labels[rows], weights
+        for rows in batches.epoch(0):
+            yield collate(texts, rows, lengths), labels[rows], np.ones(len(rows), np.float32)
 
     return _dataset(generate, labelled=True, batches=batches.steps)
 
 
-def prediction_dataset(texts, batches, max_length, replicas=1):
+def prediction_dataset(texts, batches, lengths):
     """One pass over texts without labels: a dataset of inputs."""
 
     def generate():
-        for positions in batches.epoch(0):
-            rows, _ = _fill_up(positions, replicas)
-            yield (collate(texts, rows, max_length),)
+        for rows in batches.epoch(0):
+            yield (collate(texts, rows, lengths),)
 
     return _dataset(generate, labelled=False, batches=batches.steps)
-
-
-def _fill_up(positions, replicas):
-    """Makes a batch divisible by the replicas by repeating its first example.
-
-    A replica with nothing to do would report a mean over nothing, NaN. The copies weigh nothing;
-    the real examples weigh so much more that the mean over all rows is the mean over them.
-
-    Returns:
-        (rows,) positions and (rows,) float32 weights.
-    """
-    missing = -len(positions) % replicas
-    weights = np.ones(len(positions) + missing, np.float32)
-    if missing:
-        weights[:] = len(weights) / len(positions)
-        weights[len(positions) :] = 0.0
-        positions = np.concatenate([positions, np.repeat(positions[:1], missing)])
-    return positions, weights
 
 
 def _dataset(generate, labelled, batches):
@@ -82,8 +82,4 @@ def _dataset(generate, labelled, batches):
     signature = (inputs, labels, weights) if labelled else (inputs,)
     dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
     count = tf.data.INFINITE_CARDINALITY if batches is None else batches
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(count))
-    options = tf.data.Options()
-    # Every worker makes whole global batches; nothing is to be divided among files.
-    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return dataset.with_options(options).prefetch(tf.data.AUTOTUNE)
+    return dataset.apply(tf.data.experimental.assert_cardinality(count))

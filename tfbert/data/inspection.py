@@ -3,11 +3,11 @@
 import json
 import os
 import sys
-from pathlib import Path
 
 from tfbert.data.dataset import DATASET_FILE, read_dataset, summary_lines
 from tfbert.data.reader import PretrainingRecords
 from tfbert.data.record_source import open_records
+from tfbert.remote import as_path
 
 _RED, _GREEN, _YELLOW, _CYAN, _DIM, _PLAIN = (f"\033[{code}m" for code in (31, 32, 33, 36, 2, 0))
 _LEGEND = (
@@ -30,7 +30,7 @@ def inspect_lines(config):
     Raises:
         InputError: If there are no such records.
     """
-    prepared = (Path(config.records) / DATASET_FILE).exists()
+    prepared = (as_path(config.records) / DATASET_FILE).exists()
     source = None
     if not prepared or (config.examples and not config.json):
         source = open_records(config.records, config.length, config.split, config.vocab)

@@ -28,6 +28,7 @@ from tfbert.data.wordpieces import read_vocabulary
 from tfbert.data.workers import write_blocks
 from tfbert.errors import InputError, MachineError
 from tfbert.files import read_json, write_bytes, write_json
+from tfbert.remote import as_path, is_remote
 
 _OPTIONS_FILE = "options.json"
 _REPLACED = "replaced"  # folder in `unfinished` with the dataset that --overwrite replaces
@@ -60,7 +61,10 @@ def prepare(config):
     vocabulary = read_vocabulary(config.vocab)
     vocabulary_bytes = vocabulary.to_bytes()
     options = _options(config, vocabulary_bytes)
-    directory = Path(config.output)
+    directory = as_path(config.output)
+    if is_remote(directory):
+        with _unwritable(directory):
+            return _prepare_remote(config, directory, options, stamp)
     with _unwritable(directory):
         finished = _look_at(directory, options, config, stamp)
         if finished:
@@ -98,6 +102,31 @@ def prepare(config):
     return dataset
 
 
+def _prepare_remote(config, directory, options, stamp):
+    """Writes the records to a local folder, and copies them once they are finished."""
+    # Half a copy is what an earlier process left.
+    names = {path.name for path in directory.iterdir()} if directory.exists() else set()
+    half = all(_SHARD_NAME.fullmatch(name) or name == VOCABULARY_FILE for name in names)
+    finished = None if half else _look_at(directory, options, config, stamp)
+    if finished:
+        return finished
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    place = hashlib.sha256(str(directory).encode()).hexdigest()[:16]
+    local = cache / "tfbert" / "prepare" / place  # the same one again after a stop
+    dataset = prepare(dataclasses.replace(config, output=str(local)))
+    # While this file is missing, the others are no dataset.
+    (directory / DATASET_FILE).unlink(missing_ok=True)
+    keep = {name for name, _ in _files(dataset)}
+    for name in sorted(keep | names):
+        if name in keep:
+            (directory / name).copy_from(local / name)
+        elif _SHARD_NAME.fullmatch(name):
+            (directory / name).unlink()
+    (directory / DATASET_FILE).copy_from(local / DATASET_FILE)
+    shutil.rmtree(local)
+    return dataset
+
+
 def _stamp(sources):
     """Digest of the files' names, sizes and times, to know changed text by; None if unknowable."""
     if "-" in sources:
@@ -107,7 +136,7 @@ def _stamp(sources):
         if source.startswith(DATASETS_PREFIX):
             found.append([source])
         else:
-            status = os.stat(source)
+            status = as_path(source).stat()
             found.append([source, status.st_size, status.st_mtime_ns])
     return hashlib.sha256(json.dumps(found).encode()).hexdigest()
 

@@ -5,9 +5,9 @@ import contextlib
 import gzip
 import sys
 import zlib
-from pathlib import Path
 
 from tfbert.errors import InputError
+from tfbert.remote import as_path, is_remote
 
 
 def read_lines(path, encoding="utf-8", longest=None):
@@ -102,4 +102,7 @@ def _character_border(line):
 def _open_bytes(path):
     if str(path) == "-":
         return contextlib.nullcontext(sys.stdin.buffer)
-    return gzip.open(path, "rb") if Path(path).suffix == ".gz" else open(path, "rb")
+    path = as_path(path)
+    if path.suffix != ".gz":
+        return path.open("rb")
+    return gzip.open(path.open("rb") if is_remote(path) else path, "rb")

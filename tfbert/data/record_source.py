@@ -11,6 +11,7 @@ from tfbert.data.masking import Masker, default_predictions
 from tfbert.data.records import Layout, read_frames
 from tfbert.data.wordpieces import read_vocabulary
 from tfbert.errors import InputError
+from tfbert.remote import as_path
 
 
 class Shard(NamedTuple):
@@ -62,9 +63,9 @@ def open_records(path, length=None, split="train", vocabulary=None):
     Raises:
         InputError: If there are no such records.
     """
-    path = Path(path)
+    path = as_path(path)
     prepared = [path / DATASET_FILE, path / UNFINISHED]
-    if any(map(Path.exists, prepared)) or (path.is_dir() and not _record_files(path)):
+    if any(file.exists() for file in prepared) or (path.is_dir() and not _record_files(path)):
         return _open_prepared(path, length, split)
     return _open_foreign(path, length, vocabulary)
 

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfbert.remote import as_path
+
 _HEADER = 12  # bytes before a record: its length (8) and the checksum of that (4)
 _FOOTER = 4  # bytes after it: its checksum
 _POLYNOMIAL = 0x82F63B78  # CRC-32C (Castagnoli), reflected
@@ -191,8 +193,7 @@ def read_frames(path, check=True):
     Raises:
         OSError: If the file cannot be opened.
     """
-    with open(path, "rb") as file:
-        packed = file.read()
+    packed = as_path(path).read_bytes()
     data, rest = (_unpack(packed)) if packed[:2] == b"\x1f\x8b" else (packed, None)
     offsets, lengths, at = [], [], 0
     checksums = {}

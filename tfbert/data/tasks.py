@@ -1,10 +1,8 @@
 """The data sets that `finetune` knows: where their files lie, and how training is split off."""
 
 import dataclasses
-import os
 import re
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 
@@ -12,6 +10,8 @@ from tfbert.data.documents import read_document_archive, read_document_folders
 from tfbert.data.tables import Examples, read_table
 from tfbert.embedded import SENTIMENT_DIRECTORY
 from tfbert.errors import InputError
+from tfbert.files import exists
+from tfbert.remote import as_path
 
 EVALUATION_NAMES = ("dev", "validation", "valid", "val", "test")
 _POLARITIES = ("neg", "pos")  # names of the folders in collections of reviews
@@ -67,11 +67,11 @@ class Source:
 
     def __init__(self, task, path=None, text_column=None, label_column=None, encoding="utf-8"):
         self.task = TASKS[task]
-        self.path = Path(path) if path else SENTIMENT_DIRECTORY
+        self.path = as_path(path) if path else SENTIMENT_DIRECTORY
         self.text_column = text_column or self.task.text_column
         self.label_column = label_column or self.task.label_column
         self.encoding = encoding
-        if not os.path.exists(self.path):  # False also for what no file can be named
+        if not exists(self.path):
             raise InputError(f"{self.path}: no such file or folder")
 
     def splits(self, evaluation_path=None, fraction=0.1, seed=0):

@@ -2,7 +2,7 @@
 
 import collections
 import logging
-from pathlib import Path
+import os
 
 from tfbert.data.corpus import find_sources, read_documents
 from tfbert.data.progress import text_bar
@@ -15,6 +15,7 @@ from tfbert.data.wordpieces import (
 )
 from tfbert.errors import InputError, MachineError
 from tfbert.files import write_bytes
+from tfbert.remote import as_path, is_remote
 
 _MOST_WORDS = 3_000_000  # different ones in memory, some 300 MB; then the rarest are dropped
 _MOST_TRAINING_WORDS = 20_000_000  # larger counts are scaled down: only their proportions matter
@@ -41,10 +42,10 @@ def learn_vocabulary(config):
         MachineError: If the file cannot be written.
     """
     sources = find_sources(config.input)
-    output = Path(config.output)
-    if output.is_dir() or not output.parent.is_dir():
+    output = as_path(config.output)
+    if output.is_dir() or not (is_remote(output) or output.parent.is_dir()):
         raise InputError(f"{output}: must be a file in a folder that exists")
-    if output.exists() and any(Path(s).exists() and output.samefile(s) for s in sources):
+    if any(_is_same(output, source) for source in sources):
         raise InputError(f"--output {output}: is one of the input files; name another file")
     words = count_words(read_with_progress(sources, config), config.lowercase)
     if not words:
@@ -57,6 +58,12 @@ def learn_vocabulary(config):
     except OSError as error:
         raise MachineError(f"{output}: {error.strerror}") from error
     return vocabulary
+
+
+def _is_same(path, source):
+    if is_remote(path) or is_remote(source):
+        return str(path) == source
+    return path.exists() and os.path.exists(source) and path.samefile(source)
 
 
 def read_with_progress(sources, config):

@@ -9,8 +9,10 @@ import keras
 import keras_hub
 
 from tfbert.errors import InputError
+from tfbert.models.encoder import copy_weights, from_stock, to_stock
 from tfbert.models.sources import load_preset, resolve_source
 from tfbert.tokenizer import make_tokenizer
+from tfbert.training.trainer import DistributedTrainer
 
 log = logging.getLogger("tfbert")
 
@@ -18,25 +20,25 @@ LABELS_FILE = "labels.json"
 
 
 @keras.saving.register_keras_serializable("tfbert")
-class BertClassifier(keras.Model):
+class BertClassifier(DistributedTrainer, keras.Model):
     """A linear layer on BERT's pooled [CLS] output (Devlin et al. 2019, section 4.1).
 
     It differs from `keras_hub.models.BertTextClassifier` in one thing: the logits, and so the
     loss, are float32 whatever the precision of the encoder.
 
     Args:
-        backbone: A `keras_hub.models.BertBackbone`.
+        backbone: A `BertEncoder` or any `keras_hub.models.BertBackbone`.
         num_classes: Number of labels.
         dropout: Rate of the dropout before the linear layer.
 
     Example:
 
     ```python
-    backbone = keras_hub.models.BertBackbone(
+    backbone = tfbert.BertEncoder(
         vocabulary_size=100, num_layers=2, num_heads=2, hidden_dim=8, intermediate_dim=16
     )
     model = tfbert.BertClassifier(backbone, num_classes=2)
-    inputs = {name: np.ones((4, 7), "int32") for name in backbone.input_names}
+    inputs = {name: np.ones((4, 7), "int32") for name in backbone.input}
     logits = model(inputs)  # (4, 2) float32
     ```
     """
@@ -116,17 +118,15 @@ def save_classifier(classifier, directory):
         directory: Where to write; must not exist.
     """
     model = classifier.model
-    config = model.backbone.get_config()
-    config["dtype"] = "float32"
     stock = keras_hub.models.BertTextClassifier(
-        backbone=keras_hub.models.BertBackbone.from_config(config),
+        backbone=to_stock(model.backbone, dtype="float32"),
         num_classes=model.num_classes,
         dropout=model.dropout,
         preprocessor=keras_hub.models.BertTextClassifierPreprocessor(
             classifier.tokenizer, sequence_length=classifier.max_length
         ),
     )
-    _copy_weights(model, stock)
+    copy_weights(model, stock)
     stock.save_to_preset(str(directory))
     (Path(directory) / LABELS_FILE).write_text(json.dumps(classifier.labels) + "\n")
 
@@ -148,11 +148,9 @@ def load_classifier(source, dtype="float32"):
             f"`tfbert finetune --model {source}`"
         )
     stock = load_preset(keras_hub.models.BertTextClassifier, source, dtype="float32")
-    config = stock.backbone.get_config()
-    config["dtype"] = dtype
-    backbone = keras_hub.models.BertBackbone.from_config(config)
+    backbone = from_stock(stock.backbone, dtype=dtype)
     model = BertClassifier(backbone, stock.num_classes, dropout=stock.dropout)
-    _copy_weights(stock, model)
+    copy_weights(stock, model)
     if stock.preprocessor is None:
         raise InputError(f"--model {source}: the preset holds no preprocessor, so no tokenizer")
     tokenizer = stock.preprocessor.tokenizer
@@ -175,11 +173,3 @@ def _read_labels(path, count):
     if not isinstance(labels, list) or len(labels) != count:
         raise InputError(f"{path}: damaged: the model has {count} labels")
     return labels
-
-
-def _copy_weights(source, target):
-    """Copies all weights from one classifier to another, matched by their paths."""
-    values = {variable.path: variable for variable in source.variables}
-    for variable in target.variables:
-        if "seed_generator" not in variable.path:
-            variable.assign(values[variable.path])

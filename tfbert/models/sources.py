@@ -1,14 +1,20 @@
 """Opens a pre-trained encoder from any place that people keep one in."""
 
+import atexit
 import dataclasses
+import functools
 import json
 import logging
 import os
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from tfbert.embedded import MODEL_DIRECTORY
 from tfbert.errors import InputError
+from tfbert.files import download, exists, is_whole
+from tfbert.remote import as_path, is_remote
 from tfbert.tokenizer import make_tokenizer
 
 log = logging.getLogger("tfbert")
@@ -16,7 +22,7 @@ log = logging.getLogger("tfbert")
 
 @dataclasses.dataclass(frozen=True)
 class Encoder:
-    """A KerasHub `BertBackbone` and the tokenizer that belongs to it."""
+    """A `BertEncoder` and the tokenizer that belongs to it."""
 
     backbone: Any
     tokenizer: Any
@@ -35,12 +41,17 @@ def resolve_source(source):
     """
     if source == "embedded":
         return str(MODEL_DIRECTORY)
-    path = Path(source)
-    if os.path.isdir(path):
+    path = as_path(source)
+    if exists(path):
+        if not path.is_dir():
+            raise InputError(f"--model {source}: is a file; a model is a directory")
         is_run = (path / "config.yaml").exists() and not (path / "config.json").exists()
-        return str(_check_directory(path / "model" if is_run else path))
-    if os.path.exists(path):
-        raise InputError(f"--model {source}: is a file; a model is a directory")
+        if is_run and not is_whole(path / "model"):
+            raise InputError(f"--model {source}: an unfinished run: there is no model/ in it")
+        directory = _check_directory(path / "model" if is_run else path)
+        return _fetch(directory) if is_remote(directory) else str(directory)
+    if is_remote(path):
+        raise InputError(f"--model {source}: no such folder")
     if "://" in source:
         return source
     import keras_hub
@@ -55,8 +66,6 @@ def resolve_source(source):
 
 
 def _check_directory(path):
-    if not path.exists():
-        raise InputError(f"--model {path.parent}: an unfinished run: there is no model/ in it")
     if not (path / "config.json").exists():
         raise InputError(f"--model {path}: no config.json in it, so no preset and no model")
     if not any(path.glob("*.safetensors")) and not any(path.glob("model*.h5")):
@@ -65,6 +74,20 @@ def _check_directory(path):
             "weights (pytorch_model.bin) are not read: convert them to safetensors"
         )
     return path
+
+
+def _fetch(directory):
+    """Copies a folder on gs:// to a local one, once for all who read it in this process."""
+    listing = tuple((str(file), *vars(file.stat()).values()) for file in directory.files())
+    return _fetch_listed(directory, listing)
+
+
+@functools.lru_cache(maxsize=1)
+def _fetch_listed(directory, listing):
+    copy = Path(tempfile.mkdtemp(prefix="tfbert-"))
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
+    download(directory, copy)
+    return str(copy)
 
 
 def load_preset(preset_class, source, **kwargs):
@@ -91,16 +114,19 @@ def load_preset(preset_class, source, **kwargs):
         raise InputError(f"--model {source}: cannot be loaded: {reason}; {remedy}") from error
 
 
-def load_encoder(source, dtype):
+def load_encoder(source, dtype, rematerialize=False):
     """Loads the encoder and the tokenizer of a MODEL argument.
 
     Args:
         source: See `resolve_source`.
         dtype: Keras dtype policy of the encoder, such as `mixed_bfloat16`.
+        rematerialize: As in `BertEncoder`.
     """
     import keras_hub
 
-    backbone = load_preset(keras_hub.models.BertBackbone, source, dtype=dtype)
+    from tfbert.models.encoder import BertEncoder
+
+    backbone = load_preset(BertEncoder, source, dtype=dtype, rematerialize=rematerialize)
     tokenizer = load_preset(keras_hub.models.BertTokenizer, source)
     if _activation(resolve_source(source)) == "gelu":
         log.info(

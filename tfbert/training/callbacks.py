@@ -1,7 +1,5 @@
-"""What happens beside training: a progress bar, TensorBoard curves, weights on disk."""
+"""What happens beside training: a progress bar, TensorBoard curves, the run's status."""
 
-import os
-import shutil
 import sys
 import time
 
@@ -9,8 +7,7 @@ import keras
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfbert.files import replacing
-from tfbert.training.run_directory import saving, size_in_bytes
+from tfbert.training.run_directory import saving
 
 
 class ProgressBar(keras.callbacks.Callback):
@@ -26,12 +23,19 @@ class ProgressBar(keras.callbacks.Callback):
         super().__init__()
         self.batch_size = batch_size
         self.bar = tqdm(total=examples, desc=title, unit=" examples", file=sys.stderr, smoothing=0)
+        self._seen = -1
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._seen = -1
 
     def on_train_batch_end(self, batch, logs=None):
-        self._advance(logs)
+        self._advance(batch, logs)
+
+    def on_predict_begin(self, logs=None):
+        self._seen = -1
 
     def on_predict_batch_end(self, batch, logs=None):
-        self._advance(None)
+        self._advance(batch, None)
 
     def on_epoch_end(self, epoch, logs=None):
         # The last batch of an epoch may have been a small one.
@@ -46,11 +50,23 @@ class ProgressBar(keras.callbacks.Callback):
         self.bar.n = self.bar.total
         self.bar.close()
 
-    def _advance(self, logs):
+    def get_state(self):
+        """The examples so far, for a run that is resumed."""
+        return {"examples": self.bar.n, "seen": self._seen}
+
+    def set_state(self, state):
+        """Goes on where the bar was."""
+        self.bar.n = self.bar.initial = state["examples"]
+        self._seen = state["seen"]
+
+    def _advance(self, batch, logs):
         if logs:
             shown = {name: f"{value:.4f}" for name, value in logs.items() if name != "val"}
             self.bar.set_postfix(shown, refresh=False)
-        self.bar.update(min(self.batch_size, self.bar.total - self.bar.n))
+        # Callbacks hear of the last of `steps_per_execution` batches.
+        examples = (batch - self._seen) * self.batch_size
+        self._seen = batch
+        self.bar.update(min(examples, self.bar.total - self.bar.n))
 
 
 class TensorBoardCurves(keras.callbacks.Callback):
@@ -73,15 +89,16 @@ class TensorBoardCurves(keras.callbacks.Callback):
             self.evaluation = tf.summary.create_file_writer(str(directory / "evaluation"))
         self.batch_size = batch_size
         self.every = every
+        self._sums, self._batches = {}, 0
 
     def on_epoch_begin(self, epoch, logs=None):
         self._first_update = epoch * self.params["steps"]
         self._sums, self._batches, self._time = {}, 0, time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
-        if (batch + 1) % self.every and batch + 1 != self.params["steps"]:
-            return
         count, now = batch + 1 - self._batches, time.perf_counter()
+        if count < self.every and batch + 1 != self.params["steps"]:
+            return
         values = {"learning_rate": float(self.model.optimizer.learning_rate)}
         values["examples_per_second"] = count * self.batch_size / (now - self._time)
         for name, mean in (logs or {}).items():
@@ -104,6 +121,14 @@ class TensorBoardCurves(keras.callbacks.Callback):
         self.train.close()
         self.evaluation.close()
 
+    def get_state(self):
+        """What the next points are reckoned from, for a run that is resumed."""
+        return {"sums": self._sums, "batches": self._batches}
+
+    def set_state(self, state):
+        """Goes on between two points."""
+        self._sums, self._batches = state["sums"], state["batches"]
+
     def _write(self, writer, update, values):
         with saving(self.directory), writer.as_default(step=update):
             for name, value in values.items():
@@ -111,28 +136,43 @@ class TensorBoardCurves(keras.callbacks.Callback):
             writer.flush()
 
 
-class EpochWeights(keras.callbacks.Callback):
-    """Keeps `last.weights.h5` and, by the evaluation loss, `best.weights.h5`.
+class StatusUpdates(keras.callbacks.Callback):
+    """Tells a `RunStatus` where training is.
 
     Args:
-        directory: An existing folder.
+        status: `RunStatus`.
     """
 
-    def __init__(self, directory):
+    def __init__(self, status):
         super().__init__()
-        self.last = directory / "last.weights.h5"
-        self.best = directory / "best.weights.h5"
-        self.best_loss = float("inf")
+        self.status = status
+
+    def on_train_begin(self, logs=None):
+        self._since = None
+        self.status.update(phase="training")
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+        self.status.update(phase="training", epoch=epoch, epochs=self.params["epochs"])
+
+    def on_train_batch_end(self, batch, logs=None):
+        steps, now = self.params["steps"], time.monotonic()
+        changes = {"metrics": dict(logs or {})}
+        if steps:
+            done, total = self._epoch * steps + batch + 1, self.params["epochs"] * steps
+            changes |= {"step": done, "steps": total}
+            # The first execution traces: what comes after it tells the rate.
+            self._since = self._since or (done, now)
+            if done > self._since[0]:
+                rate = (done - self._since[0]) / (now - self._since[1])
+                changes |= {"steps_per_second": rate, "seconds_left": (total - done) / rate}
+        self.status.update(**changes)
+
+    def on_test_begin(self, logs=None):
+        self.status.update(phase="evaluating")
 
     def on_epoch_end(self, epoch, logs=None):
-        saved = self.model.variables + self.model.optimizer.variables
-        with saving(self.last, size_in_bytes(saved)), replacing(self.last) as temporary:
-            self.model.save_weights(temporary)
-        if logs["val_loss"] < self.best_loss:
-            self.best_loss = logs["val_loss"]
-            with saving(self.best), replacing(self.best) as temporary:
-                # One copy on disk serves both names until the next epoch writes a new `last`.
-                try:
-                    os.link(self.last, temporary)
-                except OSError:
-                    shutil.copyfile(self.last, temporary)
+        self.status.update(metrics=dict(logs or {}))
+
+    def on_train_end(self, logs=None):
+        self.status.update(phase="saving the model", seconds_left=None)

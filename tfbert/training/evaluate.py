@@ -30,7 +30,7 @@ def evaluate(config):
     """
     resolve_source(config.model)
     examples = _examples(config)
-    strategy = get_strategy(config.replicas)
+    strategy = get_strategy(config.strategy, config.replicas)
     with strategy.scope():
         classifier = load_classifier(config.model, POLICIES[choose_precision(config.precision)])
     return evaluate_examples(classifier, examples, config.batch_size, config.progress)

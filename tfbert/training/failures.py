@@ -6,13 +6,14 @@ from tfbert.errors import MachineError
 
 
 @contextlib.contextmanager
-def explaining_exhausted_memory(batch_size, max_length, others=""):
+def explaining_exhausted_memory(batch_size, max_length, others="", option="--batch-size"):
     """Names what to make smaller when a device's memory is not enough.
 
     Args:
         batch_size: Examples a step.
         max_length: Tokens of the longest of them.
         others: What may help beside a smaller batch, as the end of a sentence.
+        option: The option that makes batches smaller.
 
     Raises:
         MachineError: In place of TensorFlow's `ResourceExhaustedError` or a `MemoryError`.
@@ -23,6 +24,6 @@ def explaining_exhausted_memory(batch_size, max_length, others=""):
         yield
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         raise MachineError(
-            f"out of memory with batches of {batch_size} x {max_length} tokens: try --batch-size "
+            f"out of memory with batches of {batch_size} x {max_length} tokens: try {option} "
             f"{max(1, batch_size // 2)}{others}"
         ) from error

@@ -1,8 +1,11 @@
 """The main job: from labelled texts and a pre-trained encoder to a run with a classifier in it."""
 
+import dataclasses
+import hashlib
 import logging
 import math
 import os
+import tempfile
 import time
 from typing import Any, NamedTuple
 
@@ -10,12 +13,12 @@ import keras
 import numpy as np
 
 from tfbert.data.batching import LengthBatches
-from tfbert.data.feeding import evaluation_dataset, training_dataset
+from tfbert.data.feeding import TrainingBatches, evaluation_dataset
 from tfbert.data.tables import Examples
 from tfbert.data.tasks import TASKS, Source, label_ids, label_names
 from tfbert.data.tokenization import tokenize
-from tfbert.errors import InputError, TfbertError
-from tfbert.files import replacing
+from tfbert.errors import InputError
+from tfbert.files import absolute, replacing
 from tfbert.models.classifier import (
     BertClassifier,
     TrainedClassifier,
@@ -25,13 +28,16 @@ from tfbert.models.classifier import (
 )
 from tfbert.models.sources import load_encoder
 from tfbert.optimizers.lamb import LAMB
-from tfbert.optimizers.loss_scale import LossScaleOptimizer
 from tfbert.optimizers.schedules import WarmupPolynomialDecay
-from tfbert.training.callbacks import EpochWeights, ProgressBar, TensorBoardCurves
-from tfbert.training.distribution import get_strategy
+from tfbert.training.batch_size import accumulation
+from tfbert.training.callbacks import ProgressBar, StatusUpdates, TensorBoardCurves
+from tfbert.training.distribution import get_strategy, is_chief
 from tfbert.training.evaluate import evaluate_examples
 from tfbert.training.failures import explaining_exhausted_memory
 from tfbert.training.precision import POLICIES, choose_precision
+from tfbert.training.predict import lengths_for
+from tfbert.training.recovery import Recovery
+from tfbert.training.recovery_session import bring_best_weights_back
 from tfbert.training.run_directory import RunDirectory, saving, size_in_bytes
 
 log = logging.getLogger("tfbert")
@@ -76,18 +82,36 @@ def finetune(config):
         InputError: If an option, the data or the model is wrong.
         MachineError: If memory or disk is exhausted.
     """
-    began = time.perf_counter()
+    if "TF_CONFIG" in os.environ:
+        strategy = get_strategy(config.strategy, config.replicas)
+        if not is_chief(strategy):
+            # The other workers do the same work, and write where nobody looks.
+            with tempfile.TemporaryDirectory() as scratch:
+                silent = dataclasses.replace(config, progress=False)
+                return _finetune(silent, strategy, RunDirectory(scratch))
     run = RunDirectory(config.output)
-    run.check_free(config.overwrite)
+    resumes = run.resumes(config)
+    if not resumes:
+        run.check_free(config.overwrite)
+    return _finetune(config, get_strategy(config.strategy, config.replicas), run, resumes)
+
+
+def _finetune(config, strategy, run, resumes=False):
+    began = time.perf_counter()
     data = _read_data(config)
     keras.utils.set_random_seed(config.seed)
-    strategy = get_strategy(config.replicas)
+    replicas = strategy.num_replicas_in_sync
+    accumulate_steps = accumulation(
+        config.global_batch_size, config.per_device_batch_size, replicas
+    )
     precision = choose_precision(config.precision)
     task = TASKS[config.task]
     epochs = config.epochs or task.epochs
     learning_rate = config.learning_rate or task.learning_rate
     with strategy.scope():
-        encoder = load_encoder(config.model or "embedded", POLICIES[precision])
+        encoder = load_encoder(
+            config.model or "embedded", POLICIES[precision], config.rematerialize
+        )
         freeze_lower_layers(encoder.backbone, config.freeze_layers)
         classifier = TrainedClassifier(
             BertClassifier(encoder.backbone, len(data.labels)),
@@ -95,27 +119,31 @@ def finetune(config):
             data.labels,
             _max_length(config, encoder.backbone),
         )
-        steps = epochs * math.ceil(len(data.train.texts) / config.batch_size)
-        _compile(classifier.model, config, learning_rate, steps, precision)
+        updates = epochs * math.ceil(len(data.train.texts) / config.global_batch_size)
+        _compile(classifier.model, config, learning_rate, updates, accumulate_steps)
 
     resolved = {
         "epochs": epochs,
         "learning_rate": learning_rate,
         "max_length": classifier.max_length,
         "precision": precision,
-        "replicas": strategy.num_replicas_in_sync,
+        "replicas": replicas,
+        "accumulate_steps": accumulate_steps,
         # Where `evaluate` finds them again, from any working directory.
-        "data": config.data and os.path.abspath(config.data),
-        "eval_data": config.eval_data and os.path.abspath(config.eval_data),
+        "data": config.data and absolute(config.data),
+        "eval_data": config.eval_data and absolute(config.eval_data),
     }
-    with run.writing(config, command="finetune", labels=data.labels, resolved=resolved):
-        history = _fit(classifier, data, config, epochs, run)
+    record = {"command": "finetune", "labels": data.labels, "resolved": resolved}
+    with run.writing(config, resumes, **record) as status:
+        history = _fit(classifier, data, config, epochs, run, status)
         size = size_in_bytes(classifier.model.variables)
         with saving(run.model, size), replacing(run.model) as temporary:
             save_classifier(classifier, temporary)
         # Measured on what was saved, so that `tfbert evaluate` prints the same numbers.
         saved = load_classifier(str(run.path), "float32")
-        metrics = evaluate_examples(saved, data.evaluation, config.batch_size, config.progress)
+        metrics = evaluate_examples(
+            saved, data.evaluation, config.global_batch_size, config.progress
+        )
         metrics |= {"epochs": len(history["loss"]), "seconds": time.perf_counter() - began}
         run.write_metrics(metrics)
     return FinetuneResult(classifier.model, history, metrics, str(run.path))
@@ -159,9 +187,9 @@ def _max_length(config, backbone):
     return config.max_length or min(TASKS[config.task].max_length, limit)
 
 
-def _compile(model, config, learning_rate, steps, precision):
+def _compile(model, config, learning_rate, updates, accumulate_steps):
     schedule = WarmupPolynomialDecay(
-        learning_rate, steps, warmup_steps=round(config.warmup_fraction * steps)
+        learning_rate, updates, warmup_steps=round(config.warmup_fraction * updates)
     )
     if config.optimizer == "lamb":
         optimizer = LAMB(schedule, weight_decay=config.weight_decay)
@@ -175,61 +203,82 @@ def _compile(model, config, learning_rate, steps, precision):
                 if variable.path.endswith(("gamma", "beta", "bias"))
             ]
         )
-    if precision == "float16":
-        optimizer = LossScaleOptimizer(optimizer)
     model.compile(
         optimizer=optimizer,
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         weighted_metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
-        # XLA would compile every length anew, and is slower than oneDNN on CPUs.
-        jit_compile=False,
+        accumulate_steps=accumulate_steps,
+        steps_per_execution=config.steps_per_execution,
+        seed=config.seed,
     )
 
 
-def _fit(classifier, data, config, epochs, run):
+def _fit(classifier, data, config, epochs, run, status):
     """Trains, and returns Keras' history."""
-    model, max_length = classifier.model, classifier.max_length
-    replicas = model.distribute_strategy.num_replicas_in_sync
+    model, batch_size = classifier.model, config.global_batch_size
     train_texts = _tokenize(classifier, data.train, "training")
     evaluation_texts = _tokenize(classifier, data.evaluation, "evaluation")
-    train_batches = LengthBatches(train_texts.lengths, config.batch_size, config.seed)
-    train_labels = label_ids(data.train, data.labels)
-    evaluation_labels = label_ids(data.evaluation, data.labels)
-    weights = EpochWeights(run.checkpoints)
-    stop = keras.callbacks.TerminateOnNaN()
-    callbacks = [stop, TensorBoardCurves(run.logs, config.batch_size), weights]
+    lengths = lengths_for(classifier)
+    train_batches = TrainingBatches(
+        train_texts,
+        LengthBatches(train_texts.lengths, batch_size, config.seed),
+        lengths,
+        label_ids(data.train, data.labels),
+        data.class_weights,
+    )
+    evaluation_batches = evaluation_dataset(
+        evaluation_texts,
+        LengthBatches(evaluation_texts.lengths, batch_size),
+        lengths,
+        label_ids(data.evaluation, data.labels),
+    )
+    callbacks = [TensorBoardCurves(run.logs, batch_size), StatusUpdates(status)]
     if config.progress:
-        callbacks.append(ProgressBar(epochs * len(train_texts), config.batch_size, "training"))
+        callbacks.append(ProgressBar(epochs * len(train_texts), batch_size, "training"))
     if config.early_stopping:
         callbacks.append(keras.callbacks.EarlyStopping("val_loss", patience=config.early_stopping))
-    others = f", --max-length {max(3, max_length // 2)}, --freeze-layers, or a smaller model"
-    with explaining_exhausted_memory(config.batch_size, max_length, others):
+    recovery = Recovery(
+        # The chief's, from which all workers go on.
+        str(RunDirectory(config.output).checkpoints),
+        config.checkpoint_steps,
+        config.checkpoint_minutes,
+        config.keep_checkpoints,
+        monitor="val_loss",
+        on_nan=config.on_nan,
+        max_rollbacks=config.max_rollbacks,
+        fingerprint={
+            "data": _digest(train_batches, evaluation_texts, data.evaluation.labels),
+            "precision": model.backbone.dtype_policy.name,
+        },
+    )
+    shorter = max(3, classifier.max_length // 2)
+    others = f", --rematerialize, --max-length {shorter}, --freeze-layers, or a smaller model"
+    micro_batch = math.ceil(
+        batch_size / model.distribute_strategy.num_replicas_in_sync / model.accumulate_steps
+    )
+    with explaining_exhausted_memory(
+        micro_batch, classifier.max_length, others, option="--per-device-batch-size"
+    ):
         history = model.fit(
-            training_dataset(
-                train_texts, train_batches, max_length, train_labels, data.class_weights, replicas
-            ),
+            train_batches,
             epochs=epochs,
-            steps_per_epoch=train_batches.steps,
-            validation_data=evaluation_dataset(
-                evaluation_texts,
-                LengthBatches(evaluation_texts.lengths, config.batch_size),
-                max_length,
-                evaluation_labels,
-                replicas,
-            ),
+            validation_data=evaluation_batches,
             callbacks=callbacks,
-            shuffle=False,
             verbose=0,
-        )
-    losses = history.history["loss"] + history.history.get("val_loss", [])
-    if not np.isfinite(losses).all():
-        raise TfbertError(
-            f"training diverged in epoch {len(history.history['loss'])}: the loss is no finite "
-            "number; try a lower --learning-rate or --precision float32"
+            recovery=recovery,
         )
     if config.early_stopping:
-        model.load_weights(weights.best)
+        bring_best_weights_back(model, recovery)
     return history.history
+
+
+def _digest(batches, evaluation_texts, evaluation_labels):
+    """Tells the data from other data."""
+    texts = batches.texts
+    evaluation_labels = np.array(evaluation_labels, np.str_)
+    arrays = (texts.values, texts.lengths, batches.labels, evaluation_texts.values)
+    arrays += (evaluation_labels,)
+    return hashlib.sha256(b"".join(np.ascontiguousarray(a).data for a in arrays)).hexdigest()[:16]
 
 
 def _tokenize(classifier, examples, title):

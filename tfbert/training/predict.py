@@ -6,7 +6,7 @@ from itertools import chain, islice
 import numpy as np
 from tqdm import tqdm
 
-from tfbert.data.batching import LengthBatches
+from tfbert.data.batching import LengthBatches, padded_lengths
 from tfbert.data.feeding import prediction_dataset
 from tfbert.data.reading import read_lines
 from tfbert.data.tokenization import tokenize
@@ -31,15 +31,18 @@ def predict_logits(classifier, texts, batch_size, title=None):
         (texts, classes) float32.
     """
     batches = LengthBatches(texts.lengths, batch_size)
-    replicas = classifier.model.distribute_strategy.num_replicas_in_sync
-    dataset = prediction_dataset(texts, batches, classifier.max_length, replicas)
+    dataset = prediction_dataset(texts, batches, lengths_for(classifier))
     bar = [ProgressBar(len(texts), batch_size, title)] if title else []
     with explaining_exhausted_memory(batch_size, classifier.max_length):
         rows = classifier.model.predict(dataset, verbose=0, callbacks=bar)
     logits = np.empty((len(texts), rows.shape[-1]), np.float32)
-    # Only the last batch is filled up, so that the extra rows are the last ones.
-    logits[np.concatenate(batches.epoch(0))] = rows[: len(texts)]
+    logits[np.concatenate(batches.epoch(0))] = rows
     return logits
+
+
+def lengths_for(classifier):
+    """The lengths that a classifier's batches may be padded to: few where XLA compiles each."""
+    return padded_lengths(classifier.max_length, few=classifier.model.jit_compile)
 
 
 def predict(config):

@@ -1,0 +1,181 @@
+"""Time of one training step of our encoder beside KerasHub's; writes docs/benchmark_encoder.md.
+
+    python scripts/benchmarks/encoder.py [--output FILE] [--rounds N] [--tiny] [--rows TEXT]
+        [--precisions float32,mixed_bfloat16]
+
+Forward and backward pass, without an optimizer, under tf.function, dropout 0.1. Both encoders
+take turns; some 15 minutes on 2 cores without bfloat16 instructions.
+Peak memory is that of a process of its own for each form.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+import time
+
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import keras_hub
+import numpy as np
+import tensorflow as tf
+
+from tfbert.models.encoder import BertEncoder, to_stock
+from tfbert.training.precision import choose_precision
+
+MINILM = {"num_layers": 6, "num_heads": 12, "hidden_dim": 384, "intermediate_dim": 1536}
+SMALL = {"num_layers": 4, "num_heads": 8, "hidden_dim": 512, "intermediate_dim": 2048}
+TINY = {"num_layers": 1, "num_heads": 2, "hidden_dim": 32, "intermediate_dim": 64}
+# (name, size, batch, tokens)
+ROWS = [
+    ("MiniLM, 32 x 128", MINILM, 32, 128),
+    ("MiniLM, 32 x 256", MINILM, 32, 256),
+    ("MiniLM, 8 x 512", MINILM, 8, 512),
+    ("4 layers of 512, 16 x 128", SMALL, 16, 128),
+]
+PRECISIONS = ("float32", "mixed_bfloat16")
+FORMS = ("stock", "ours", "ours, rematerialised")
+AIM = 1.5
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    docs = pathlib.Path(__file__).resolve().parents[2] / "docs"
+    parser.add_argument("--output", type=pathlib.Path, default=docs / "benchmark_encoder.md")
+    parser.add_argument("--rounds", type=int, default=5, help="timings of each form")
+    parser.add_argument("--rows", default="", help="only the rows whose name has this text")
+    parser.add_argument("--precisions", default=",".join(PRECISIONS))
+    parser.add_argument("--tiny", action="store_true", help="one layer of 32, to try the script")
+    parser.add_argument("--memory-of", nargs=3, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    rows = [row for row in ROWS if arguments.rows in row[0]]
+    if arguments.tiny:
+        rows = [(name, TINY, 2, 16) for name, *_ in rows]
+    if arguments.memory_of:
+        form, name, precision = arguments.memory_of
+        _, size, batch, tokens = next(row for row in rows if row[0] == name)
+        print(json.dumps(extra_memory(form, size, batch, tokens, precision)))
+        return
+    results = []
+    for name, size, batch, tokens in rows:
+        for precision in arguments.precisions.split(","):
+            times = measure(size, batch, tokens, precision, arguments.rounds)
+            memory = {form: memory_of(form, name, precision, arguments.tiny) for form in FORMS}
+            results.append((name, precision, times, memory))
+    text = report(results, arguments.rounds)
+    arguments.output.write_text(text)
+    print(text)
+
+
+def make_step(form, size, batch, tokens, precision):
+    """A function that runs forward and backward pass once and waits for them."""
+    keras.utils.set_random_seed(0)
+    encoder = BertEncoder(
+        vocabulary_size=30_522, **size, dtype=precision, rematerialize="remat" in form
+    )
+    model = to_stock(encoder) if form == "stock" else encoder
+    ids = np.random.RandomState(0).randint(0, 30_000, (batch, tokens)).astype("int32")
+    inputs = {"token_ids": ids, "segment_ids": 0 * ids, "padding_mask": 0 * ids + 1}
+    inputs = {name: tf.constant(value) for name, value in inputs.items()}
+    weights = [variable.value for variable in model.trainable_variables]
+
+    @tf.function(autograph=False)
+    def step(inputs):
+        with tf.GradientTape() as tape:
+            pooled = model(inputs, training=True)["pooled_output"]
+            loss = tf.reduce_sum(tf.square(tf.cast(pooled, tf.float32)))
+        gradients = tape.gradient(loss, weights)
+        # A scalar of each, so that all are computed and none is copied out.
+        return [tf.reduce_sum(g.values if hasattr(g, "values") else g) for g in gradients]
+
+    def run():
+        for value in step(inputs):
+            value.numpy()
+
+    return run
+
+
+def measure(size, batch, tokens, precision, rounds):
+    """`{form: seconds of each round}`; all forms take turns."""
+    forms = {form: make_step(form, size, batch, tokens, precision) for form in FORMS}
+    times = {form: [] for form in FORMS}
+    for run in forms.values():
+        run()
+    for _ in range(rounds):
+        for form, run in forms.items():
+            start = time.perf_counter()
+            run()
+            times[form].append(time.perf_counter() - start)
+    return times
+
+
+def extra_memory(form, *shape):
+    """Bytes by which two steps raise the peak of this process."""
+    run = make_step(form, *shape)
+    before = peak_memory()
+    for _ in range(2):
+        run()
+    return peak_memory() - before
+
+
+def peak_memory():
+    """Bytes; `getrusage` would give the parent's where that was larger."""
+    status = pathlib.Path("/proc/self/status").read_text()
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])
+
+
+def memory_of(form, name, precision, tiny):
+    """`extra_memory`, in a process of its own."""
+    command = [sys.executable, __file__, "--memory-of", form, name, precision]
+    done = subprocess.run(
+        command + ["--tiny"] * tiny, capture_output=True, text=True, check=True, env=os.environ
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def report(results, rounds):
+    """The page, as Markdown."""
+    rows, best = [], {}
+    for name, precision, times, memory in results:
+        ms = {form: 1e3 * statistics.median(values) for form, values in times.items()}
+        best[name, precision] = ms["stock"] / ms["ours"]
+        remade = FORMS[2]
+        rows.append(
+            f"| {name} | {precision} | {ms['stock']:.0f} | {ms['ours']:.0f} "
+            f"| **{best[name, precision]:.2f}** | {ms[remade]:.0f} | {ms[remade] / ms['ours']:.2f} "
+            f"| {' | '.join(f'{memory[form] / 2**20:.0f}' for form in FORMS)} |"
+        )
+    verdict = ""
+    target = best.get(("MiniLM, 8 x 512", "mixed_bfloat16"))
+    if target:
+        verdict = (
+            f"The aim at 8 x 512 in mixed_bfloat16 is {AIM} times stock: {target:.2f} "
+            f"({'reached' if target >= AIM else 'not reached'})."
+        )
+    return f"""# One training step of the encoder on a CPU
+
+Written by `python scripts/benchmarks/encoder.py`: medians of {rounds} rounds in which all forms
+take turns; forward and backward pass, dropout 0.1, no optimizer. Stock is KerasHub's
+`BertBackbone`; ours is `tfbert.BertEncoder`. {platform.processor() or platform.machine()},
+{os.cpu_count()} cores, TensorFlow {tf.__version__}, Keras {keras.__version__}, KerasHub
+{keras_hub.__version__}; `--precision auto` is {choose_precision("auto")} on this machine.
+
+| encoder | precision | stock, ms | ours, ms | times faster | remade, ms | remade / ours \
+| stock, MiB | ours, MiB | remade, MiB |
+|---|---|---|---|---|---|---|---|---|---|
+{chr(10).join(rows)}
+
+Remade: `rematerialize=True`, each layer's activations are computed again in the backward pass.
+MiB: by how much the process's peak grows in the first two steps, graph building included.
+{verdict}
+"""
+
+
+if __name__ == "__main__":
+    main()

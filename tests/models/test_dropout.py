@@ -1,0 +1,158 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy import stats
+
+from tfbert.models.dropout import Dropout
+
+SIZE = 1_000_000
+# Two-sided probability of a false alarm at fixed seeds: chosen once, before any run.
+SIGMAS = 4
+
+
+def mask(layer, shape=(SIZE,)):
+    """The next mask of a layer, 1 where an element is kept."""
+    return (np.asarray(layer(tf.ones(shape), training=True)) != 0).astype(np.float64)
+
+
+def correlation(a, b):
+    return np.corrcoef(a, b)[0, 1] * np.sqrt(len(a))  # standard normal, if independent
+
+
+@pytest.mark.parametrize(
+    ("rate", "bits", "used"),
+    [(0.1, 8, 26 / 256), (0.1, 16, 6554 / 65536), (0.5, 8, 0.5), (0.002, 8, 1 / 256)],
+)
+def test_elements_are_dropped_at_the_stated_rate(rate, bits, used):
+    layer = Dropout(rate, bits=bits, seed=1)
+    assert layer.keep_probability == 1 - used
+    kept = mask(layer)
+    assert abs(kept.mean() - (1 - used)) < SIGMAS * np.sqrt(used * (1 - used) / SIZE)
+
+
+def test_the_rate_is_the_same_in_each_byte_of_a_word():
+    kept = mask(Dropout(0.1, seed=2)).reshape(-1, 16).mean(axis=0)
+    p = 230 / 256
+    assert np.abs(kept - p).max() < SIGMAS * np.sqrt(p * (1 - p) / (SIZE / 16))
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_elements_are_independent(bits):
+    kept = mask(Dropout(0.1, bits=bits, seed=3))
+    for lag in (1, 2, 3, 4, 5, 7, 8, 16, 32, 64, 384, 512, 1000, 65536):
+        assert abs(correlation(kept[:-lag], kept[lag:])) < SIGMAS, lag
+
+
+def test_drops_in_blocks_follow_the_binomial_distribution():
+    dropped = 16 - mask(Dropout(0.1, seed=4)).reshape(-1, 16).sum(axis=1)
+    edges = np.arange(7)
+    counts = [(dropped == k).sum() for k in edges[:-1]] + [(dropped >= edges[-1]).sum()]
+    binomial = stats.binom(16, 26 / 256)
+    expected = [binomial.pmf(k) for k in edges[:-1]] + [binomial.sf(edges[-1] - 1)]
+    assert stats.chisquare(counts, np.array(expected) * len(dropped)).pvalue > 1e-4
+
+
+def test_steps_layers_and_seeds_are_independent():
+    one, other = Dropout(0.1, seed=5), Dropout(0.1, seed=6)
+    masks = [mask(one), mask(one), mask(one), mask(other), mask(Dropout(0.1, seed=7))]
+    for index, a in enumerate(masks):
+        for b in masks[:index]:
+            assert abs(correlation(a, b)) < SIGMAS
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_kept_elements_have_the_exact_scale(dtype):
+    layer = Dropout(0.1, seed=1, dtype=dtype)
+    inputs = tf.cast(tf.random.stateless_normal((64, 65), seed=(1, 2)), dtype)
+    outputs = layer(inputs, training=True)
+    assert outputs.dtype == dtype
+    expected = inputs * tf.cast(256 / 230, dtype)
+    kept = np.asarray(outputs) != 0
+    assert 0.85 < kept.mean() < 0.95
+    np.testing.assert_array_equal(np.asarray(outputs)[kept], np.asarray(expected)[kept])
+
+
+def test_the_expectation_is_the_input():
+    layer = Dropout(0.1, seed=8)
+    inputs = tf.constant([[3.0, -2.0, 0.5]] * 200_000)
+    mean = np.float64(layer(inputs, training=True)).mean(axis=0)
+    error = np.abs([3.0, -2.0, 0.5]) * np.sqrt(26 / 230 / 200_000)
+    assert (np.abs(mean - [3.0, -2.0, 0.5]) < SIGMAS * error).all()
+
+
+def test_the_gradient_is_masked_and_scaled_alike():
+    layer = Dropout(0.3, seed=9)
+    inputs, upstream = tf.random.stateless_normal((2, 50, 7), seed=(1, 2)), tf.ones((2, 50, 7))
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs = layer(inputs, training=True)
+    gradient = np.asarray(tape.gradient(outputs, inputs, upstream * 2))
+    expected = np.where(np.asarray(outputs) != 0, np.float32(2 * 256 / 179), 0)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-6)
+
+
+def test_a_mask_is_a_function_of_the_seed_with_and_without_xla():
+    layer = Dropout(0.1, seed=0)
+    inputs, seed = tf.ones((30, 33)), tf.constant([2**40 + 1, 17], tf.int64)
+    eager = np.asarray(layer.drop(inputs, seed))
+    for jit_compile in (False, True):
+        compiled = tf.function(layer.drop, jit_compile=jit_compile)
+        np.testing.assert_array_equal(compiled(inputs, seed), eager)
+    assert (np.asarray(layer.drop(inputs, seed + 1)) != eager).any()
+
+
+def test_each_training_call_draws_one_seed():
+    layer = Dropout(0.1, seed=0)
+    seeds = [tf.constant([1, 2], tf.int64), tf.constant([3, 4], tf.int64)]
+    expected = [np.asarray(layer.drop(tf.ones((9, 9)), seed)) for seed in seeds]
+    layer.seed_generator.next = lambda: seeds.pop(0)
+    layer(tf.ones((9, 9)))
+    for array in expected:
+        np.testing.assert_array_equal(layer(tf.ones((9, 9)), training=True), array)
+    assert not seeds
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_shapes_may_be_unknown_and_without_rows(jit_compile):
+    layer = Dropout(0.1, seed=0)
+
+    @tf.function(jit_compile=jit_compile, input_signature=[tf.TensorSpec((None, None, 3))])
+    def call(inputs):
+        return layer(inputs, training=True)
+
+    for shape in ((2, 5, 3), (1, 1, 3), (0, 5, 3)):
+        assert call(tf.ones(shape)).shape == shape
+
+
+def test_rate_0_and_inference_are_the_identity():
+    inputs = tf.ones((3, 3))
+    assert not hasattr(Dropout(0.0), "seed_generator")
+    np.testing.assert_array_equal(Dropout(0.0)(inputs, training=True), inputs)
+    layer = Dropout(0.5, seed=0)
+    state = np.asarray(layer.seed_generator.state)
+    np.testing.assert_array_equal(layer(inputs), inputs)
+    np.testing.assert_array_equal(layer.seed_generator.state, state)
+
+
+def test_config_round_trip():
+    layer = Dropout(0.1, bits=16, seed=4, name="own")
+    copy = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    assert (copy.rate, copy.bits, copy.seed, copy.name) == (0.1, 16, 4, "own")
+    np.testing.assert_array_equal(mask(copy, (500,)), mask(layer, (500,)))
+
+
+@pytest.mark.parametrize(
+    ("rate", "bits", "message"),
+    [
+        (1.0, 8, "from 0 to below 1"),
+        (-0.1, 8, "from 0 to below 1"),
+        (0.1, 32, "8 or 16 bits"),
+        (0.001, 8, "rounds to 0 in 8 bits; try bits=16"),
+        (0.999, 8, "rounds to 1 in 8 bits; try bits=16"),
+        (1e-6, 16, "rounds to 0 in 16 bits$"),
+    ],
+)
+def test_rates_that_cannot_be_are_refused(rate, bits, message):
+    with pytest.raises(ValueError, match=message):
+        Dropout(rate, bits=bits)

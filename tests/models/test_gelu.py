@@ -1,0 +1,52 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfbert.models.gelu import gelu
+
+POINTS = np.concatenate([np.linspace(-12, 12, 4801), [-200.0, 200.0, 0.0]])
+
+
+def reference(x):
+    """Value and slope in float64, from the paper's formula and its derivative by hand."""
+    u = np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)
+    tanh = np.tanh(u)
+    slope = np.sqrt(2 / np.pi) * (1 + 3 * 0.044715 * x**2)
+    return 0.5 * x * (1 + tanh), 0.5 * (1 + tanh) + 0.5 * x * (1 - tanh**2) * slope
+
+
+def value_and_slope(function, dtype, jit_compile=False):
+    @tf.function(jit_compile=jit_compile)
+    def compute(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = function(x)
+        return y, tape.gradient(y, x)
+
+    x = tf.cast(POINTS, dtype)
+    return [np.asarray(tf.cast(t, tf.float64)) for t in (x, *compute(x))]
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_value_and_gradient_are_the_formula_s(jit_compile):
+    x, value, slope = value_and_slope(gelu, tf.float32, jit_compile)
+    for ours, expected in zip((value, slope), reference(x), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("dtype", [tf.bfloat16, tf.float16])
+def test_low_precision_is_no_worse_than_keras_own(dtype):
+    def stock(x):
+        return keras.activations.gelu(x, approximate=True)
+
+    def errors(function):
+        x, *computed = value_and_slope(function, dtype)
+        usual = np.abs(x) < 20  # beyond, float16 squares overflow in Keras' form
+        return [
+            np.sqrt(np.mean((a - b)[usual] ** 2))
+            for a, b in zip(computed, reference(x), strict=True)
+        ]
+
+    for ours, theirs in zip(errors(gelu), errors(stock), strict=True):
+        assert ours <= 1.05 * theirs

@@ -1,0 +1,74 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfbert.models.pretrainer import make_pretrainer
+from tfbert.models.sizes import SIZES, BertSize
+from tfbert.training.flops import sequence_flops, training_flops
+
+SIZE = BertSize(num_layers=3, hidden_dim=24, num_heads=2, intermediate_dim=40)
+LENGTH, PREDICTIONS, VOCABULARY, BATCH = 16, 5, 90, 2
+
+
+def graph_flops(function):
+    """Operations of the matrix products in a traced function, from their shapes."""
+    flops = 0
+    for op in function.graph.get_operations():
+        if op.type in ("MatMul", "BatchMatMulV2"):
+            transposed = op.get_attr("transpose_b" if op.type == "MatMul" else "adj_y")
+            inner = op.inputs[1].shape[-1 if transposed else -2]
+            flops += 2 * int(np.prod(op.outputs[0].shape.as_list())) * inner
+        elif op.type == "Einsum":
+            dims = {}
+            terms = op.get_attr("equation").decode().split("->")[0].split(",")
+            for term, tensor in zip(terms, op.inputs, strict=True):
+                dims |= dict(zip(term, tensor.shape.as_list(), strict=True))
+            flops += 2 * int(np.prod(list(dims.values())))
+    return flops
+
+
+@pytest.fixture(scope="module")
+def traced():
+    """The forward pass of a model, and forward and backward pass together."""
+    model = make_pretrainer(SIZE, VOCABULARY, dropout=0.0, max_sequence_length=LENGTH)
+    ids = tf.TensorSpec((BATCH, LENGTH), tf.int32)
+    inputs = dict.fromkeys(model.backbone.input, ids)
+    inputs["mask_positions"] = tf.TensorSpec((BATCH, PREDICTIONS), tf.int32)
+
+    @tf.function
+    def forward(inputs):
+        return model(inputs, training=True)
+
+    @tf.function
+    def training(inputs):
+        with tf.GradientTape() as tape:
+            outputs = keras.tree.flatten(model(inputs, training=True))
+            loss = tf.add_n([tf.reduce_sum(output**2) for output in outputs])
+        return tape.gradient(loss, [v.value for v in model.trainable_variables])
+
+    return forward.get_concrete_function(inputs), training.get_concrete_function(inputs)
+
+
+# The one-hot product of the head is left out of the count, being a gather.
+GATHER = 2 * PREDICTIONS * LENGTH * SIZE.hidden_dim
+
+
+def test_as_many_operations_as_the_forward_graph_has(traced):
+    parts = sequence_flops(SIZE, VOCABULARY, LENGTH, PREDICTIONS)
+    counted = SIZE.num_layers * parts.layer + parts.head + parts.next_sentence
+    assert graph_flops(traced[0]) == BATCH * (counted + GATHER)
+
+
+def test_as_many_operations_as_forward_and_backward_have(traced):
+    counted = training_flops(SIZE, VOCABULARY, LENGTH, PREDICTIONS)
+    # With a product for the one-hot matrix's gradient, which is pruned before it runs.
+    assert graph_flops(traced[1]) == BATCH * (counted + 3 * GATHER)
+
+
+def test_the_order_of_magnitude_of_bert_large():
+    # 6 operations a parameter and token: 302 million parameters in the layers, 128 tokens.
+    flops = training_flops(SIZES["large"], 30_522, 128, 20)
+    assert flops == pytest.approx(6 * 302e6 * 128, rel=0.1)
+    without = training_flops(SIZES["large"], 30_522, 128, 20, next_sentence=False)
+    assert flops - without == 3 * 2 * (1024**2 + 2 * 1024)

@@ -1,0 +1,37 @@
+"""The model's functions in the real TPUStrategy: its graphs are built, and cannot be run here."""
+
+import json
+import pathlib
+
+import pytest
+from processes import finish, start
+
+HERE = pathlib.Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def output():
+    return json.loads(finish(start([HERE / "tpu_training.py"]), 400).splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    ("case", "loops"),
+    [("plain", 0), ("accumulated", 1), ("several steps", 1), ("everything", 2)],
+)
+def test_train_evaluate_and_predict_are_traced(output, case, loops):
+    counts = output["traced"][case]
+    for function in ("train", "evaluate"):
+        # One program for the step, one that brings the metrics together.
+        assert counts[function]["TPUReplicateMetadata"] == 2
+        assert counts[function]["XlaLaunch"] == 0  # no second compilation inside of a TPU's
+    assert counts["predict"]["TPUReplicateMetadata"] == 1
+    assert counts["train"]["While"] == loops
+    assert counts["train"]["CrossReplicaSum"] > counts["evaluate"]["CrossReplicaSum"]
+    # However the batch is divided, gradients are summed over the cores once.
+    plain = output["traced"]["plain"]["train"]
+    assert counts["train"]["CrossReplicaSum"] == plain["CrossReplicaSum"]
+
+
+def test_batches_of_changing_shape_are_refused(output):
+    assert "a TPU needs batches of one shape" in output["refused"]
+    assert "drop_remainder=True" in output["refused"]

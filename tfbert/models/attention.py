@@ -1,0 +1,105 @@
+"""Scaled dot-product attention with a gradient of its own (Vaswani et al. 2017, section 3.2.1).
+
+What differs from the gradient that Keras' layer gets: few passes over the tensors of shape
+(batch, heads, tokens, tokens), which cost more than the products, and every factor moved to the
+small tensors beside them.
+"""
+
+import math
+
+from keras import ops
+
+from tfbert.models.fusion import fused, with_gradient
+
+
+def attention(query, key, value, padding_mask, dropout, seed):
+    """softmax(query key^T / sqrt(head_dim)) value, with dropout on the probabilities.
+
+    Args:
+        query: (batch, heads, tokens, head_dim).
+        key: (batch, heads, head_dim, tokens): transposed.
+        value: (batch, heads, tokens, head_dim).
+        padding_mask: (batch, tokens) of integers, 0 where a token is padding, or None. Padding
+            gets no attention; where all tokens are padding, the output is 0.
+        dropout: A `tfbert.models.dropout.Dropout`.
+        seed: From its `draw_seed`.
+
+    Returns:
+        (batch, heads, tokens, head_dim), in the dtype of `query`.
+    """
+    query = query * ops.cast(1 / math.sqrt(query.shape[-1]), query.dtype)
+    if padding_mask is not None:
+        query, key, value = _masked(query, key, value, padding_mask)
+    mask = None
+    if seed is not None:
+        shape = ops.shape(query)
+        mask = dropout.draw_mask((*shape[:3], shape[2]), seed)
+        value = value * ops.cast(1 / dropout.keep_probability, value.dtype)
+
+    @with_gradient
+    def core(query, key, value):
+        probabilities = ops.softmax(ops.matmul(query, key))  # (batch, heads, tokens, tokens)
+        kept = probabilities if mask is None else _selected(mask, probabilities)
+        output = ops.matmul(kept, value)
+        return output, _gradient(query, key, value, probabilities, kept, output)
+
+    return core(query, key, value)
+
+
+def _masked(query, key, value, padding_mask):
+    """Puts the padding mask into the factors, where it costs nothing.
+
+    A column of ones in the query and a row of biases in the key add the bias to each score inside
+    of the product.
+    """
+    dtype = query.dtype
+    is_token = ops.cast(ops.not_equal(padding_mask, 0), dtype)[:, None, :, None]
+    lowest = -3e4 if dtype == "float16" else -1e9
+    bias = (1 - ops.transpose(is_token, (0, 1, 3, 2))) * ops.cast(lowest, dtype)
+    shape = ops.shape(key)
+    bias = ops.broadcast_to(bias, (shape[0], shape[1], 1, shape[3]))
+    query = ops.concatenate([query, ops.ones_like(query[..., :1])], axis=-1)
+    return query, ops.concatenate([key, bias], axis=2), value * is_token
+
+
+def _gradient(query, key, value, probabilities, kept, output):
+    """The function from the output's gradient to those of query, key and value."""
+
+    def gradient(upstream):
+        # sum_k P_k dP_k of the softmax's gradient, from the small tensors: the same sum runs in
+        # upstream . output (Dao et al. 2022, section 3.1).
+        products = ops.cast(upstream, "float32") * ops.cast(output, "float32")
+        mean = ops.sum(products, axis=-1, keepdims=True)
+        d_kept = ops.matmul(upstream, _transposed(value))
+        if kept is probabilities:
+            d_scores = _softmax_gradient(probabilities, d_kept, mean)
+        else:
+            d_scores = _dropped_softmax_gradient(probabilities, kept, d_kept, mean)
+        d_query = ops.matmul(d_scores, _transposed(key))
+        # Transposes of the small factors alone.
+        d_key = ops.matmul(_transposed(query), d_scores)
+        d_value = _transposed(ops.matmul(_transposed(upstream), kept))
+        return d_query, d_key, d_value
+
+    return gradient
+
+
+@fused
+def _selected(mask, values):
+    return ops.where(mask, values, ops.cast(0, values.dtype))
+
+
+@fused
+def _softmax_gradient(probabilities, upstream, mean):
+    p, upstream = ops.cast(probabilities, "float32"), ops.cast(upstream, "float32")
+    return ops.cast(p * (upstream - mean), probabilities.dtype)
+
+
+@fused
+def _dropped_softmax_gradient(probabilities, kept, upstream, mean):
+    p, kept, upstream = (ops.cast(t, "float32") for t in (probabilities, kept, upstream))
+    return ops.cast(kept * upstream - p * mean, probabilities.dtype)
+
+
+def _transposed(tensor):
+    return ops.transpose(tensor, (0, 1, 3, 2))

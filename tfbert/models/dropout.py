@@ -1,0 +1,152 @@
+"""Dropout whose masks come from 8 or 16 random bits an element instead of 32.
+
+Random bits are what dropout pays for on a CPU. A mask needs few of them: an element is dropped
+where its bits, read as an integer, are below a threshold.
+"""
+
+import keras
+from keras import ops
+
+from tfbert.models.fusion import with_gradient
+
+WIDTHS = (8, 16)
+
+
+@keras.saving.register_keras_serializable("tfbert")
+class Dropout(keras.layers.Layer):
+    """Sets elements to 0 with probability `rate`, and scales the others (Srivastava et al. 2014).
+
+    In training
+
+        output = inputs * mask / keep_probability
+
+    where each element of `mask` is 1 with probability `keep_probability`, independently, and else
+    0. Outside of training, and at rate 0, the output is the input.
+
+    Rates are multiples of 2^-bits: with 8 bits 0.1 becomes 26/256 = 0.1016, with 16 bits
+    6554/65536 = 0.100006. Outputs are scaled by the rate that is used, so that their expectation
+    is the input. `keep_probability` tells it.
+
+    The mask is a function of the seed and the number of elements alone, the same with and without
+    XLA. One seed is drawn a call, by `seed_generator.next()`.
+
+    Args:
+        rate: Fraction of the elements to drop, from 0 to below 1.
+        bits: Random bits an element, 8 or 16.
+        seed: Integer, or None for a random one.
+
+    Raises:
+        ValueError: If the rate is out of range, or would round to 0 or 1.
+    """
+
+    def __init__(self, rate, bits=8, seed=None, **kwargs):
+        super().__init__(**kwargs)
+        self.rate = rate
+        self.bits = bits
+        self.seed = seed
+        self.threshold = drop_threshold(rate, bits)
+        self.keep_probability = keep_probability(self.threshold, bits)
+        self.supports_masking = True
+        if self.threshold:
+            self.seed_generator = keras.random.SeedGenerator(seed)
+        self.built = True
+
+    def draw_seed(self, training):
+        """The seed of this call's mask; None where nothing is to be dropped."""
+        return self.seed_generator.next() if training and self.threshold else None
+
+    def draw_mask(self, shape, seed):
+        """Boolean tensor, True where an element is kept."""
+        return random_mask(shape, seed, self.threshold, self.bits)
+
+    def drop(self, inputs, seed):
+        """Drops elements of `inputs` by a seed from `draw_seed`.
+
+        Args:
+            inputs: Floating tensor of any shape.
+            seed: What `draw_seed` gave.
+        """
+        if seed is None:
+            return inputs
+        # Outside of the function with the gradient: the mask is kept, one byte an element.
+        mask = self.draw_mask(ops.shape(inputs), seed)
+
+        @with_gradient
+        def masked(inputs):
+            return self._scaled(inputs, mask), lambda upstream: self._scaled(upstream, mask)
+
+        return masked(inputs)
+
+    def _scaled(self, values, mask):
+        scale = ops.cast(1 / self.keep_probability, values.dtype)
+        return ops.where(mask, values * scale, ops.cast(0, values.dtype))
+
+    def call(self, inputs, training=False):
+        return self.drop(inputs, self.draw_seed(training))
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        config = super().get_config()
+        return {**config, "rate": self.rate, "bits": self.bits, "seed": self.seed}
+
+
+def drop_threshold(rate, bits):
+    """The integer below which random bits drop an element: round(rate 2^bits).
+
+    Raises:
+        ValueError: As `Dropout`.
+    """
+    if bits not in WIDTHS:
+        raise ValueError(f"bits={bits}: dropout masks are made from 8 or 16 bits an element")
+    if not 0 <= rate < 1:
+        raise ValueError(f"rate={rate}: a dropout rate is from 0 to below 1")
+    threshold = round(rate * 2**bits)
+    if (rate and not threshold) or threshold == 2**bits:
+        remedy = "; try bits=16" if bits == 8 else ""
+        raise ValueError(f"rate={rate}: rounds to {threshold >> bits} in {bits} bits{remedy}")
+    return threshold
+
+
+def keep_probability(threshold, bits):
+    """Probability with which `random_mask` is True."""
+    return 1 - threshold / 2**bits
+
+
+def random_mask(shape, seed, threshold, bits):
+    """Boolean tensor, True with probability `keep_probability(threshold, bits)`.
+
+    Args:
+        shape: Tuple of integers and scalar tensors.
+        seed: Integer tensor of shape (2,), from a `keras.random.SeedGenerator`.
+        threshold: Integer from `drop_threshold`.
+        bits: 8 or 16.
+    """
+    dtype = f"uint{bits}"
+    drawn = _BACKENDS[keras.backend.backend()](shape, seed, bits)
+    return ops.greater_equal(drawn, ops.cast(threshold, dtype))
+
+
+def _tensorflow_bits(shape, seed, bits):
+    import tensorflow as tf
+
+    count = tf.reduce_prod(tf.stack(shape))
+    in_a_word = 32 // bits
+    # XLA has no 64-bit seeds here, and Keras' generators count in 64 bits.
+    seed = tf.cast(tf.math.floormod(seed, tf.int32.max - 1), tf.int32)
+    # Named, because the default differs by device: a mask shall not.
+    words = tf.random.stateless_uniform(
+        [(count + in_a_word - 1) // in_a_word], seed, None, None, tf.uint32, alg="philox"
+    )
+    drawn = tf.reshape(tf.bitcast(words, tf.dtypes.as_dtype(f"uint{bits}")), [-1])
+    return tf.reshape(drawn[:count], shape)
+
+
+def _jax_bits(shape, seed, bits):
+    import jax
+
+    return jax.random.bits(seed, shape, f"uint{bits}")
+
+
+_BACKENDS = {"tensorflow": _tensorflow_bits, "jax": _jax_bits}

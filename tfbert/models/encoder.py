@@ -1,0 +1,181 @@
+"""BERT's encoder (Devlin et al. 2019), and its exchange with KerasHub's stock class."""
+
+import keras
+import keras_hub
+from keras_hub.layers import PositionEmbedding, ReversibleEmbedding
+
+from tfbert.models.dropout import Dropout
+from tfbert.models.transformer import LAYER_NORM_EPSILON, TransformerEncoder, kernel_initializer
+
+
+@keras.saving.register_keras_serializable("tfbert")
+class BertEncoder(keras_hub.models.BertBackbone):
+    """KerasHub's `BertBackbone` with transformer layers that train faster.
+
+    Inputs, outputs, attributes, variable paths and weights are the stock class's; outputs are
+    equal up to rounding. Dropout rates are multiples of 1/256 (see `Dropout`), on which training
+    alone depends. Presets are written with stock classes.
+
+    Args:
+        rematerialize: Whether each transformer layer computes its activations again in the
+            backward pass instead of keeping them: less memory, one more forward pass.
+
+    The other arguments are `BertBackbone`'s.
+
+    Example:
+
+    ```python
+    encoder = tfbert.BertEncoder(
+        vocabulary_size=100, num_layers=2, num_heads=2, hidden_dim=8, intermediate_dim=16
+    )
+    inputs = {name: np.ones((4, 7), "int32") for name in encoder.input}
+    sequence = encoder(inputs)["sequence_output"]  # (4, 7, 8)
+    pooled = encoder(inputs)["pooled_output"]  # (4, 8)
+    ```
+    """
+
+    def __init__(
+        self,
+        vocabulary_size,
+        num_layers,
+        num_heads,
+        hidden_dim,
+        intermediate_dim,
+        dropout=0.1,
+        max_sequence_length=512,
+        num_segments=2,
+        rematerialize=False,
+        dtype=None,
+        **kwargs,
+    ):
+        # === Layers ===
+        self.token_embedding = ReversibleEmbedding(
+            input_dim=vocabulary_size,
+            output_dim=hidden_dim,
+            embeddings_initializer=kernel_initializer(),
+            dtype=dtype,
+            name="token_embedding",
+        )
+        self.position_embedding = PositionEmbedding(
+            initializer=kernel_initializer(),
+            sequence_length=max_sequence_length,
+            dtype=dtype,
+            name="position_embedding",
+        )
+        self.segment_embedding = keras.layers.Embedding(
+            input_dim=num_segments,
+            output_dim=hidden_dim,
+            embeddings_initializer=kernel_initializer(),
+            dtype=dtype,
+            name="segment_embedding",
+        )
+        self.embeddings_add = keras.layers.Add(dtype=dtype, name="embeddings_add")
+        self.embeddings_layer_norm = keras.layers.LayerNormalization(
+            axis=-1, epsilon=LAYER_NORM_EPSILON, dtype=dtype, name="embeddings_layer_norm"
+        )
+        self.embeddings_dropout = Dropout(dropout, dtype=dtype, name="embeddings_dropout")
+        self.transformer_layers = [
+            TransformerEncoder(
+                intermediate_dim,
+                num_heads,
+                dropout,
+                rematerialize,
+                dtype=dtype,
+                name=f"transformer_layer_{number}",
+            )
+            for number in range(num_layers)
+        ]
+        self.pooled_dense = keras.layers.Dense(
+            hidden_dim,
+            kernel_initializer=kernel_initializer(),
+            activation="tanh",
+            dtype=dtype,
+            name="pooled_dense",
+        )
+
+        # === Functional Model ===
+        inputs = {
+            name: keras.Input(shape=(None,), dtype="int32", name=name)
+            for name in ("token_ids", "segment_ids", "padding_mask")
+        }  # each (batch, tokens)
+        tokens = self.token_embedding(inputs["token_ids"])
+        positions = self.position_embedding(tokens)
+        segments = self.segment_embedding(inputs["segment_ids"])
+        x = self.embeddings_add((tokens, positions, segments))
+        x = self.embeddings_dropout(self.embeddings_layer_norm(x))
+        for layer in self.transformer_layers:
+            x = layer(x, padding_mask=inputs["padding_mask"])
+        outputs = {"sequence_output": x, "pooled_output": self.pooled_dense(x[:, 0, :])}
+        # Past the stock class, which would build its own layers.
+        keras_hub.models.Backbone.__init__(
+            self, inputs=inputs, outputs=outputs, dtype=dtype, **kwargs
+        )
+
+        # === Config ===
+        self.vocabulary_size = vocabulary_size
+        self.num_layers = num_layers
+        self.num_heads = num_heads
+        self.hidden_dim = hidden_dim
+        self.intermediate_dim = intermediate_dim
+        self.dropout = dropout
+        self.max_sequence_length = max_sequence_length
+        self.num_segments = num_segments
+        self.rematerialize = rematerialize
+        self.cls_token_index = 0
+
+    def get_config(self):
+        return {**super().get_config(), "rematerialize": self.rematerialize}
+
+    @classmethod
+    def from_preset(cls, preset, load_weights=True, rematerialize=False, **kwargs):
+        """Opens a KerasHub preset of a `BertBackbone`; arguments as there."""
+        stock = keras_hub.models.BertBackbone.from_preset(preset, load_weights, **kwargs)
+        return from_stock(stock, rematerialize=rematerialize)
+
+    def save_to_preset(self, preset_dir, max_shard_size=10):
+        """Writes a preset of the stock class, float32, which opens without this package."""
+        to_stock(self, dtype="float32").save_to_preset(preset_dir, max_shard_size)
+
+
+def from_stock(backbone, **changes):
+    """A `BertEncoder` with the weights of a `keras_hub.models.BertBackbone`, bit for bit.
+
+    Args:
+        backbone: The stock encoder.
+        changes: Constructor arguments to change, such as `rematerialize`, `dropout` or `dtype`.
+    """
+    encoder = BertEncoder.from_config({**backbone.get_config(), **changes})
+    copy_weights(backbone, encoder)
+    return encoder
+
+
+def to_stock(encoder, **changes):
+    """A `keras_hub.models.BertBackbone` with the weights of an encoder, bit for bit.
+
+    Args:
+        encoder: A `BertEncoder` or a stock encoder.
+        changes: Constructor arguments to change, such as `dtype`.
+    """
+    config = {**encoder.get_config(), **changes}
+    config.pop("rematerialize", None)
+    stock = keras_hub.models.BertBackbone.from_config(config)
+    copy_weights(encoder, stock)
+    return stock
+
+
+def weights_by_path(model):
+    """`{path: variable}` of all variables that are weights, not states of random numbers."""
+    return {v.path: v for v in model.variables if "seed_generator" not in v.path}
+
+
+def copy_weights(source, target):
+    """Copies all weights from one model to another, matched by their paths.
+
+    Raises:
+        ValueError: If one has a weight that the other lacks.
+    """
+    values, variables = weights_by_path(source), weights_by_path(target)
+    if different := sorted(values.keys() ^ variables.keys()):
+        raise ValueError(f"only one of the models has the weights {', '.join(different)}")
+    for path, variable in variables.items():
+        variable.assign(values[path])

@@ -1,0 +1,227 @@
+"""BERT with its two pre-training tasks, and what is kept of it: a stock preset and the heads."""
+
+import logging
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from tfbert.errors import InputError
+from tfbert.files import replacing
+from tfbert.models.classifier import freeze_lower_layers
+from tfbert.models.encoder import BertEncoder, to_stock
+from tfbert.models.heads import MaskedLMHead, bert_initializer
+from tfbert.models.sources import load_encoder, resolve_source
+from tfbert.training.trainer import DistributedTrainer
+
+log = logging.getLogger("tfbert")
+
+HEADS_FILE = "pretraining_heads.npz"
+
+
+@keras.saving.register_keras_serializable("tfbert")
+class BertPretrainer(DistributedTrainer, keras.Model):
+    """Masked-token and next-sentence prediction (Devlin et al. 2019, section 3.1).
+
+    Inputs are KerasHub's, `token_ids`, `segment_ids` and `padding_mask`, (batch, length) int32, and
+    `mask_positions`, (batch, predictions) int32. Outputs are float32 logits in any precision:
+    `mlm`, (batch, predictions, vocabulary), and `nsp`, (batch, 2), where class 1 is a random
+    second sentence.
+
+    Args:
+        backbone: A `BertEncoder` or `keras_hub.models.BertBackbone`, or a model with its inputs,
+            outputs and `token_embedding`.
+        next_sentence: Whether there is a next-sentence head. Without one the pooler of `backbone`
+            has nothing to learn, and becomes untrainable.
+
+    Example:
+
+    ```python
+    backbone = tfbert.BertEncoder(
+        vocabulary_size=100, num_layers=2, num_heads=2, hidden_dim=8, intermediate_dim=16
+    )
+    model = tfbert.BertPretrainer(backbone)
+    model.compile(
+        tfbert.LAMB(1e-3),
+        loss=model.pretraining_losses(),
+        weighted_metrics=model.pretraining_metrics(),
+    )
+    inputs = {name: np.ones((4, 7), "int32") for name in backbone.input}
+    outputs = model({**inputs, "mask_positions": np.array([[1, 2]] * 4)})
+    outputs["mlm"].shape, outputs["nsp"].shape  # (4, 2, 100), (4, 2)
+    ```
+    """
+
+    def __init__(self, backbone, next_sentence=True, **kwargs):
+        # === Layers ===
+        mlm_head = MaskedLMHead(
+            backbone.token_embedding, dtype=backbone.dtype_policy, name="mlm_head"
+        )
+        nsp_head = None
+        if next_sentence:
+            nsp_head = keras.layers.Dense(
+                2, kernel_initializer=bert_initializer(), dtype="float32", name="nsp_head"
+            )
+
+        # === Functional Model ===
+        mask_positions = keras.Input((None,), dtype="int32", name="mask_positions")
+        encoded = backbone(backbone.input)
+        outputs = {"mlm": mlm_head(encoded["sequence_output"], mask_positions)}
+        if next_sentence:
+            outputs["nsp"] = nsp_head(encoded["pooled_output"])
+        inputs = {**backbone.input, "mask_positions": mask_positions}
+        super().__init__(inputs=inputs, outputs=outputs, **kwargs)
+
+        # === Config ===
+        self.backbone = backbone
+        self.mlm_head = mlm_head
+        self.nsp_head = nsp_head
+        self.next_sentence = next_sentence
+        if not next_sentence:
+            backbone.pooled_dense.trainable = False
+
+    def pretraining_losses(self):
+        """By output, its loss: the mean over the predictions of weight 1, and over the examples.
+
+        For `compile(loss=...)`. Targets are the records' `mask_ids` and `next_sentence_labels`,
+        sample weights `mask_weights` and 1. Both terms count the same, as in BERT.
+        """
+        return {
+            output: keras.losses.SparseCategoricalCrossentropy(
+                from_logits=True, reduction="mean_with_sample_weight", name=f"{output}_loss"
+            )
+            for output in self.output
+        }
+
+    def pretraining_metrics(self):
+        """By output, the share of predictions that are right; for `weighted_metrics`."""
+        return {
+            output: [keras.metrics.SparseCategoricalAccuracy("accuracy")] for output in self.output
+        }
+
+    def freeze_lower_layers(self, count):
+        """Makes the embeddings and the `count` lowest layers untrainable, and all else trainable.
+
+        Raises:
+            InputError: If the encoder has fewer layers.
+        """
+        self.backbone.trainable = True
+        self.backbone.pooled_dense.trainable = self.next_sentence
+        freeze_lower_layers(self.backbone, count)
+
+    def heads(self):
+        """The layers that are no part of the encoder."""
+        return [head for head in (self.mlm_head, self.nsp_head) if head is not None]
+
+    def get_config(self):
+        return {
+            "name": self.name,
+            "trainable": self.trainable,
+            "backbone": keras.saving.serialize_keras_object(self.backbone),
+            "next_sentence": self.next_sentence,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        backbone = keras.saving.deserialize_keras_object(config["backbone"])
+        return cls(**{**config, "backbone": backbone})
+
+
+def make_pretrainer(
+    size,
+    vocabulary_size,
+    next_sentence=True,
+    dropout=0.1,
+    max_sequence_length=512,
+    dtype="float32",
+    rematerialize=False,
+):
+    """A `BertPretrainer` with new weights.
+
+    Args:
+        size: `BertSize`.
+        vocabulary_size: Word pieces.
+        next_sentence: As in `BertPretrainer`.
+        dropout: Rate of dropout in the encoder.
+        max_sequence_length: Positions that the encoder has embeddings for.
+        dtype: Keras dtype policy, such as `mixed_bfloat16`.
+        rematerialize: As in `BertEncoder`.
+    """
+    backbone = BertEncoder(
+        vocabulary_size=vocabulary_size,
+        num_layers=size.num_layers,
+        num_heads=size.num_heads,
+        hidden_dim=size.hidden_dim,
+        intermediate_dim=size.intermediate_dim,
+        dropout=dropout,
+        max_sequence_length=max_sequence_length,
+        rematerialize=rematerialize,
+        dtype=dtype,
+    )
+    return BertPretrainer(backbone, next_sentence)
+
+
+def save_pretrainer(model, tokenizer, directory):
+    """Writes a KerasHub preset of stock classes, float32, and the heads' weights beside it.
+
+    `keras_hub.models.BertBackbone.from_preset(directory)` opens it without this package, and so do
+    `tfbert finetune --model` and `load_pretrainer`.
+
+    Args:
+        model: `BertPretrainer`.
+        tokenizer: `keras_hub.models.BertTokenizer` of the vocabulary.
+        directory: Where to write.
+    """
+    to_stock(model.backbone, dtype="float32").save_to_preset(str(directory))
+    tokenizer.save_to_preset(str(directory))
+    heads = {
+        variable.path: keras.ops.convert_to_numpy(variable)
+        for head in model.heads()
+        for variable in head.weights
+    }
+    with replacing(Path(directory) / HEADS_FILE) as temporary:
+        np.savez(temporary, **heads)
+
+
+def load_pretrainer(source, dtype="float32", next_sentence=True, rematerialize=False):
+    """Goes on from existing weights.
+
+    Args:
+        source: Any MODEL argument: a run or preset that `save_pretrainer` wrote, or an encoder,
+            whose heads then are new.
+        dtype: Keras dtype policy of the encoder.
+        next_sentence: As in `BertPretrainer`.
+        rematerialize: As in `BertEncoder`.
+
+    Returns:
+        (`BertPretrainer`, tokenizer).
+
+    Raises:
+        InputError: If there is no such model, or the heads' file is damaged.
+    """
+    encoder = load_encoder(source, dtype, rematerialize)
+    model = BertPretrainer(encoder.backbone, next_sentence)
+    path = Path(resolve_source(source)) / HEADS_FILE
+    if path.exists():
+        _load_heads(model, path)
+    else:
+        log.info("%s has no pre-training heads: new ones are trained", source)
+    return model, encoder.tokenizer
+
+
+def _load_heads(model, path):
+    try:
+        with np.load(path) as file:
+            values = dict(file)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: damaged: {error}") from error
+    for head in model.heads():
+        for variable in head.weights:
+            value = values.get(variable.path)
+            if value is None and head is model.nsp_head:
+                log.info("%s has no next-sentence head: a new one is trained", path)
+                break
+            if value is None or value.shape != variable.shape:
+                raise InputError(f"{path}: damaged: {variable.path} is missing or misshapen")
+            variable.assign(value)

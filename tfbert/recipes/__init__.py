@@ -1,0 +1,35 @@
+"""Named pre-training runs, as YAML files of `PretrainConfig`'s options."""
+
+from pathlib import Path
+
+from tfbert.errors import InputError
+
+_DIRECTORY = Path(__file__).parent
+
+
+def recipe_names():
+    """Names of the recipes that ship with the package, sorted."""
+    return sorted(path.stem for path in _DIRECTORY.glob("*.yaml"))
+
+
+def recipe_path(recipe):
+    """The file of a recipe.
+
+    Args:
+        recipe: A name, or a YAML file of one's own, such as `config.yaml` of a run.
+
+    Returns:
+        Path.
+
+    Raises:
+        InputError: If there is neither.
+    """
+    named = _DIRECTORY / f"{recipe}.yaml"
+    if recipe in recipe_names():
+        return named
+    if Path(recipe).is_file():
+        return Path(recipe)
+    raise InputError(
+        f"--recipe {recipe}: no such file, and no recipe of that name; recipes are "
+        + ", ".join(recipe_names())
+    )

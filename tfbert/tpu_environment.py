@@ -1,0 +1,55 @@
+"""What TensorFlow must find in the environment, before it is imported, to use a TPU of its machine.
+
+Nothing is set anywhere else: a process without a TPU would end with these variables.
+
+References:
+    https://cloud.google.com/tpu/docs/run-calculation-tensorflow
+"""
+
+import importlib.util
+import os
+from pathlib import Path
+
+_INSTALLED_LIBRARY = Path("lib/libtpu.so")  # on Google's TensorFlow images
+# TPUs appear as one device a chip: /dev/accel0 up to v4, /dev/vfio/0 later.
+_DEVICES = ("accel[0-9]*", "vfio/[0-9]*")
+
+
+def prepare(environment=os.environ, root="/", find_package=importlib.util.find_spec):
+    """Sets the environment of a machine with a TPU of its own; what is set already stays.
+
+    Where `TPU_NAME` or `TPU_LOAD_LIBRARY` are set, the user, or `cloud_tpu.py` on a pod slice, has
+    chosen another TPU, and nothing is set.
+
+    Args:
+        environment: The variables, changed in place.
+        root: The root of the file system.
+        find_package: As `importlib.util.find_spec`.
+
+    Returns:
+        Whether this process is to use the TPU of its machine.
+    """
+    library = find_tpu_library(root, find_package)
+    if library is None or not {"TPU_NAME", "TPU_LOAD_LIBRARY"}.isdisjoint(environment):
+        return environment.get("TPU_NAME") == "local"
+    environment["TPU_NAME"] = "local"
+    environment.setdefault("PJRT_DEVICE", "TPU")
+    environment.setdefault("NEXT_PLUGGABLE_DEVICE_USE_C_API", "true")
+    environment.setdefault("TF_PLUGGABLE_DEVICE_LIBRARY_PATH", str(library))
+    return True
+
+
+def find_tpu_library(root="/", find_package=importlib.util.find_spec):
+    """The TPU's library on a machine that has a TPU; None on any other.
+
+    Other devices have the same names, and other machines have the library: both must be there.
+    """
+    if not any(next((Path(root) / "dev").glob(pattern), None) for pattern in _DEVICES):
+        return None
+    package = find_package("libtpu")
+    if package is not None and package.submodule_search_locations:
+        library = Path(package.submodule_search_locations[0]) / "libtpu.so"
+        if library.is_file():
+            return library
+    library = Path(root) / _INSTALLED_LIBRARY
+    return library if library.is_file() else None

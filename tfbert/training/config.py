@@ -1,0 +1,149 @@
+"""Options of `tfbert pretrain`: a frozen dataclass, validated when it is made."""
+
+import dataclasses
+import re
+from typing import Literal
+
+from tfbert.config import PrecisionName, StrategyName, read_options
+from tfbert.errors import InputError
+from tfbert.models.sizes import bert_size
+from tfbert.options import Options, require, require_at_least
+from tfbert.recipes import recipe_names, recipe_path
+from tfbert.training.phases import Phase, make_phases, scaled_to_batch
+
+SizeName = Literal["tiny", "mini", "small", "medium", "base", "large"]
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainConfig(Options):
+    """Train a BERT from text that `tfbert prepare` made into records.
+
+    Args:
+        data: Folder of records, with every sequence length that the phases use.
+        output: The run directory to write.
+        phases: What is trained one after the other, a list of `Phase`.
+        init: Start from the weights of this model instead of random ones: anything that `--model`
+            of `finetune` takes. Its vocabulary must be that of the records.
+        size: Size of a new model.
+        num_layers: Encoder layers, where they differ from the size's.
+        hidden_dim: Width, where it differs from the size's.
+        num_heads: Attention heads, where they differ from the size's.
+        intermediate_dim: Width of the feed-forward parts, where it differs from the size's.
+        max_sequence_length: Positions that a new model has embeddings for.
+        dropout: Rate of dropout in a new model.
+        optimizer: `lamb` or `adamw`.
+        weight_decay: Decoupled weight decay; biases and layer normalisation have none.
+        max_grad_norm: Clip the gradient of the global batch to this norm, as BERT's and MLPerf's
+            code do; 0 does not. LAMB with 1 is NVIDIA's NVLAMB.
+        global_batch_size: Train with another batch than the recipe's: as many sequences, the rate
+            by the square root and the warm-up in proportion, as in the LAMB paper.
+        device_tokens: Tokens that a device computes at once; the rest of a batch is accumulated.
+        rematerialize: Compute the encoder's activations again in the backward pass, as in
+            `finetune`.
+        steps_per_execution: Updates in one call of the training function.
+        eval_steps: Updates between two evaluations on the held-out records.
+        eval_sequences: Most held-out sequences in an evaluation.
+        precision: Arithmetic of the encoder; `auto` takes what the hardware is fastest in.
+        strategy: What to train on, as in `finetune`.
+        replicas: Devices of this machine to train on, as in `finetune`.
+        seed: Seed of the weights, of the batches, their masks, and of dropout.
+        overwrite: Replace a run that is already in the output directory.
+        progress: Say every ten seconds how far it is: losses, speed, time left.
+    """
+
+    data: str
+    output: str
+    phases: list[Phase] = dataclasses.field(default_factory=list)
+    init: str | None = None
+    size: SizeName = "base"
+    num_layers: int | None = None
+    hidden_dim: int | None = None
+    num_heads: int | None = None
+    intermediate_dim: int | None = None
+    max_sequence_length: int = 512
+    dropout: float = 0.1
+    optimizer: Literal["lamb", "adamw"] = "lamb"
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    global_batch_size: int | None = None
+    device_tokens: int = 8_192
+    rematerialize: bool = False
+    steps_per_execution: int = 1
+    eval_steps: int = 1_000
+    eval_sequences: int = 2_048
+    precision: PrecisionName = "auto"
+    strategy: StrategyName = "auto"
+    replicas: int | None = None
+    seed: int = 1
+    overwrite: bool = False
+    progress: bool = True
+
+    def __post_init__(self):
+        object.__setattr__(self, "phases", make_phases(self.phases))  # the class is frozen
+        super().__post_init__()
+        if not self.phases:
+            raise InputError("--recipe must be given: a YAML file or " + ", ".join(recipe_names()))
+        require_at_least(self, 1, "global_batch_size", "device_tokens", "replicas")
+        require_at_least(self, 1, "steps_per_execution", "eval_steps", "eval_sequences")
+        require_at_least(self, 0, "weight_decay", "max_grad_norm")
+        require(0 <= self.dropout < 1, "dropout", self.dropout, "at least 0 and below 1")
+        require(0 <= self.seed < 2**32, "seed", self.seed, "at least 0 and below 2^32")
+        longest = max(phase.sequence_length for phase in self.phases)
+        require(
+            bool(self.init) or self.max_sequence_length >= longest,
+            "max_sequence_length",
+            self.max_sequence_length,
+            f"at least {longest}, the longest phase's",
+        )
+        # What does not fit together is refused now, not in the middle of a run.
+        _ = self.bert_size, self.scaled_phases()
+
+    @property
+    def bert_size(self):
+        """`BertSize` of a new model."""
+        return bert_size(
+            self.size, self.num_layers, self.hidden_dim, self.num_heads, self.intermediate_dim
+        )
+
+    def scaled_phases(self):
+        """The phases as they are trained: scaled to `global_batch_size` where that is given."""
+        if self.global_batch_size is None:
+            return self.phases
+        return scaled_to_batch(self.phases, self.global_batch_size)
+
+    @classmethod
+    def from_recipe(cls, recipe, phase_options=(), **options):
+        """A recipe with some options changed.
+
+        Args:
+            recipe: A name or a YAML file, see `recipe_path`.
+            phase_options: What to change in phases, see `read_recipe`.
+            **options: Fields of this class; they go before the recipe.
+        """
+        return cls(**{**read_recipe(recipe, phase_options), **options})
+
+
+def read_recipe(recipe, phase_options=()):
+    """The options that a recipe gives.
+
+    Args:
+        recipe: A name or a YAML file, see `recipe_path`.
+        phase_options: List of (key, value) such as `("phases.0.steps", 100)`.
+
+    Returns:
+        Dictionary of `PretrainConfig`'s options, `phases` as dictionaries.
+
+    Raises:
+        InputError: If there is no such recipe or phase, or the file is wrong.
+    """
+    options = read_options(recipe_path(recipe), PretrainConfig)
+    phases = options.get("phases")
+    for key, value in phase_options:
+        match = re.fullmatch(r"phases\.(\d+)\.(\w+)", key)
+        if not match or not isinstance(phases, list) or int(match[1]) >= len(phases):
+            raise InputError(
+                f"--{key}: no such option; {recipe} has "
+                + ", ".join(f"--phases.{number}.FIELD" for number in range(len(phases or [])))
+            )
+        phases[int(match[1])][match[2]] = value
+    return options

@@ -1,0 +1,79 @@
+"""Tells when a run has diverged, and what most likely was the cause."""
+
+import math
+
+from tfbert.errors import TfbertError
+
+_WINDOW = 20  # updates in an average of the loss
+
+
+class Diverged(TfbertError):
+    """The loss is no number any more, or has grown out of all proportion. Exit status 1."""
+
+
+class LossWatch:
+    """Looks at the loss of every execution.
+
+    A loss has grown out of all proportion when its moving average is above 3 times the mean of the
+    first 20 updates, plus 2: a cross-entropy is then worse than guessing by far. Noise does not
+    reach that, nor a small loss that grows to another small one.
+    """
+
+    def __init__(self):
+        self.updates = 0
+        self.reference = 0.0  # mean loss of the first updates
+        self.recent = None  # moving average
+
+    def check(self, loss, updates=1):
+        """Takes in the mean loss of some updates.
+
+        Returns:
+            None, or in words why the run has diverged; the loss is then not taken in.
+        """
+        if not math.isfinite(loss):
+            return f"the loss is {loss}"
+        keep = (1 - 1 / _WINDOW) ** updates
+        recent = loss if self.recent is None else keep * self.recent + (1 - keep) * loss
+        if self.updates >= _WINDOW and recent > 3 * self.reference + 2:
+            return f"the loss grew from {self.reference:.4g} to {recent:.4g}"
+        if self.updates < _WINDOW:
+            total = self.reference * self.updates + loss * updates
+            self.reference = total / (self.updates + updates)
+        self.updates += updates
+        self.recent = recent
+        return None
+
+    @property
+    def is_rising(self):
+        """Whether the loss was clearly above where it began."""
+        return self.recent is not None and self.recent > 1.2 * self.reference
+
+    def get_state(self):
+        """What `set_state` takes, for JSON."""
+        return dict(vars(self))
+
+    def set_state(self, state):
+        """Goes on where another one was."""
+        vars(self).update(state)
+
+
+def likely_cause(optimizer, watch, rising, bad_variable):
+    """What most likely made a run diverge, in words.
+
+    Args:
+        optimizer: The model's.
+        watch: The `LossWatch`.
+        rising: Its `is_rising` before the loss was too much.
+        bad_variable: Name of a variable with an inf or a NaN in it, or None.
+    """
+    scale = getattr(optimizer, "dynamic_scale", None)
+    if scale is not None and float(scale) <= getattr(optimizer, "minimum_scale", 1.0):
+        return "float16 overflows at the smallest loss scale; use bfloat16 or float32"
+    rate = f"the learning rate, {float(optimizer.learning_rate):.3g} now, is too high"
+    if watch.updates == 0:
+        return f"the weights it began with ({bad_variable}), or the first batch, hold no numbers"
+    if rising:
+        return f"{rate}, or its warm-up too short: the loss had been rising"
+    if bad_variable is None:
+        return "a batch of bad data: the weights are sound, and the loss had not been rising"
+    return f"{rate}, or a batch of bad data: it came at once, and {bad_variable} is not finite now"

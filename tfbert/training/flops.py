@@ -1,0 +1,84 @@
+"""Floating-point operations of pre-training, for the utilisation of the hardware.
+
+Matrix products only, a multiplication and an addition counted as two; padding counts, as the
+hardware computes it. What is recomputed to save memory does not count: these are the model's
+operations, not the hardware's (Chowdhery et al. 2022, PaLM, appendix B).
+"""
+
+import time
+from typing import NamedTuple
+
+BACKWARD = 2  # a product's gradient is two products of its size
+
+
+class SequenceFlops(NamedTuple):
+    """Operations of one forward pass over one sequence.
+
+    Args:
+        layer: One encoder layer.
+        head: The masked-LM head at the masked positions.
+        next_sentence: Pooler and next-sentence head.
+    """
+
+    layer: int
+    head: int
+    next_sentence: int
+
+
+def sequence_flops(size, vocabulary_size, length, predictions):
+    """Operations of one forward pass over one sequence, part by part.
+
+    Args:
+        size: `BertSize`.
+        vocabulary_size: Word pieces.
+        length: Tokens a sequence.
+        predictions: Masked positions a sequence.
+
+    Returns:
+        `SequenceFlops`.
+    """
+    width = size.hidden_dim
+    projections = 4 * width**2 + 2 * width * size.intermediate_dim  # multiplications a token
+    attention = 2 * length * width  # likewise: queries with keys, probabilities with values
+    return SequenceFlops(
+        layer=2 * length * (projections + attention),
+        head=2 * predictions * (width**2 + width * vocabulary_size),
+        next_sentence=2 * (width**2 + 2 * width),
+    )
+
+
+def training_flops(size, vocabulary_size, length, predictions, next_sentence=True):
+    """Operations of one update for one sequence: forward 1, backward 2 times.
+
+    Args:
+        size, vocabulary_size, length, predictions: As in `sequence_flops`.
+        next_sentence: Whether the model has a next-sentence head.
+    """
+    parts = sequence_flops(size, vocabulary_size, length, predictions)
+    forward = size.num_layers * parts.layer + parts.head
+    if next_sentence:
+        forward += parts.next_sentence
+    return (1 + BACKWARD) * forward
+
+
+def matmul_peak(dtype):
+    """What one device does at most, measured with a large matrix product.
+
+    Args:
+        dtype: `float32`, `bfloat16` or `float16`.
+
+    Returns:
+        Operations a second, a float; the best of some products that take a second together.
+    """
+    import tensorflow as tf
+
+    size = 8_192 if tf.config.list_physical_devices("GPU") else 2_048
+    matrix = tf.cast(tf.random.normal((size, size)), dtype)
+    times = []
+    end = time.perf_counter() + 1.0
+    while len(times) < 3 or time.perf_counter() < end:
+        began = time.perf_counter()
+        # Reading one number waits for the device.
+        float(tf.matmul(matrix, matrix)[0, 0])
+        times.append(time.perf_counter() - began)
+    return 2 * size**3 / min(times)

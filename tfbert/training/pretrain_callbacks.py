@@ -1,0 +1,175 @@
+"""What is seen of pre-training while it runs: curves for TensorBoard, lines with the time left."""
+
+import logging
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfbert.training.run_directory import saving
+
+log = logging.getLogger("tfbert")
+
+_NAMES_IN_LINES = {
+    "loss": "loss {:.3f}",
+    "mlm_loss": "MLM {:.3f}",
+    "mlm_accuracy": "accuracy {:.3f}",
+    "nsp_loss": "NSP {:.3f}",
+    "nsp_accuracy": "accuracy {:.3f}",
+    "learning_rate": "rate {:.2e}",
+    "sequences_per_second": "{:.0f} sequences/s",
+}
+
+
+class PretrainingCurves(keras.callbacks.Callback):
+    """Writes points of curves, and with each one a line of text.
+
+    The step of every curve is the optimizer's count of updates, over all phases. `train/` holds
+    loss and accuracy of both tasks, the rate, the gradient norm, the mean trust ratio, the loss
+    scale, sequences and tokens a second, and the utilisation of the hardware (`mfu`);
+    `evaluation/` loss and accuracy on held-out text.
+
+    Args:
+        directory: Where TensorBoard looks.
+        phases: List of `Phase`, all of the run.
+        sequence_flops: For each of them, operations of an update for one sequence.
+        flops_per_second: What the hardware does at most; None leaves `mfu` out.
+        lines: Whether there are lines of text.
+        seconds: Time from one point to the next.
+    """
+
+    def __init__(
+        self,
+        directory,
+        phases,
+        sequence_flops,
+        flops_per_second=None,
+        lines=True,
+        seconds=10.0,
+    ):
+        super().__init__()
+        self.directory = directory
+        self.flops_per_second = flops_per_second
+        self.lines = lines
+        self.seconds = seconds
+        self._phases = phases
+        self._ends = np.cumsum([phase.steps for phase in phases])
+        self._flops = np.array(
+            [
+                flops * phase.global_batch_size
+                for flops, phase in zip(sequence_flops, phases, strict=True)
+            ],
+            float,
+        )
+        with saving(directory):
+            self._train = tf.summary.create_file_writer(str(directory / "train"))
+            self._evaluation = tf.summary.create_file_writer(str(directory / "evaluation"))
+
+    def on_train_begin(self, logs=None):
+        self._is_warm = False
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._seen, self._sums = 0, {}
+        self._timed_from, self._time = 0, time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        now = time.perf_counter()
+        is_last = batch + 1 == self.params["steps"]
+        if not self._is_warm and not is_last:
+            # The first call traces and compiles: its time says nothing.
+            self._is_warm, self._timed_from, self._time = True, batch + 1, now
+            return
+        if now - self._time < self.seconds and not is_last:
+            return
+        count = batch + 1 - self._seen
+        values = {}
+        for name, mean in (logs or {}).items():
+            # Keras hands out the mean since the epoch began: take what was written out of it.
+            total = float(mean) * (batch + 1)
+            values[name] = (total - self._sums.get(name, 0.0)) / count
+            self._sums[name] = total
+        updates_per_second = (batch + 1 - self._timed_from) / (now - self._time)
+        self._seen = self._timed_from = batch + 1
+        self._time = now
+        update = self._updates()
+        values |= self._speed(update, updates_per_second) | self._optimizer_values()
+        self._write(self._train, update, values)
+        left = self._operations_left(update) / values["model_flops_per_second"]
+        self._say(f"{update} of {self._ends[-1]}: {_in_words(values)}, {duration(left)} left")
+
+    def on_epoch_end(self, epoch, logs=None):
+        values = {
+            name.removeprefix("val_"): value
+            for name, value in (logs or {}).items()
+            if name.startswith("val_")
+        }
+        if values:
+            update = self._updates()
+            self._write(self._evaluation, update, values)
+            self._say(f"{update}, held-out text: {_in_words(values)}")
+
+    def close(self):
+        """Closes the files; to be called after the last phase."""
+        self._train.close()
+        self._evaluation.close()
+
+    @property
+    def _optimizer(self):
+        return getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+
+    def _updates(self):
+        return int(keras.ops.convert_to_numpy(self._optimizer.iterations))
+
+    def _speed(self, update, updates_per_second):
+        number = np.searchsorted(self._ends, update)
+        phase = self._phases[number]
+        sequences = updates_per_second * phase.global_batch_size
+        flops = updates_per_second * self._flops[number]
+        values = {
+            "sequences_per_second": sequences,
+            "tokens_per_second": sequences * phase.sequence_length,
+            "model_flops_per_second": flops,
+        }
+        if self.flops_per_second:
+            values["mfu"] = flops / self.flops_per_second
+        return values
+
+    def _optimizer_values(self):
+        optimizer, inner = self.model.optimizer, self._optimizer
+        values = {"learning_rate": float(keras.ops.convert_to_numpy(inner.learning_rate))}
+        if optimizer is not inner:
+            values["loss_scale"] = float(keras.ops.convert_to_numpy(optimizer.dynamic_scale))
+        if getattr(inner, "record_statistics", False):
+            ratios = [ratio.trust_ratio for ratio in inner.trust_ratios().values()]
+            values["gradient_norm"] = inner.gradient_norm()
+            values["mean_trust_ratio"] = float(np.mean(ratios))
+        return values
+
+    def _operations_left(self, update):
+        begins = self._ends - [phase.steps for phase in self._phases]
+        updates_left = self._ends - np.clip(update, begins, self._ends)
+        return updates_left @ self._flops
+
+    def _say(self, text):
+        if self.lines:
+            log.info("update %s", text)
+
+    def _write(self, writer, update, values):
+        with saving(self.directory), writer.as_default(step=update):
+            for name, value in values.items():
+                tf.summary.scalar(name, value)
+            writer.flush()
+
+
+def _in_words(values):
+    parts = [text.format(values[name]) for name, text in _NAMES_IN_LINES.items() if name in values]
+    return ", ".join(parts)
+
+
+def duration(seconds):
+    """A time in words: `45 s`, `12 min`, `3 h 5 min`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

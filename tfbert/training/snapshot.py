@@ -1,0 +1,183 @@
+"""The whole state of a model and its optimizer as arrays by name, and back.
+
+Names are variable paths: `model/token_embedding/embeddings`, `optimizer/lamb/...`,
+`metrics/loss/total`. A variable that differs from replica to replica (a metric's sum before it is
+reduced) has one array for each: `metrics/loss/total`, `metrics/loss/total@1`, ...
+"""
+
+import re
+
+import numpy as np
+
+from tfbert.errors import InputError
+from tfbert.optimizers.slots import variable_path
+
+
+def state_variables(model):
+    """`{name: Keras variable}`: weights, optimizer with loss scale, metrics.
+
+    States of seed generators are left out: dropout is a function of the update's number.
+    Variables of one path are told apart by `#2`, `#3` in the order in which the model lists them.
+    """
+    groups = {
+        "model": model.variables,
+        "optimizer": model.optimizer.variables if model.optimizer else [],
+        "metrics": model.metrics_variables,
+    }
+    named, seen = {}, set()
+    for group, variables in groups.items():
+        for variable in variables:
+            if "seed_generator" in variable.path or id(variable) in seen:
+                continue
+            seen.add(id(variable))
+            # Keras numbers the optimizers of a process: `adam_w_1/iteration`.
+            path = variable_path(variable)
+            path = re.sub(r"^(\w+?)_\d+/", r"\1/", path) if group == "optimizer" else path
+            plain = name = f"{group}/{path}"
+            number = 1
+            while name in named:
+                number += 1
+                name = f"{plain}#{number}"
+            named[name] = variable
+    return named
+
+
+def non_finite_name(tensors):
+    """Name of a first array of weights or slots with an inf or a NaN in it; None without one."""
+    for name, array in tensors.items():
+        if name.startswith(("model/", "optimizer/")) and np.issubdtype(array.dtype, np.floating):
+            flat, step = array.reshape(-1), 1 << 20
+            if not all(np.isfinite(flat[i : i + step]).all() for i in range(0, flat.size, step)):
+                return name
+    return None
+
+
+class HostCopy:
+    """Copies variables into arrays that are made once.
+
+    The training thread waits for the copy, so it has to be short: new memory would cost it as
+    much time again as the copying. One set of arrays is kept, the size of the variables.
+    """
+
+    def __init__(self):
+        self._arrays = {}
+
+    def prepare(self, variables):
+        """Makes the arrays, which may take as long as two copies.
+
+        Args:
+            variables: `{name: Keras variable}`.
+        """
+        for name, tensor in _tensors(variables):
+            self._array_for(name, tensor)
+
+    def copy(self, variables):
+        """Copies.
+
+        Args:
+            variables: `{name: Keras variable}`.
+
+        Returns:
+            `{name: array}`; the arrays are overwritten by the next call.
+        """
+        copies = {}
+        for name, tensor in _tensors(variables):
+            array = copies[name] = self._array_for(name, tensor)
+            np.copyto(array, _as_array(tensor))
+        return copies
+
+    def _array_for(self, name, tensor):
+        array = self._arrays.get(name)
+        if array is None:
+            array = self._arrays[name] = np.zeros(tensor.shape, tensor.dtype.as_numpy_dtype)
+            array.fill(1)  # zeros alone are not backed by memory yet
+        return array
+
+
+def assign(variables, tensors):
+    """Gives all variables of a model the values of a checkpoint, on any number of replicas.
+
+    Args:
+        variables: `{name: Keras variable}`.
+        tensors: `{name: array}` of `HostCopy.copy`; other names may be among them.
+
+    Raises:
+        InputError: If weights or optimizer are others than those of the checkpoint.
+    """
+    check_same(variables, tensors)
+    assign_some(variables, tensors)
+
+
+def assign_some(variables, tensors):
+    """As `assign`, for those of the variables that are in the checkpoint."""
+    for name, variable in variables.items():
+        if name not in tensors:
+            continue
+        saved = [tensors[name]]
+        while (other := f"{name}@{len(saved)}") in tensors:
+            saved.append(tensors[other])
+        parts = _components(variable) or [variable]
+        if len(saved) != len(parts):
+            # Another number of replicas: these are sums, which the first of them may hold alone.
+            total = np.sum(saved, axis=0, dtype=saved[0].dtype)
+            saved = [total] + [np.zeros_like(total)] * (len(parts) - 1)
+        for part, value in zip(parts, saved, strict=True):
+            # TensorFlow may take an array's memory for the variable's own, and write to it.
+            part.assign(np.array(value))
+
+
+def check_same(variables, tensors):
+    """Raises InputError unless `tensors` has weights and optimizer of `variables`, no more, no
+    less, in their shapes."""
+
+    def kept(names):
+        return {name for name in names if name.startswith(("model/", "optimizer/"))}
+
+    missing, unknown = kept(variables) - kept(tensors), kept(tensors) - kept(variables)
+    if missing or unknown:
+        raise InputError(
+            "the checkpoint is of another model or optimizer: it lacks "
+            f"{_some(missing)}, and has {_some(unknown)} beside"
+        )
+    for name in sorted(kept(variables)):
+        here, there = tuple(variables[name].shape), tensors[name].shape
+        if here != there:
+            raise InputError(f"the checkpoint is of another model: {name} is {there}, not {here}")
+
+
+def _some(names):
+    names = sorted(names)
+    return (
+        ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "") or "none"
+    )
+
+
+def _tensors(variables):
+    """Pairs of name and tensor; a tensor shares the variable's memory."""
+    for name, variable in variables.items():
+        components = _components(variable) or _mirrored(variable)
+        for number, component in enumerate(components):
+            yield f"{name}@{number}" if number else name, component.read_value()
+
+
+def _components(variable):
+    """The parts of a variable that differs from replica to replica; empty for any other."""
+    import tensorflow as tf
+
+    value = variable.value
+    on_read = tf.VariableSynchronization.ON_READ
+    return value.values if hasattr(value, "values") and value.synchronization is on_read else ()
+
+
+def _mirrored(variable):
+    """The first of the equal copies on all devices, or the one that there is."""
+    value = variable.value
+    return [value.values[0] if hasattr(value, "values") else value]
+
+
+def _as_array(tensor):
+    """The tensor's values; on a CPU its own memory, not a copy."""
+    try:
+        return np.asarray(memoryview(tensor))
+    except (BufferError, ValueError, TypeError, RuntimeError):
+        return tensor.numpy()  # another device, or bfloat16, which the buffer protocol lacks
