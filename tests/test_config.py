@@ -78,7 +78,7 @@ def test_a_run_record_can_be_read_back(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("epochz: 3\n", "unknown option 'epochz'; known are class_weights"),
+        ("epochz: 3\n", "unknown option 'epochz'; known are checkpoint_minutes, "),
         ("- 1\n", "must hold `option: value` lines"),
         ("a: [\n", "cannot be read as YAML"),
         (None, "No such file"),

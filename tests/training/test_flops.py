@@ -50,20 +50,22 @@ def traced():
     return forward.get_concrete_function(inputs), training.get_concrete_function(inputs)
 
 
-# The one-hot product of the head is left out of the count, being a gather.
+# Not counted: the one-hot product of the head, being a gather, and the padding mask, being a sum,
+# which the attention adds as one more column of queries and keys.
 GATHER = 2 * PREDICTIONS * LENGTH * SIZE.hidden_dim
+MASK = 2 * SIZE.num_layers * SIZE.num_heads * LENGTH**2
 
 
 def test_as_many_operations_as_the_forward_graph_has(traced):
     parts = sequence_flops(SIZE, VOCABULARY, LENGTH, PREDICTIONS)
     counted = SIZE.num_layers * parts.layer + parts.head + parts.next_sentence
-    assert graph_flops(traced[0]) == BATCH * (counted + GATHER)
+    assert graph_flops(traced[0]) == BATCH * (counted + GATHER + MASK)
 
 
 def test_as_many_operations_as_forward_and_backward_have(traced):
     counted = training_flops(SIZE, VOCABULARY, LENGTH, PREDICTIONS)
-    # With a product for the one-hot matrix's gradient, which is pruned before it runs.
-    assert graph_flops(traced[1]) == BATCH * (counted + 3 * GATHER)
+    # With the products for their gradients, which are pruned before they run.
+    assert graph_flops(traced[1]) == BATCH * (counted + 3 * (GATHER + MASK))
 
 
 def test_the_order_of_magnitude_of_bert_large():
