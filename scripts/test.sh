@@ -13,4 +13,5 @@ if [ "${1:-}" = --slow ]; then
 fi
 ruff check .
 ruff format --check .
-python -m pytest "$@"
+# Two or more processes, a file of tests each; -n 0 runs all in one, as a debugger needs it.
+python -m pytest -n auto --maxprocesses 4 --dist loadfile "$@"

@@ -24,6 +24,7 @@ import keras
 import keras_hub
 import numpy as np
 import tensorflow as tf
+from timing import take_turns, timed_fit
 
 import tfbert
 
@@ -107,39 +108,13 @@ def speeds(size, rows, tokens, steps, rounds, names=None):
     ):
         if names is None or name in names:
             forms[name] = fitted(make_model(kind, size), data, options)
-    times = {name: [] for name in forms}
-    for form in forms.values():
-        form(max(2, min(steps, 64)))
-    for _ in range(rounds):
-        for name, form in forms.items():
-            times[name].append(form(steps))
-    return times
-
-
-class Clock(keras.callbacks.Callback):
-    """Seconds a step between the end of the first execution and that of the last."""
-
-    def on_train_begin(self, logs=None):
-        self.ends = []
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.ends.append((batch, time.perf_counter()))
-
-    def seconds(self):
-        (first, began), *_, (last, ended) = self.ends
-        return (ended - began) / (last - first)
+    return take_turns(forms, steps, rounds, warmup=max(2, min(steps, 64)))
 
 
 def fitted(model, data, options):
     """A function that trains for a number of steps with `fit`; it returns the seconds a step."""
     model.compile(keras.optimizers.SGD(0.01), LOSS, metrics=["accuracy"], **options)
-    clock = Clock()
-
-    def form(steps):
-        model.fit(data, steps_per_epoch=steps, verbose=0, callbacks=[clock])
-        return clock.seconds()
-
-    return form
+    return timed_fit(model, data)
 
 
 def raw_loop(model, data):

@@ -156,7 +156,9 @@ class PretrainingCurves(keras.callbacks.Callback):
             log.info("update %s", text)
 
     def _write(self, writer, update, values):
-        with saving(self.directory), writer.as_default(step=update):
+        # Keras' TensorBoard callback leaves recording off where a `fit` was interrupted.
+        recording = tf.summary.record_if(True)
+        with saving(self.directory), recording, writer.as_default(step=update):
             for name, value in values.items():
                 tf.summary.scalar(name, value)
             writer.flush()

@@ -1,0 +1,200 @@
+"""One pre-training step beside stock Keras and torch; writes docs/benchmark_pretraining.md.
+
+    python scripts/benchmarks/pretraining.py [--output FILE] [--rounds N] [--tiny]
+
+BERT-Small (4 layers, 512 wide), 16 sequences of 128 tokens with 20 predictions, dropout 0.1. All
+forms take turns in one process; some 6 minutes on 2 cores. Needs the extra `benchmarks`.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import os
+import pathlib
+import platform
+import statistics
+import time
+
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import keras_hub
+import numpy as np
+import tensorflow as tf
+import torch
+import transformers
+from timing import take_turns, timed_fit
+
+import tfbert
+from tfbert.files import replacing
+from tfbert.models.pretrainer import make_pretrainer
+from tfbert.models.sizes import SIZES
+from tfbert.training.flops import matmul_peak, training_flops
+from tfbert.training.precision import POLICIES, choose_precision
+
+BATCH, LENGTH, PREDICTIONS, VOCABULARY = 16, 128, 20, 30_522
+TINY = dataclasses.replace(SIZES["tiny"], num_layers=1)
+SPEEDUP, UTILISATION = 1.6, 0.58
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    docs = pathlib.Path(__file__).resolve().parents[2] / "docs"
+    parser.add_argument("--output", type=pathlib.Path, default=docs / "benchmark_pretraining.md")
+    parser.add_argument("--rounds", type=int, default=5, help="timings of each form")
+    parser.add_argument("--tiny", action="store_true", help="one layer of 128, to try the script")
+    arguments = parser.parse_args()
+    size = TINY if arguments.tiny else SIZES["small"]
+    batch = random_batch()
+    forms = {"stock Keras, float32": stock(size, batch)}
+    for precision in ("float32", "bfloat16"):
+        forms[f"tfbert, {precision}"] = ours(size, batch, precision)
+        forms[f"torch, {precision}"] = in_torch(size, batch, precision)
+    times = take_turns(forms, 3 if arguments.tiny else 6, 2 if arguments.tiny else arguments.rounds)
+    peaks = {name: matmul_peak(name) for name in ("float32", "bfloat16")}
+    text = report({name: statistics.median(t) for name, t in times.items()}, peaks, size)
+    with replacing(arguments.output) as temporary:
+        temporary.write_text(text)
+    print(text)
+
+
+def random_batch():
+    """A batch of records as `examples_of` gives it: inputs, targets, weights."""
+    random = np.random.default_rng(0)
+    ids = random.integers(5, VOCABULARY, (BATCH, LENGTH), dtype=np.int32)
+    positions = [np.sort(random.permutation(LENGTH)[:PREDICTIONS]) for _ in range(BATCH)]
+    inputs = {
+        "token_ids": ids,
+        "segment_ids": (np.arange(LENGTH) >= LENGTH // 2).astype(np.int32) + 0 * ids,
+        "padding_mask": np.ones_like(ids),
+        "mask_positions": np.array(positions, np.int32),
+    }
+    targets = {
+        "mlm": random.integers(5, VOCABULARY, (BATCH, PREDICTIONS), dtype=np.int32),
+        "nsp": random.integers(0, 2, BATCH, dtype=np.int32),
+    }
+    weights = {"mlm": np.ones((BATCH, PREDICTIONS), np.float32), "nsp": np.ones(BATCH, np.float32)}
+    return inputs, targets, weights
+
+
+def repeated(*batch):
+    """An endless dataset of one batch, so that feeding costs nothing."""
+    return tf.data.Dataset.from_tensors(batch).cache().repeat()
+
+
+def stock(size, batch):
+    """KerasHub's `BertMaskedLM` with Keras' own `Lamb` and `fit`: no next-sentence head."""
+    inputs, targets, weights = batch
+    keras.utils.set_random_seed(0)
+    backbone = keras_hub.models.BertBackbone(
+        vocabulary_size=VOCABULARY, **dataclasses.asdict(size), dropout=0.1
+    )
+    model = keras_hub.models.BertMaskedLM(backbone, preprocessor=None)
+    model.compile(
+        keras.optimizers.Lamb(1e-4),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        weighted_metrics=[keras.metrics.SparseCategoricalAccuracy()],
+        jit_compile=False,
+    )
+    return timed_fit(model, repeated(inputs, targets["mlm"], weights["mlm"]))
+
+
+def ours(size, batch, precision):
+    """`BertPretrainer` with `tfbert.LAMB` and `fit`."""
+    keras.utils.set_random_seed(0)
+    model = make_pretrainer(size, VOCABULARY, dtype=POLICIES[precision])
+    model.compile(
+        tfbert.LAMB(1e-4),
+        loss=model.pretraining_losses(),
+        weighted_metrics=model.pretraining_metrics(),
+    )
+    return timed_fit(model, repeated(*batch))
+
+
+def in_torch(size, batch, precision):
+    """transformers' `BertForPreTraining` with AdamW; its head covers every position."""
+    inputs, targets, _ = batch
+    torch.manual_seed(0)
+    model = transformers.BertForPreTraining(
+        transformers.BertConfig(
+            vocab_size=VOCABULARY,
+            hidden_size=size.hidden_dim,
+            num_hidden_layers=size.num_layers,
+            num_attention_heads=size.num_heads,
+            intermediate_size=size.intermediate_dim,
+        )
+    ).train()
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-4)
+    labels = np.full((BATCH, LENGTH), -100)
+    np.put_along_axis(labels, inputs["mask_positions"].astype(np.int64), targets["mlm"], axis=1)
+    arguments = {
+        "input_ids": torch.tensor(inputs["token_ids"]).long(),
+        "token_type_ids": torch.tensor(inputs["segment_ids"]).long(),
+        "attention_mask": torch.tensor(inputs["padding_mask"]).long(),
+        "labels": torch.tensor(labels),
+        "next_sentence_label": torch.tensor(targets["nsp"]).long(),
+    }
+    half = precision == "bfloat16"
+    autocast = torch.autocast("cpu", torch.bfloat16) if half else contextlib.nullcontext()
+
+    def form(steps):
+        began = time.perf_counter()
+        for _ in range(steps):
+            with autocast:
+                loss = model(**arguments).loss
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        return (time.perf_counter() - began) / steps
+
+    return form
+
+
+def report(seconds, peaks, size):
+    """The page, as Markdown."""
+    flops = BATCH * training_flops(size, VOCABULARY, LENGTH, PREDICTIONS)
+    stock_seconds = seconds["stock Keras, float32"]
+    best = f"tfbert, {choose_precision('auto')}"
+    speedup = stock_seconds / seconds[best]
+    share = 100 * flops / seconds["tfbert, bfloat16"] / peaks["bfloat16"]
+    rows = [
+        f"| {name} | {1e3 * value:.0f} | {BATCH / value:.1f} | {stock_seconds / value:.2f} "
+        f"| {100 * flops / value / peaks[name.split(', ')[1]]:.0f} % |"
+        for name, value in seconds.items()
+    ]
+    native = " ".join(sorted({"avx512_bf16", "amx_bf16"} & cpu_flags())) or "none"
+    return f"""# One pre-training step on a CPU
+
+Written by `python scripts/benchmarks/pretraining.py`: medians of forms that take turns.
+{size.num_layers} layers, {size.hidden_dim} wide, {BATCH} sequences of {LENGTH} tokens,
+{PREDICTIONS} predictions, dropout 0.1, {VOCABULARY:,} word pieces. Stock is KerasHub's
+`BertMaskedLM` with `keras.optimizers.Lamb`, torch transformers' `BertForPreTraining` with AdamW,
+whose head covers every position. {platform.machine()}, {os.cpu_count()} cores, bfloat16
+instructions: {native}; TensorFlow {tf.__version__}, Keras {keras.__version__}, KerasHub
+{keras_hub.__version__}, torch {torch.__version__}, transformers {transformers.__version__}.
+
+| form | ms a step | sequences/s | of stock | of the matmul peak |
+|---|---|---|---|---|
+{chr(10).join(rows)}
+
+The last column counts the model's operations ({flops:.3g} a step, `tfbert.training.flops`) for
+each form alike, and takes the peak of that precision, measured in this run: float32
+{peaks["float32"] / 1e9:.0f}, bfloat16 {peaks["bfloat16"] / 1e9:.0f} GFLOP/s.
+
+| what | asked, where the CPU has bfloat16 instructions | measured |
+|---|---|---|
+| {best} (`--precision auto`) against stock | at least {SPEEDUP} times | {speedup:.2f} |
+| tfbert, bfloat16, of the bfloat16 peak | at least {100 * UTILISATION:.0f} % | {share:.0f} % |
+"""
+
+
+def cpu_flags():
+    """What the processor can do, in Linux' words; empty elsewhere."""
+    path = pathlib.Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next((set(line.split()) for line in lines if line.startswith("flags")), set())
+
+
+if __name__ == "__main__":
+    main()
