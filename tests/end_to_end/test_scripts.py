@@ -35,7 +35,7 @@ def test_the_quick_start(tmp_path):
     assert bert > 0.6
     assert 0.6 < tf_idf < 0.9
     assert len(re.findall(r"  (?:posi|nega)tive \([01]\.\d\d\): ", done.stdout)) == 3
-    assert f"tensorboard --logdir {tmp_path}/run/logs" in done.stdout
+    assert f"tensorboard --logdir {tmp_path}/run/classifier/logs" in done.stdout
 
 
 def test_an_unsuitable_python_is_one_line(tmp_path):
