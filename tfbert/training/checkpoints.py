@@ -65,7 +65,7 @@ class Checkpoints:
     def __init__(self, directory, keep=2, earlier=()):
         self.directory = os.fspath(directory)
         self.keep = keep
-        self.earlier = earlier
+        self.earlier = [os.fspath(folder) for folder in earlier]
         self.last = None  # step of the last one that stands
         self.failure = None  # in words, why the last one does not stand
         self.is_spoiled = False  # whether that was an inf or a NaN
