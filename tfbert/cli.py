@@ -202,18 +202,16 @@ def parse(argv):
     defaults, from_file = {}, {}
     try:
         known, _ = first.parse_known_args(argv)
-        if known.config and known.command == "finetune":
-            defaults["finetune"] = read_options(known.config, FinetuneConfig)
-        elif known.command == "finetune" and known.resume and known.output:
-            record = os.path.join(known.output, "config.yaml")
-            if os.path.exists(record):
-                options = read_options(record, FinetuneConfig)
-                defaults["finetune"] = {**options, "overwrite": False}
-        if known.recipe and known.command == "pretrain":
+        given = known.recipe if known.command == "pretrain" else known.config
+        file = given or _record_to_go_on_with(known)
+        if file and known.command == "finetune":
+            defaults["finetune"] = read_options(file, FinetuneConfig)
+        elif file and known.command == "pretrain":
             argv, phase_options = _take_phase_options(argv)
-            recipe = read_recipe(known.recipe, phase_options)
-            from_file = {name: recipe.pop(name) for name in _FROM_FILES_ONLY & set(recipe)}
-            defaults["pretrain"] = recipe
+            defaults["pretrain"] = options = read_recipe(file, phase_options)
+            from_file = {name: options.pop(name) for name in _FROM_FILES_ONLY & set(options)}
+        if file and not given:
+            defaults[known.command]["overwrite"] = False
         parsed = build_parser(defaults).parse_args(_join_lists(argv))
     except argparse.ArgumentError as error:
         raise InputError(_one_line(error)) from error
@@ -222,6 +220,14 @@ def parse(argv):
     for name in ("config", "recipe"):
         options.pop(name, None)
     return function, config_class(**options, **from_file)
+
+
+def _record_to_go_on_with(known):
+    """The `config.yaml` of the run that `--resume --output RUN` goes on with; None without one."""
+    if not (known.resume and known.output):
+        return None
+    record = os.path.join(known.output, "config.yaml")
+    return record if os.path.exists(record) else None
 
 
 def _take_phase_options(argv):

@@ -12,6 +12,7 @@ import yaml
 from tfbert.errors import InputError
 from tfbert.options import Options, require, require_at_least
 from tfbert.remote import as_path
+from tfbert.training.recovery import Recovery
 
 TaskName = Literal["embedded", "sst2", "movie_reviews", "imdb", "csv", "tsv", "jsonl"]
 StrategyName = Literal["auto", "cpu", "mirrored", "multi_worker", "tpu"]
@@ -48,8 +49,58 @@ def read_options(path, config_class):
     return {key: value for key, value in options.items() if key in known}
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunOptions(Options):
+    """What all training commands have in common: how a run is saved, goes on and is replaced.
+
+    Args:
+        checkpoint_steps: Updates from one checkpoint to the next; without it they go by time.
+        checkpoint_minutes: Minutes after which a checkpoint is due in any case; each end of an
+            epoch (of `pretrain`: each evaluation) has one, too.
+        keep_checkpoints: How many of the last checkpoints to keep, beside the best one.
+        on_nan: When training diverges, `stop`, or `rollback` to the last checkpoint and go on
+            without the batches that it diverged in.
+        max_rollbacks: How many times at most.
+        resume: Go on with the unfinished run in the output directory, with its own options where
+            none are given. A run of the same options goes on without it, too.
+        overwrite: Replace a run that is already in the output directory.
+    """
+
+    checkpoint_steps: int | None = None
+    checkpoint_minutes: float = 15.0
+    keep_checkpoints: int = 2
+    on_nan: Literal["stop", "rollback"] = "stop"
+    max_rollbacks: int = 3
+    resume: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_at_least(self, 1, "checkpoint_steps", "keep_checkpoints", "max_rollbacks")
+        minutes, both = self.checkpoint_minutes, self.resume and self.overwrite
+        require(minutes > 0, "checkpoint_minutes", minutes, "above 0")
+        require(not both, "resume", self.resume, "left out beside --overwrite")
+
+    def recovery(self, directory, **options):
+        """The `Recovery` of a `fit`.
+
+        Args:
+            directory: Folder of the checkpoints.
+            **options: Further arguments of `Recovery`.
+        """
+        return Recovery(
+            str(directory),
+            self.checkpoint_steps,
+            self.checkpoint_minutes,
+            self.keep_checkpoints,
+            on_nan=self.on_nan,
+            max_rollbacks=self.max_rollbacks,
+            **options,
+        )
+
+
 @dataclasses.dataclass(frozen=True)
-class FinetuneConfig(Options):
+class FinetuneConfig(RunOptions):
     """Train a sentence classifier from a pre-trained BERT.
 
     Args:
@@ -91,17 +142,9 @@ class FinetuneConfig(Options):
             keeping them: less memory, more time.
         steps_per_execution: Updates that run in one call.
         seed: Seed of the head's weights, of the batches and of dropout.
-        checkpoint_steps: Updates from one checkpoint to the next; without it they go by time.
-        checkpoint_minutes: Minutes after which a checkpoint is due in any case; each end of an
-            epoch has one, too.
-        keep_checkpoints: How many of the last checkpoints to keep, beside the best one.
-        on_nan: When training diverges, `stop`, or `rollback` to the last checkpoint and go on
-            without the batches that it diverged in.
-        max_rollbacks: How many times at most.
-        resume: Go on with the unfinished run in the output directory, with its own options where
-            none are given. A run of the same options goes on without it, too.
-        overwrite: Replace a run that is already in the output directory.
         progress: Show a progress bar.
+        checkpoint_steps, checkpoint_minutes, keep_checkpoints, on_nan, max_rollbacks, resume,
+            overwrite: As in `RunOptions`.
     """
 
     task: TaskName
@@ -131,22 +174,11 @@ class FinetuneConfig(Options):
     rematerialize: bool = False
     steps_per_execution: int = 1
     seed: int = 1
-    checkpoint_steps: int | None = None
-    checkpoint_minutes: float = 15.0
-    keep_checkpoints: int = 2
-    on_nan: Literal["stop", "rollback"] = "stop"
-    max_rollbacks: int = 3
-    resume: bool = False
-    overwrite: bool = False
     progress: bool = True
 
     def __post_init__(self):
         super().__post_init__()
         require_at_least(self, 1, "epochs", "global_batch_size", "per_device_batch_size")
-        require_at_least(self, 1, "checkpoint_steps", "keep_checkpoints", "max_rollbacks")
-        minutes, both = self.checkpoint_minutes, self.resume and self.overwrite
-        require(minutes > 0, "checkpoint_minutes", minutes, "above 0")
-        require(not both, "resume", self.resume, "left out beside --overwrite")
         require_at_least(self, 1, "replicas", "steps_per_execution")
         require_at_least(self, 0, "freeze_layers", "early_stopping", "weight_decay")
         require_at_least(self, 3, "max_length")

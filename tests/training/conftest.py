@@ -1,10 +1,12 @@
 """A small data set and a run on it, shared by the tests of training."""
 
 import pytest
+from pretraining_run import QUICK, make_records
 
 from tfbert.config import FinetuneConfig
 from tfbert.data.tables import read_table
 from tfbert.embedded import SENTIMENT_DIRECTORY
+from tfbert.training.config import PretrainConfig
 
 
 def write_csv(path, count, skip=0):
@@ -44,6 +46,34 @@ def config(data, tmp_path):
             "progress": False,
         }
         return FinetuneConfig(**{**options, **changes})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def vocabulary_file(tmp_path_factory):
+    """The embedded model's vocabulary."""
+    from tfbert.models.sources import load_encoder
+
+    path = tmp_path_factory.mktemp("vocabulary") / "vocab.txt"
+    pieces = load_encoder("embedded", "float32").tokenizer.get_vocabulary()
+    path.write_text("".join(piece + "\n" for piece in pieces))
+    return path
+
+
+@pytest.fixture(scope="session")
+def records(vocabulary_file, tmp_path_factory):
+    """Folder of `make_records`."""
+    return make_records(tmp_path_factory.mktemp("records"), vocabulary_file)
+
+
+@pytest.fixture
+def pretrain_config(records, tmp_path):
+    """A function that makes the configuration of a quick pre-training run."""
+
+    def make(**changes):
+        options = {"data": records, "output": str(tmp_path / "run"), **QUICK}
+        return PretrainConfig(**{**options, **changes})
 
     return make
 

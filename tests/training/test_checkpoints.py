@@ -11,6 +11,7 @@ import pytest
 from test_checkpoint_files import DAMAGES
 
 from tfbert.training import checkpoints as module
+from tfbert.training import storage
 from tfbert.training.checkpoint_files import (
     MANIFEST_FILE,
     STATE_FILE,
@@ -67,6 +68,26 @@ def test_the_last_ones_and_the_best_are_kept(tmp_path, variables):
     assert steps_in(tmp_path) == [6, 7]
     assert_is(checkpoints.newest(), 7)
     assert_is(checkpoints.read(6), 6)
+
+
+def test_those_of_earlier_folders_make_way(place, variables):
+    folders = [os.fspath(place / name) for name in ("phase-1", "phase-2", "phase-3")]
+    for number, (folder, steps) in enumerate(zip(folders[:2], ((1, 2), (3,)), strict=True)):
+        earlier = Checkpoints(folder, keep=2, earlier=folders[:number])
+        for step in steps:
+            save(earlier, variables, step, wait=True)
+    last = Checkpoints(folders[2], keep=2, earlier=folders[:2])
+
+    def left():
+        return [[step for step, _ in checkpoint_keys(folder)] for folder in folders]
+
+    assert left() == [[2], [3], []]
+    save(last, variables, 4, wait=True)
+    assert left() == [[], [3], [4]]
+    assert last_written(os.fspath(place))["step"] == 4
+    save(last, variables, 5, wait=True)
+    assert left() == [[], [], [4, 5]]
+    assert not storage.exists(folders[1])
 
 
 def test_an_object_store_keeps_them_too(object_store, variables):

@@ -54,6 +54,21 @@ def test_a_source_begins_anywhere_and_goes_on_through_epochs(size):
     assert seen == [[2, 1], [2, 2], [2, 3], [3, 0], [3, 1], [3, 2], [3, 3]]
 
 
+class Uneven(Source):
+    """Its third epoch has 2 steps."""
+
+    def steps_in(self, epoch):
+        return 2 if epoch == 2 else 4
+
+
+def test_epochs_of_a_source_may_differ_in_length():
+    data = EpochData(get_strategy("cpu"), Uneven(), start=(1, 2))
+    assert (data.steps, data.steps_in(2)) == (4, 2)
+    spans = [[(e.begin, e.end) for e in data.executions(3, first)] for first in (2, 0, 0)]
+    assert spans == [[(2, 3)], [(0, 1)], [(0, 2), (3, 3)]]
+    assert EpochData(get_strategy("cpu"), Uneven(), steps=3).steps_in(2) == 3
+
+
 def test_a_distributed_dataset_is_taken_as_it_is(two_replicas):
     dataset = two_replicas.experimental_distribute_dataset(tf.data.Dataset.range(8).batch(4))
     data = EpochData(two_replicas, dataset)

@@ -4,87 +4,22 @@ import math
 import keras_hub
 import numpy as np
 import pytest
-import tensorflow as tf
 import yaml
+from pretraining_run import PHASES, scalars
 
 from tfbert.cli import main
 from tfbert.data.config import PrepareConfig
 from tfbert.data.prepare import prepare
-from tfbert.embedded import SENTIMENT_DIRECTORY
 from tfbert.errors import InputError
 from tfbert.models.sources import load_encoder
 from tfbert.training.config import PretrainConfig
 from tfbert.training.pretrain import pretrain
 
-PHASES = [
-    {"sequence_length": 16, "global_batch_size": 8, "steps": 5, "learning_rate": 0.01},
-    {"sequence_length": 24, "global_batch_size": 4, "steps": 3, "learning_rate": 0.005},
-]
-
-
-@pytest.fixture(scope="session")
-def vocabulary_file(tmp_path_factory):
-    """The embedded model's vocabulary."""
-    path = tmp_path_factory.mktemp("vocabulary") / "vocab.txt"
-    pieces = load_encoder("embedded", "float32").tokenizer.get_vocabulary()
-    path.write_text("".join(piece + "\n" for piece in pieces))
-    return path
-
-
-@pytest.fixture(scope="session")
-def records(vocabulary_file, tmp_path_factory):
-    """Pairs of lengths 16 and 24, a tenth of them held out."""
-    folder = tmp_path_factory.mktemp("records")
-    lines = (SENTIMENT_DIRECTORY / "train.tsv").read_text().splitlines()[1:]
-    sentences = [line.split("\t")[0] for line in lines]
-    documents = [" ".join(sentences[i : i + 6]) for i in range(0, len(sentences), 6)]
-    (folder / "text.txt").write_text("\n".join(documents))
-    prepare(
-        PrepareConfig(
-            input=[str(folder / "text.txt")],
-            output=str(folder / "records"),
-            vocab=str(vocabulary_file),
-            lengths=[16, 24],
-            validation_fraction=0.1,
-            workers=1,
-            progress=False,
-        )
-    )
-    return str(folder / "records")
-
 
 @pytest.fixture
-def config(records, tmp_path):
+def config(pretrain_config):
     """A function that makes a configuration of a quick run."""
-
-    def make(**changes):
-        options = {
-            "data": records,
-            "output": str(tmp_path / "run"),
-            "phases": PHASES,
-            "size": "tiny",
-            "hidden_dim": 16,
-            "num_heads": 2,
-            "max_sequence_length": 32,
-            "dropout": 0.0,
-            "precision": "float32",
-            "eval_steps": 2,
-            "eval_sequences": 8,
-        }
-        return PretrainConfig(**{**options, **changes})
-
-    return make
-
-
-def scalars(directory):
-    """By tag, the steps and values in a folder of TensorBoard events."""
-    found = {}
-    for path in sorted(directory.iterdir()):
-        for event in tf.compat.v1.train.summary_iterator(str(path)):
-            for value in event.summary.value:
-                points = found.setdefault(value.tag, {})
-                points[event.step] = float(tf.make_ndarray(value.tensor))
-    return found
+    return pretrain_config
 
 
 def test_a_run_from_records_to_a_model_that_finetune_takes(config, tmp_path):

@@ -34,6 +34,8 @@ GOOD = {"data": "records", "output": "run", "phases": [PHASE]}
         ({"eval_steps": 0}, "--eval-steps is 0"),
         ({"precision": "int8"}, "--precision is 'int8'"),
         ({"seed": -1}, "--seed is -1"),
+        ({"keep_checkpoints": 0}, "--keep-checkpoints is 0"),
+        ({"resume": True, "overwrite": True}, "--resume is True: it must be left out beside"),
     ],
 )
 def test_a_wrong_option_is_named(change, message):
@@ -51,6 +53,16 @@ def test_a_run_record_is_a_recipe(tmp_path):
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(record))
     assert PretrainConfig.from_recipe(str(tmp_path / "config.yaml")) == config
     assert PretrainConfig.from_recipe(str(tmp_path / "config.yaml"), seed=9).seed == 9
+
+
+def test_resume_alone_takes_the_options_of_the_run(tmp_path):
+    config = PretrainConfig(**{**GOOD, "output": str(tmp_path)}, seed=5, overwrite=True)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(dataclasses.asdict(config)))
+    words = ["pretrain", "--resume", "--output", str(tmp_path), "--keep-checkpoints=4"]
+    _, resumed = parse(words)
+    changes = {"resume": True, "overwrite": False, "keep_checkpoints": 4}
+    assert resumed == dataclasses.replace(config, **changes)
+    assert parse([*words, "--phases.0.steps", "11"])[1].phases[0].steps == 11
 
 
 @pytest.mark.parametrize("name", recipe_names())

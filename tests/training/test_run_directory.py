@@ -10,6 +10,7 @@ from tfbert.config import FinetuneConfig, read_options
 from tfbert.errors import InputError, MachineError
 from tfbert.files import replacing, write_bytes
 from tfbert.training.checkpoint_files import write_checkpoint
+from tfbert.training.config import PretrainConfig
 from tfbert.training.preemption import Preempted
 from tfbert.training.run_directory import RunDirectory, read_run_config, saving
 from tfbert.training.run_lock import LOCK_FILE, is_held
@@ -110,6 +111,26 @@ def test_only_the_same_options_go_on(tmp_path):
         run.resumes(changed)
     write_run(RunDirectory(tmp_path / "other"), accuracy=0.5)
     assert not RunDirectory(tmp_path / "other").resumes(CONFIG)
+
+
+def test_phases_are_compared_option_by_option(tmp_path):
+    run = RunDirectory(tmp_path)
+    phase = {"steps": 4, "global_batch_size": 8, "learning_rate": 0.1}
+    config = PretrainConfig(data="d", output="o", phases=[phase, {**phase, "steps": 2}])
+    with pytest.raises(ZeroDivisionError), run.writing(config):
+        raise ZeroDivisionError
+    assert next(iter(yaml.safe_load(run.config.read_text()))) == "data"
+
+    def changed(**options):
+        return dataclasses.replace(config, phases=[phase, {**phase, "steps": 2, **options}])
+
+    assert run.resumes(config)
+    free = changed(per_device_batch_size=2)
+    assert run.resumes(dataclasses.replace(free, device_tokens=64, checkpoint_steps=3))
+    with pytest.raises(InputError, match=r"--phases\.1\.steps was 2, is 3; go on"):
+        run.resumes(changed(steps=3))
+    with pytest.raises(InputError, match=r"--phases\.1\.steps was 2, is None"):
+        run.resumes(dataclasses.replace(config, phases=[phase]))
 
 
 def test_two_at_once_are_refused(tmp_path):

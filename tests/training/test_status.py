@@ -7,7 +7,7 @@ import pytest
 
 from tfbert.errors import InputError
 from tfbert.training import status as module
-from tfbert.training.checkpoint_files import write_checkpoint
+from tfbert.training.checkpoint_files import last_written, write_checkpoint
 from tfbert.training.run_lock import RunLock
 from tfbert.training.status import STATUS_FILE, RunStatus, read_status, status_lines
 
@@ -39,6 +39,12 @@ def test_it_reads_as_text():
     ]
 
 
+def test_of_pre_training_it_names_the_phase():
+    status = {k: v for k, v in RUNNING.items() if k not in ("epoch", "epochs")}
+    lines = status_lines("runs/a", {**status, "recipe_phase": 2, "recipe_phases": 3}, 1003.9)
+    assert lines[1] == "update 1,200 of 5,000, phase 2 of 3"
+
+
 def test_a_killed_run_is_told_from_one_that_ended():
     killed = status_lines("a", {**RUNNING, "alive": False}, 1000)[0]
     assert killed.startswith("a: not alive, killed while training: start it again")
@@ -67,6 +73,9 @@ def test_a_run_is_followed(tmp_path, monkeypatch):
     write_checkpoint(tmp_path / "checkpoints/step-0000000012", {}, {})
     checkpoint = read_status(tmp_path)["checkpoint"]
     assert checkpoint["step"] == 12
+    for number in (9, 10):
+        write_checkpoint(tmp_path / f"other/phase-{number}/step-{3 * number:010d}", {}, {})
+    assert last_written(tmp_path / "other")["step"] == 30
     assert abs(checkpoint["time"] - time.time()) < 60
 
 

@@ -81,19 +81,28 @@ def open_phase(directory, split, length, predictions=None):
 class PretrainingBatches:
     """Batches of training records: a `tfbert.training.epoch_data.BatchSource`.
 
-    Epochs here are stretches of `steps_per_epoch` updates between two evaluations; the records go
-    on through them and begin anew when all were seen.
+    Epochs here are stretches of `steps_per_epoch` updates between two evaluations; the last one may
+    be shorter. The records go on through them and begin anew when all were seen.
 
     Args:
         records: `PretrainingRecords`.
         steps_per_epoch: Updates.
-        first_step: Number of the records' batch that comes first.
+        steps: Updates of all epochs together.
     """
 
-    def __init__(self, records, steps_per_epoch, first_step=0):
+    def __init__(self, records, steps_per_epoch, steps):
         self.records = records
-        self.steps_per_epoch = steps_per_epoch
-        self.first_step = first_step
+        self.steps_per_epoch = min(steps_per_epoch, steps)
+        self.steps = steps
+
+    @property
+    def epochs(self):
+        """How many epochs there are."""
+        return -(-self.steps // self.steps_per_epoch)
+
+    def steps_in(self, epoch):
+        """Updates of an epoch."""
+        return min(self.steps_per_epoch, self.steps - epoch * self.steps_per_epoch)
 
     def dataset(self, epoch, step):
         """All batches from that step of that epoch on, without end.
@@ -103,7 +112,7 @@ class PretrainingBatches:
         """
         import tensorflow as tf
 
-        first = self.first_step + epoch * self.steps_per_epoch + step
+        first = epoch * self.steps_per_epoch + step
 
         def generate():
             number = first

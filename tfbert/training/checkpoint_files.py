@@ -20,6 +20,7 @@ STATE_FILE = "state.json"
 MANIFEST_FILE = "manifest.json"
 _FORMAT = 1
 _NAME = re.compile(r"step-(\d{10})(?:\.(\d+))?")
+_PHASE = re.compile(r"phase-(\d+)")
 
 # safetensors' names of NumPy's types.
 _DTYPES = {
@@ -108,12 +109,27 @@ def checkpoint_keys(directory):
     return sorted((int(match[1]), int(match[2] or 0)) for match in matches if match)
 
 
+def phase_folder(directory, number):
+    """Folder of the checkpoints of a run's phase, counted from 0: `phase-1` is the first."""
+    return storage.join(directory, f"phase-{number + 1}")
+
+
 def last_written(directory):
-    """`{"step": ..., "time": ...}` of the newest checkpoint, not looked into; None without one."""
-    for key in reversed(checkpoint_keys(directory)):
-        manifest = storage.join(checkpoint_path(directory, *key), MANIFEST_FILE)
-        if storage.exists(manifest):
-            return {"step": key[0], "time": storage.modified(manifest)}
+    """The newest checkpoint of a run, not looked into.
+
+    Args:
+        directory: Folder of checkpoints, or of the folders of phases.
+
+    Returns:
+        `{"step": ..., "time": ...}`; None without one.
+    """
+    phases = [match for name in storage.names(directory) if (match := _PHASE.fullmatch(name))]
+    phases.sort(key=lambda match: int(match[1]), reverse=True)
+    for folder in (directory, *(storage.join(directory, match[0]) for match in phases)):
+        for key in reversed(checkpoint_keys(folder)):
+            manifest = storage.join(checkpoint_path(folder, *key), MANIFEST_FILE)
+            if storage.exists(manifest):
+                return {"step": key[0], "time": storage.modified(manifest)}
     return None
 
 

@@ -58,11 +58,14 @@ class Checkpoints:
     Args:
         directory: The folder, local or `gs://`; made when it is needed.
         keep: How many to keep beside the best one.
+        earlier: Folders of the checkpoints that went before these, the oldest first; `keep` counts
+            all of them together.
     """
 
-    def __init__(self, directory, keep=2):
+    def __init__(self, directory, keep=2, earlier=()):
         self.directory = os.fspath(directory)
         self.keep = keep
+        self.earlier = [os.fspath(folder) for folder in earlier]
         self.last = None  # step of the last one that stands
         self.failure = None  # in words, why the last one does not stand
         self.is_spoiled = False  # whether that was an inf or a NaN
@@ -221,12 +224,9 @@ class Checkpoints:
 
         Of several after the same updates, the last is kept.
         """
-        keys = [key for key in checkpoint_keys(self.directory) if key not in self._damaged]
-        whole = {}
-        for key in keys:
-            if has_manifest(checkpoint_path(self.directory, *key)):
-                whole[key[0]] = key
+        whole = {key[0]: key for key in _whole(self.directory) if key not in self._damaged}
         kept = list(whole.values())[-self.keep :]
+        self._clean_up_earlier(self.keep - len(kept))
         best = {_best_step(state)}
         for key in kept:
             try:
@@ -238,6 +238,17 @@ class Checkpoints:
             if key not in kept:
                 self._remove(checkpoint_path(self.directory, *key))
 
+    def _clean_up_earlier(self, keep):
+        """Leaves the last `keep` of the checkpoints that went before."""
+        for folder in reversed(self.earlier):
+            kept = _whole(folder)[::-1][:keep]
+            keep -= len(kept)
+            for key in checkpoint_keys(folder):
+                if key not in kept:
+                    self._remove(checkpoint_path(folder, *key))
+            if not kept:
+                storage.remove(folder)
+
     def _remove(self, folder):
         try:
             # Without its manifest it is no checkpoint, should the rest not be removed.
@@ -245,6 +256,12 @@ class Checkpoints:
             storage.remove(folder)
         except OSError as error:
             log.warning("%s cannot be removed: %s", folder, error)
+
+
+def _whole(directory):
+    """Keys of the checkpoints that have a manifest, the oldest first."""
+    keys = checkpoint_keys(directory)
+    return [key for key in keys if has_manifest(checkpoint_path(directory, *key))]
 
 
 def _best_step(state):

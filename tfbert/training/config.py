@@ -4,10 +4,10 @@ import dataclasses
 import re
 from typing import Literal
 
-from tfbert.config import PrecisionName, StrategyName, read_options
+from tfbert.config import PrecisionName, RunOptions, StrategyName, read_options
 from tfbert.errors import InputError
 from tfbert.models.sizes import bert_size
-from tfbert.options import Options, require, require_at_least
+from tfbert.options import require, require_at_least
 from tfbert.recipes import recipe_names, recipe_path
 from tfbert.training.phases import Phase, make_phases, scaled_to_batch
 
@@ -15,7 +15,7 @@ SizeName = Literal["tiny", "mini", "small", "medium", "base", "large"]
 
 
 @dataclasses.dataclass(frozen=True)
-class PretrainConfig(Options):
+class PretrainConfig(RunOptions):
     """Train a BERT from text that `tfbert prepare` made into records.
 
     Args:
@@ -47,8 +47,9 @@ class PretrainConfig(Options):
         strategy: What to train on, as in `finetune`.
         replicas: Devices of this machine to train on, as in `finetune`.
         seed: Seed of the weights, of the batches, their masks, and of dropout.
-        overwrite: Replace a run that is already in the output directory.
         progress: Say every ten seconds how far it is: losses, speed, time left.
+        checkpoint_steps, checkpoint_minutes, keep_checkpoints, on_nan, max_rollbacks, resume,
+            overwrite: As in `RunOptions`.
     """
 
     data: str
@@ -75,7 +76,6 @@ class PretrainConfig(Options):
     strategy: StrategyName = "auto"
     replicas: int | None = None
     seed: int = 1
-    overwrite: bool = False
     progress: bool = True
 
     def __post_init__(self):

@@ -18,7 +18,8 @@ class BatchSource(Protocol):
     """Data whose batches are a function of epoch and step, so that training can start at any.
 
     `steps_per_epoch` is a number; `dataset(epoch, step)` is a `tf.data.Dataset` of global batches
-    from there on, through all further epochs, without end.
+    from there on, through all further epochs, without end. Where epochs differ in length, a method
+    `steps_in(epoch)` gives the steps of one, and `steps_per_epoch` is the longest.
     """
 
     steps_per_epoch: int
@@ -61,9 +62,11 @@ class EpochData:
         self._iterator = None
         self._limit = steps
         self._position = start if isinstance(x, BatchSource) else (start[0], 0)
+        self._lengths = None
         self.source = x if isinstance(x, BatchSource) else None
         if self.source is not None:
             self.steps = steps or x.steps_per_epoch
+            self._lengths = None if steps else getattr(x, "steps_in", None)
             self._limit = self.steps
             self._dataset = distributed(strategy, x.dataset(*start))
         elif isinstance(x, tf.distribute.DistributedDataset):
@@ -78,6 +81,12 @@ class EpochData:
             raise ValueError("the data gave no batch")
         # Steps that a user asks for may be more than the data has.
         self._is_sure = isinstance(x, BatchSource) or (not steps and self.steps is not None)
+
+    def steps_in(self, epoch):
+        """Steps of an epoch, or None where they are not known."""
+        if self._lengths is not None:
+            return self._lengths(epoch)
+        return self.steps
 
     @property
     def spec(self):
@@ -147,7 +156,7 @@ class EpochData:
                 self._adapter.on_epoch_begin()
             if self._iterator is None or not self._limit:
                 self._iterator = iter(self._dataset)
-        stop = self.steps if end is None else end
+        stop = self.steps_in(self._position[0]) if end is None else end
         begins = itertools.count(first_step, size)
         if stop is not None:
             begins = range(first_step, stop, size)

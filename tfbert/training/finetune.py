@@ -36,7 +36,6 @@ from tfbert.training.evaluate import evaluate_examples
 from tfbert.training.failures import explaining_exhausted_memory
 from tfbert.training.precision import POLICIES, choose_precision
 from tfbert.training.predict import lengths_for
-from tfbert.training.recovery import Recovery
 from tfbert.training.recovery_session import bring_best_weights_back
 from tfbert.training.run_directory import RunDirectory, saving, size_in_bytes
 
@@ -237,15 +236,10 @@ def _fit(classifier, data, config, epochs, run, status):
         callbacks.append(ProgressBar(epochs * len(train_texts), batch_size, "training"))
     if config.early_stopping:
         callbacks.append(keras.callbacks.EarlyStopping("val_loss", patience=config.early_stopping))
-    recovery = Recovery(
+    recovery = config.recovery(
         # The chief's, from which all workers go on.
-        str(RunDirectory(config.output).checkpoints),
-        config.checkpoint_steps,
-        config.checkpoint_minutes,
-        config.keep_checkpoints,
+        RunDirectory(config.output).checkpoints,
         monitor="val_loss",
-        on_nan=config.on_nan,
-        max_rollbacks=config.max_rollbacks,
         fingerprint={
             "data": _digest(train_batches, evaluation_texts, data.evaluation.labels),
             "precision": model.backbone.dtype_policy.name,

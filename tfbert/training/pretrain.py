@@ -1,6 +1,8 @@
 """Pre-training: from records and a recipe to a run with a preset in it."""
 
 import dataclasses
+import hashlib
+import json
 import logging
 import os
 import tempfile
@@ -8,7 +10,6 @@ import time
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 
 from tfbert.data.dataset import read_dataset
 from tfbert.data.pretraining_batches import (
@@ -18,7 +19,7 @@ from tfbert.data.pretraining_batches import (
     open_phase,
 )
 from tfbert.data.reader import PretrainingRecords
-from tfbert.errors import InputError, TfbertError
+from tfbert.errors import InputError
 from tfbert.files import replacing
 from tfbert.models.pretrainer import load_pretrainer, make_pretrainer, save_pretrainer
 from tfbert.models.sizes import BertSize
@@ -27,9 +28,11 @@ from tfbert.tokenizer import make_tokenizer
 from tfbert.training.distribution import get_strategy, is_chief
 from tfbert.training.failures import explaining_exhausted_memory
 from tfbert.training.flops import matmul_peak, training_flops
+from tfbert.training.phase_checkpoints import phase_to_go_on_with, recovery_of_phase
 from tfbert.training.phases import accumulate_steps, learning_rate_schedule
 from tfbert.training.precision import POLICIES, choose_precision
-from tfbert.training.pretrain_callbacks import PretrainingCurves
+from tfbert.training.pretrain_callbacks import EvaluationHistory, PretrainingCurves
+from tfbert.training.replicas import sum_over_workers
 from tfbert.training.run_directory import RunDirectory, saving, size_in_bytes
 
 log = logging.getLogger("tfbert")
@@ -67,8 +70,8 @@ def pretrain(config):
         config: A `PretrainConfig`.
 
     Returns:
-        A `PretrainResult`; the run directory holds `config.yaml`, `metrics.json`, `logs/` and
-        `model/`, a KerasHub preset that `tfbert finetune --model` takes.
+        A `PretrainResult`; the run directory holds `config.yaml`, `metrics.json`, `logs/`,
+        `checkpoints/` and `model/`, a KerasHub preset that `tfbert finetune --model` takes.
 
     Raises:
         InputError: If an option, the records or the model is wrong.
@@ -82,13 +85,15 @@ def pretrain(config):
                 silent = dataclasses.replace(config, progress=False)
                 return _pretrain(silent, strategy, RunDirectory(scratch))
     run = RunDirectory(config.output)
-    run.check_free(config.overwrite)
-    return _pretrain(config, get_strategy(config.strategy, config.replicas), run)
+    resumes = run.resumes(config)
+    if not resumes:
+        run.check_free(config.overwrite)
+    return _pretrain(config, get_strategy(config.strategy, config.replicas), run, resumes)
 
 
-def _pretrain(config, strategy, run):
+def _pretrain(config, strategy, run, resumes=False):
     began = time.perf_counter()
-    records = read_dataset(config.data)["options"]
+    dataset = read_dataset(config.data)
     keras.utils.set_random_seed(config.seed)
     precision = choose_precision(config.precision)
     phases = config.scaled_phases()
@@ -96,8 +101,12 @@ def _pretrain(config, strategy, run):
         _open(config, number, phase, strategy.num_replicas_in_sync)
         for number, phase in enumerate(phases)
     ]
+    # The chief's, from which all workers go on: only it knows whether the run resumes.
+    checkpoints = RunDirectory(config.output).checkpoints
+    first = phase_to_go_on_with(checkpoints, len(phases)) if resumes else 0
+    first = sum_over_workers(strategy, first)
     with strategy.scope():
-        model, tokenizer = _make_model(config, records, data[0].train, precision)
+        model, tokenizer = _make_model(config, dataset["options"], data[0].train, precision)
         optimizer = _make_optimizer(config, phases, model)
     flops = _sequence_flops(model, phases, data)
     resolved = {
@@ -112,20 +121,28 @@ def _pretrain(config, strategy, run):
             for phase, part in zip(phases, data, strict=True)
         ],
     }
-    with run.writing(config, command="pretrain", resolved=resolved):
+    fingerprint = {"records": _digest(dataset), "precision": precision}
+    with run.writing(config, resumes, command="pretrain", resolved=resolved) as status:
         peak = matmul_peak(model.mlm_head.compute_dtype)
         _announce(model, phases, data, flops)
-        curves = PretrainingCurves(run.logs, phases, flops, peak, config.progress)
-        history = _train(model, optimizer, config, phases, data, curves)
+        curves = PretrainingCurves(run.logs, phases, flops, status, peak, config.progress)
+        history = EvaluationHistory()
+        _prepare_to_train(model, optimizer, config)
+        for number in range(first, len(phases)):
+            _begin_phase(model, config, phases[number], data[number])
+            curves.begin_phase(number)
+            recovery = recovery_of_phase(config, checkpoints, number, fingerprint)
+            _fit(model, config, number, phases[number], data[number], [curves, history], recovery)
+        curves.close()
         size = size_in_bytes(model.variables)
         with saving(run.model, size), replacing(run.model) as temporary:
             save_pretrainer(model, tokenizer, temporary)
-        metrics = {name: values[-1] for name, values in history.items()}
+        metrics = {name: values[-1] for name, values in history.history.items()}
         metrics["updates"] = sum(phase.steps for phase in phases)
         metrics["sequences"] = sum(phase.steps * phase.global_batch_size for phase in phases)
         metrics["seconds"] = time.perf_counter() - began
         run.write_metrics(metrics)
-    return PretrainResult(model, history, metrics, str(run.path))
+    return PretrainResult(model, history.history, metrics, str(run.path))
 
 
 def _open(config, number, phase, replicas):
@@ -200,25 +217,25 @@ def _make_optimizer(config, phases, model):
     return optimizer
 
 
-def _train(model, optimizer, config, phases, data, curves):
-    """Trains all phases; returns by metric its values at the evaluations."""
+def _digest(dataset):
+    """Tells the records from other records."""
+    content = [dataset["options"], dataset["vocabulary"]]
+    content += [(shard["length"], shard["sha256"]) for shard in dataset["shards"]]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def _prepare_to_train(model, optimizer, config):
+    """Gives the model its optimizer, with the state of all phases."""
     _compile(model, optimizer, config, 1)
     # Now, while no layer is frozen: an optimizer knows only the variables that it was built with.
     model.optimizer.build(model.trainable_variables)
-    history = {}
-    for number, (phase, part) in enumerate(zip(phases, data, strict=True)):
-        model.freeze_lower_layers(phase.freeze_layers)
-        # Loss scaling, where there is any, goes on through the phases.
-        _compile(model, model.optimizer, config, part.accumulate_steps)
-        replicas = model.distribute_strategy.num_replicas_in_sync
-        micro_batch = phase.global_batch_size // replicas // part.accumulate_steps
-        option = f"--phases.{number}.per-device-batch-size"
-        with explaining_exhausted_memory(
-            micro_batch, phase.sequence_length, " or a smaller model", option
-        ):
-            for name, values in _fit(model, config, phase, part, curves).items():
-                history.setdefault(name, []).extend(values)
-    return history
+
+
+def _begin_phase(model, config, phase, part):
+    """Makes the model of the phase before, or a new one, that of this phase."""
+    model.freeze_lower_layers(phase.freeze_layers)
+    # Loss scaling, where there is any, goes on through the phases.
+    _compile(model, model.optimizer, config, part.accumulate_steps)
 
 
 def _compile(model, optimizer, config, pieces):
@@ -232,31 +249,23 @@ def _compile(model, optimizer, config, pieces):
     )
 
 
-def _fit(model, config, phase, part, curves):
-    """One phase, as epochs of `eval_steps` updates and one of what is left."""
-    whole, rest = divmod(phase.steps, config.eval_steps)
-    history = {}
-    for epochs, steps, first in (
-        (whole, config.eval_steps, 0),
-        (1 if rest else 0, rest, whole * config.eval_steps),
+def _fit(model, config, number, phase, part, callbacks, recovery):
+    """Trains a phase from its beginning or, where it has checkpoints, from the newest one on."""
+    batches = PretrainingBatches(part.train, config.eval_steps, phase.steps)
+    replicas = model.distribute_strategy.num_replicas_in_sync
+    micro_batch = phase.global_batch_size // replicas // part.accumulate_steps
+    option = f"--phases.{number}.per-device-batch-size"
+    with explaining_exhausted_memory(
+        micro_batch, phase.sequence_length, " or a smaller model", option
     ):
-        if not epochs:
-            continue
-        done = model.fit(
-            PretrainingBatches(part.train, steps, first),
-            epochs=epochs,
+        model.fit(
+            batches,
+            epochs=batches.epochs,
             validation_data=part.held_out,
-            callbacks=[keras.callbacks.TerminateOnNaN(), curves],
+            callbacks=callbacks,
             verbose=0,
-        ).history
-        if not np.isfinite(done["loss"]).all():
-            raise TfbertError(
-                f"training diverged before update {int(model.optimizer.iterations)}: the loss is "
-                "no finite number; try a lower learning rate or --precision float32"
-            )
-        for name, values in done.items():
-            history.setdefault(name, []).extend(values)
-    return history
+            recovery=recovery,
+        )
 
 
 def _sequence_flops(model, phases, data):

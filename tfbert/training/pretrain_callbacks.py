@@ -1,4 +1,4 @@
-"""What is seen of pre-training while it runs: curves for TensorBoard, lines with the time left."""
+"""What is seen of pre-training: curves for TensorBoard, lines with the time left, a history."""
 
 import logging
 import time
@@ -23,7 +23,7 @@ _NAMES_IN_LINES = {
 
 
 class PretrainingCurves(keras.callbacks.Callback):
-    """Writes points of curves, and with each one a line of text.
+    """Writes points of curves, and with each one the run's status and a line of text.
 
     The step of every curve is the optimizer's count of updates, over all phases. `train/` holds
     loss and accuracy of both tasks, the rate, the gradient norm, the mean trust ratio, the loss
@@ -34,6 +34,7 @@ class PretrainingCurves(keras.callbacks.Callback):
         directory: Where TensorBoard looks.
         phases: List of `Phase`, all of the run.
         sequence_flops: For each of them, operations of an update for one sequence.
+        status: `RunStatus` of the run.
         flops_per_second: What the hardware does at most; None leaves `mfu` out.
         lines: Whether there are lines of text.
         seconds: Time from one point to the next.
@@ -44,16 +45,20 @@ class PretrainingCurves(keras.callbacks.Callback):
         directory,
         phases,
         sequence_flops,
+        status,
         flops_per_second=None,
         lines=True,
         seconds=10.0,
     ):
         super().__init__()
         self.directory = directory
+        self.status = status
         self.flops_per_second = flops_per_second
         self.lines = lines
         self.seconds = seconds
         self._phases = phases
+        self._number = 0  # the phase's
+        self._done, self._seen, self._sums = 0, 0, {}
         self._ends = np.cumsum([phase.steps for phase in phases])
         self._flops = np.array(
             [
@@ -66,15 +71,22 @@ class PretrainingCurves(keras.callbacks.Callback):
             self._train = tf.summary.create_file_writer(str(directory / "train"))
             self._evaluation = tf.summary.create_file_writer(str(directory / "evaluation"))
 
+    def begin_phase(self, number):
+        """To be called before the `fit` of each phase, which are counted from 0."""
+        self._number = number
+        self.status.update(recipe_phase=number + 1, recipe_phases=len(self._phases))
+
     def on_train_begin(self, logs=None):
         self._is_warm = False
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._seen, self._sums = 0, {}
+        self._done, self._seen, self._sums = 0, 0, {}
         self._timed_from, self._time = 0, time.perf_counter()
+        self.status.update(phase="training")
 
     def on_train_batch_end(self, batch, logs=None):
         now = time.perf_counter()
+        self._done = batch + 1
         is_last = batch + 1 == self.params["steps"]
         if not self._is_warm and not is_last:
             # The first call traces and compiles: its time says nothing.
@@ -93,10 +105,20 @@ class PretrainingCurves(keras.callbacks.Callback):
         self._seen = self._timed_from = batch + 1
         self._time = now
         update = self._updates()
-        values |= self._speed(update, updates_per_second) | self._optimizer_values()
+        values |= self._speed(updates_per_second) | self._optimizer_values()
         self._write(self._train, update, values)
         left = self._operations_left(update) / values["model_flops_per_second"]
         self._say(f"{update} of {self._ends[-1]}: {_in_words(values)}, {duration(left)} left")
+        self.status.update(
+            step=update,
+            steps=int(self._ends[-1]),
+            metrics={name: values[name] for name in logs or {}},
+            steps_per_second=updates_per_second,
+            seconds_left=left,
+        )
+
+    def on_test_begin(self, logs=None):
+        self.status.update(phase="evaluating")
 
     def on_epoch_end(self, epoch, logs=None):
         values = {
@@ -109,8 +131,18 @@ class PretrainingCurves(keras.callbacks.Callback):
             self._write(self._evaluation, update, values)
             self._say(f"{update}, held-out text: {_in_words(values)}")
 
+    def get_state(self):
+        """What the next point is reckoned from, for a run that is resumed."""
+        return {"done": self._done, "seen": self._seen, "sums": self._sums}
+
+    def set_state(self, state):
+        """Goes on between two points."""
+        self._done, self._seen, self._sums = state["done"], state["seen"], state["sums"]
+        self._timed_from = self._done
+
     def close(self):
         """Closes the files; to be called after the last phase."""
+        self.status.update(phase="saving the model", seconds_left=None)
         self._train.close()
         self._evaluation.close()
 
@@ -121,11 +153,10 @@ class PretrainingCurves(keras.callbacks.Callback):
     def _updates(self):
         return int(keras.ops.convert_to_numpy(self._optimizer.iterations))
 
-    def _speed(self, update, updates_per_second):
-        number = np.searchsorted(self._ends, update)
-        phase = self._phases[number]
+    def _speed(self, updates_per_second):
+        phase = self._phases[self._number]
         sequences = updates_per_second * phase.global_batch_size
-        flops = updates_per_second * self._flops[number]
+        flops = updates_per_second * self._flops[self._number]
         values = {
             "sequences_per_second": sequences,
             "tokens_per_second": sequences * phase.sequence_length,
@@ -162,6 +193,29 @@ class PretrainingCurves(keras.callbacks.Callback):
             for name, value in values.items():
                 tf.summary.scalar(name, value)
             writer.flush()
+
+
+class EvaluationHistory(keras.callbacks.Callback):
+    """By metric, its value after each evaluation of all phases: `history`.
+
+    Keras' own begins anew in every `fit`.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.history = {}
+
+    def on_epoch_end(self, epoch, logs=None):
+        for name, value in (logs or {}).items():
+            self.history.setdefault(name, []).append(float(value))
+
+    def get_state(self):
+        """The history so far, for a run that is resumed."""
+        return {"history": self.history}
+
+    def set_state(self, state):
+        """Goes on after that."""
+        self.history = state["history"]
 
 
 def _in_words(values):

@@ -29,6 +29,9 @@ class Recovery(Options):
             checkpoint and leaves out the batches that it diverged in.
         max_rollbacks: How many times at most.
         fingerprint: Names and values, for JSON, that must be the same when the run is resumed.
+        first_update: Updates of earlier `fit`s of the same run; this one's are counted from there.
+        earlier: Folders with the checkpoints of these `fit`s, the oldest first. Of all folders
+            together the last `keep` checkpoints stay.
 
     Raises:
         InputError: If a value is out of its range.
@@ -49,8 +52,11 @@ class Recovery(Options):
     on_nan: Literal["stop", "rollback"] = "stop"
     max_rollbacks: int = 3
     fingerprint: dict = dataclasses.field(default_factory=dict)
+    first_update: int = 0
+    earlier: list[str] = dataclasses.field(default_factory=list)
 
     def __post_init__(self):
         super().__post_init__()
         require_at_least(self, 1, "every_steps", "keep", "max_rollbacks")
+        require_at_least(self, 0, "first_update")
         require(self.every_minutes > 0, "every_minutes", self.every_minutes, "above 0")

@@ -112,15 +112,16 @@ class RecoverySession:
     """
 
     def __init__(self, model, recovery, epoch, step):
-        self.progress = Progress(epoch, step)
+        self.progress = Progress(epoch, step, recovery.first_update)
         self._model = model
         self._recovery = recovery
         self._writes = is_chief(model.distribute_strategy)
-        self._checkpoints = Checkpoints(recovery.directory, recovery.keep)
+        self._checkpoints = Checkpoints(recovery.directory, recovery.keep, recovery.earlier)
         self._signal = TerminationWatch()
         self._exits = contextlib.ExitStack()
         self._checkpoint = None  # the one that is being brought back
-        self._saved_at = (time.monotonic(), 0)  # time and updates of the last save
+        # Time and updates of the last save.
+        self._saved_at = (time.monotonic(), recovery.first_update)
         self._is_saved = False
         self._before_evaluation = None
 
@@ -292,14 +293,18 @@ class RecoverySession:
             self.progress.best = best_before
 
     def finish(self):
-        """At the end of training: makes sure that it is saved."""
+        """At the end of training: makes sure that it is saved.
+
+        Raises:
+            Preempted: As in `after_execution`.
+        """
         if not self._is_saved:
             self._save(wait=True)
         self._checkpoints.wait()
         if self._checkpoints.is_spoiled:
             raise Diverged(self._message(self._checkpoints.failure, False, self.progress.step))
-        # No worker reads what the chief has not written yet.
-        sum_over_workers(self._model.distribute_strategy, 0)
+        # No worker goes on, and reads what the chief has not written yet, before all are here.
+        self._end_if_told()
 
     def roll_back(self):
         """After a `RollBack`: takes over the newest checkpoint."""

@@ -29,7 +29,7 @@ _PARTS = ("config.yaml", "metrics.json", "logs", "checkpoints", "model", STATUS_
 # Options that may change when a run goes on: they do not change what it computes, but for rounding.
 _FREE_OPTIONS = {
     *("output", "overwrite", "resume", "progress"),
-    *("strategy", "replicas", "per_device_batch_size", "steps_per_execution"),
+    *("strategy", "replicas", "per_device_batch_size", "device_tokens", "steps_per_execution"),
     *("checkpoint_steps", "checkpoint_minutes", "keep_checkpoints", "on_nan", "max_rollbacks"),
     *("data", "eval_data"),  # what is in them is compared, wherever they are now
 }
@@ -89,11 +89,12 @@ class RunDirectory:
             return False
         if is_held(self.path):
             raise InputError(f"--output {self.path}: another process is at work in it")
-        before = type(config)(**read_options(self.config, type(config)))
+        before = _flat(type(config)(**read_options(self.config, type(config))))
+        now = _flat(config)
         changes = [
-            f"--{name.replace('_', '-')} was {getattr(before, name)}, is {value}"
-            for name, value in dataclasses.asdict(config).items()
-            if name not in _FREE_OPTIONS and value != getattr(before, name)
+            f"--{name.replace('_', '-')} was {before.get(name)}, is {now.get(name)}"
+            for name in {**before, **now}
+            if name.split(".")[-1] not in _FREE_OPTIONS and before.get(name) != now.get(name)
         ]
         if changes:
             raise InputError(
@@ -160,7 +161,11 @@ class RunDirectory:
     def _replacing(self, config, record):
         versions = {name: _installed_version(name) for name in _PACKAGES}
         versions |= {"python": platform.python_version(), "tfbert": __version__}
-        content = {**dataclasses.asdict(config), **record, "versions": versions}
+        options = dataclasses.asdict(config)
+        # A command's own options first, then those that it shares with others.
+        fields = sorted(dataclasses.fields(config), key=lambda field: field.kw_only)
+        options = {field.name: options[field.name] for field in fields}
+        content = {**options, **record, "versions": versions}
         text = yaml.safe_dump(content, sort_keys=False)
         with saving(self.path):
             self._put_aside()
@@ -210,6 +215,18 @@ class RunDirectory:
         """Writes `metrics.json`, the last file of a run."""
         with saving(self.metrics):
             write_json(self.metrics, metrics)
+
+
+def _flat(config):
+    """Options by name; those of a list of parts as `phases.0.steps`."""
+    flat = {}
+    for name, value in dataclasses.asdict(config).items():
+        if isinstance(value, list) and all(isinstance(part, dict) for part in value):
+            parts = [(f"{name}.{number}.", part) for number, part in enumerate(value)]
+            flat |= {prefix + key: item for prefix, part in parts for key, item in part.items()}
+        else:
+            flat[name] = value
+    return flat
 
 
 @contextlib.contextmanager

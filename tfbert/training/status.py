@@ -44,7 +44,7 @@ class RunStatus:
 
     def update(self, **changes):
         """Changes entries: `phase`, `step`, `steps`, `epoch`, `epochs`, `metrics`,
-        `steps_per_second`, `seconds_left`, `checkpoints` (their folder, below the run's)."""
+        `steps_per_second`, `seconds_left`; of pre-training `recipe_phase`, `recipe_phases`."""
         with self._mutex:
             self._content.update(changes)
         self._changed.set()
@@ -89,8 +89,7 @@ def read_status(directory):
         if not {"phase", "updated", "pid", "host"} <= set(status):
             raise ValueError("entries are missing")
         status["alive"] = is_held(directory)
-        folder = storage.join(directory, status.get("checkpoints", "checkpoints"))
-        status["checkpoint"] = last_written(folder)
+        status["checkpoint"] = last_written(storage.join(directory, "checkpoints"))
         if not status["alive"] and storage.exists(storage.join(directory, "metrics.json")):
             status["phase"] = "finished"  # the last words of a killed process may be older
     except OSError as error:
@@ -109,6 +108,8 @@ def status_lines(directory, status, now):
         if "epoch" in status:
             line += f", epoch {status['epoch'] + 1}"
             line += f" of {status['epochs']}" if status.get("epochs") else ""
+        if "recipe_phase" in status:
+            line += f", phase {status['recipe_phase']} of {status['recipe_phases']}"
         lines.append(line)
     if status.get("metrics"):
         lines.append(", ".join(f"{k} {v:.4f}" for k, v in status["metrics"].items()))

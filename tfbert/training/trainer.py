@@ -241,6 +241,9 @@ class DistributedTrainer(SingleBatches):
         """One epoch from the session's progress on; returns its logs."""
         progress = session.progress
         epoch, is_begun = progress.epoch, progress.step > 0
+        steps = data.steps_in(epoch)
+        if data.source is not None:
+            callbacks.set_params({**callbacks.params, "steps": steps})
         if not is_begun:
             self.reset_metrics()
         callbacks.on_epoch_begin(epoch)
@@ -257,7 +260,7 @@ class DistributedTrainer(SingleBatches):
             session.after_execution()
 
         logs = progress.logs
-        for first_step, end in list(progress.segments(data.steps)):
+        for first_step, end in list(progress.segments(steps)):
             data.seek(epoch, first_step)
             logs = run_epoch(
                 data.executions(self.steps_per_execution, first_step, end),
