@@ -52,7 +52,7 @@ def main():
     parser.add_argument("--output", type=Path, default=docs / "benchmark_transfer.md")
     parser.add_argument("--tiny", action="store_true", help="a few updates, to try the script")
     arguments = parser.parse_args()
-    work = arguments.work
+    work = arguments.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     records = make_records(arguments.data, work, arguments.tiny)
     config = tfbert.PretrainConfig.from_recipe(
