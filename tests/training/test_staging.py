@@ -189,7 +189,7 @@ def test_layers_left_out_are_the_models():
     phases = make_phases([{**PHASE, "layers": 4}, PHASE])
     assert [p.layers for p in with_layers(phases, 12)] == [4, 12]
     # What one starts from may grow beyond its own depth, and not shrink.
-    deeper = [dataclasses.replace(phase, layers=layers) for phase, layers in zip(phases, (4, 6))]
+    deeper = [phases[0], dataclasses.replace(phases[1], layers=6)]
     assert [p.layers for p in with_layers(deeper, 4, is_new=False)] == [4, 6]
     with pytest.raises(InputError, match=r"--phases\.0\.layers is 4: it must be at least 5"):
         with_layers(deeper, 5, is_new=False)
