@@ -164,6 +164,26 @@ def with_layers(phases, num_layers, is_new=True):
     return full
 
 
+def batch_orders(phases):
+    """Where each phase takes its batches from.
+
+    Phases that differ in nothing that a batch depends on take theirs from one order, one after the
+    other: the stages of a staged training see what the model would have seen at full depth. Others
+    have an order, and masks, of their own.
+
+    Returns:
+        List of (order's number, number of the first batch).
+    """
+    orders, number, done, before = [], -1, 0, None
+    for phase in phases:
+        kind = (phase.sequence_length, phase.global_batch_size, phase.predictions)
+        if kind != before:
+            number, done, before = number + 1, 0, kind
+        orders.append((number, done))
+        done += phase.steps
+    return orders
+
+
 def scaled_to_batch(phases, global_batch_size):
     """The same training at another batch size, by the rules of the LAMB paper.
 
