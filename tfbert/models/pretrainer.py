@@ -113,7 +113,9 @@ class BertPretrainer(DistributedTrainer, keras.Model):
         Raises:
             InputError: If the encoder has fewer layers.
         """
-        self.backbone.trainable = True
+        # One by one: Keras takes no notice of `backbone.trainable = True` where it is True already.
+        for layer in (self.backbone, *self.backbone.layers):
+            layer.trainable = True
         self.backbone.pooled_dense.trainable = self.next_sentence
         freeze_lower_layers(self.backbone, count, dropout)
 
