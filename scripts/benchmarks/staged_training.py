@@ -1,4 +1,4 @@
-"""Staged training beside full depth: time, loss, memory, SST-2; writes docs/benchmark_staged_training.
+"""Staged training beside full depth; writes docs/benchmark_staged_training.{md,json,png}.
 
     python scripts/benchmarks/staged_training.py DATA [--runs DIR] [--seeds N ...] [--quick]
         [--variant NAME "OPTIONS" ...]
@@ -22,6 +22,7 @@ import sys
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import scipy.stats
 import yaml
 
 from tfbert.embedded import SENTIMENT_DIRECTORY
@@ -33,7 +34,6 @@ from tfbert.training.phases import with_layers
 VARIANTS = {"full depth": "", "stack": "--staging stack", "mslt": "--staging mslt"}
 MINUTES, TIME_RATIO, SAVED = 12, 1.9, {"stack": 1.33, "mslt": 1.43}
 LABELS, TUNING_SEEDS = 2_000, (1, 2, 3)
-STUDENT_T = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}  # two-sided 95 %, by the number of differences
 RECIPE = {
     "size": "mini",
     "num_layers": 12,
@@ -306,9 +306,9 @@ def report(results):
         "",
         "Written by `python scripts/benchmarks/staged_training.py DATA`"
         + (" `--quick`: tiny models, to try the script." if settings["quick"] else "."),
-        f"{recipe['num_layers']} layers, {phase['steps']} updates of {phase['global_batch_size']} x "
-        f"{phase['sequence_length']} tokens, pre-training seeds {', '.join(full)}; "
-        f"{settings['machine']}.",
+        f"{recipe['num_layers']} layers, {phase['steps']} updates of "
+        f"{phase['global_batch_size']} x {phase['sequence_length']} tokens, "
+        f"pre-training seeds {', '.join(full)}; {settings['machine']}.",
         "Seconds are those of training, without compilation and evaluations; the held-out loss is "
         "that of the masked tokens. Full depth must take at most "
         f"{MINUTES} minutes, MSLT at most 1/{TIME_RATIO} of it at equal updates, and to full "
@@ -383,9 +383,14 @@ def loss_at(curve, seconds):
 
 def interval(pairs):
     """Mean difference in accuracy to full depth, and its 95 % interval over all fine-tunings."""
-    differences = [a - b for run, whole in pairs for a, b in zip(run["sst2"], whole["sst2"])]
+    differences = [
+        one - other
+        for run, whole in pairs
+        for one, other in zip(run["sst2"], whole["sst2"], strict=True)
+    ]
     count = len(differences)
-    width = STUDENT_T.get(count, 2.3) * statistics.stdev(differences) / count**0.5
+    student = float(scipy.stats.t.ppf(0.975, count - 1))
+    width = student * statistics.stdev(differences) / count**0.5
     return f"{mean(differences):+.4f} ± {width:.4f}"
 
 
