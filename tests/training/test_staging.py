@@ -160,10 +160,9 @@ def test_wrong_staging_is_named(options, message):
     ("phases", "message"),
     [
         ([{"steps": 3}], "--staging: 3 updates are too few"),
-        (
-            [{"layers": 3}],
-            "--staging mslt: says itself how many layers are trained, not --phases.0",
-        ),
+        ([{"layers": 3}], "--phases.0.layers: left to the stages of --staging mslt"),
+        ([{}, {"freeze_layers": 1}], "--phases.1.freeze-layers: left to the stages"),
+        ([{"frozen_dropout": False}], "--phases.0.frozen-dropout: left to the stages"),
     ],
 )
 def test_phases_that_cannot_be_staged(phases, message):
@@ -200,7 +199,10 @@ def test_the_command_line():
     more = "--frozen-dropout true --stage-shares 0.5 0.3 0.2"
     with pytest.raises(InputError, match="--stages 2: --stage-shares says it already"):
         parse([*words.split(), *more.split()])
-    _, options = parse([*words.split()[:-2], *more.split(), "--phases.0.frozen-dropout=false"])
+    _, options = parse([*words.split()[:-2], *more.split()])
     assert (options.staging, options.frozen_dropout) == ("mslt", True)
     assert options.stage_shares == [0.5, 0.3, 0.2]
-    assert options.phases[0].frozen_dropout is False
+    own = "--phases.0.layers 4 --phases.0.freeze-layers 2 --phases.0.frozen-dropout=false"
+    _, options = parse([*words.split()[:-4], *own.split()])
+    phase = options.phases[0]
+    assert (phase.layers, phase.freeze_layers, phase.frozen_dropout) == (4, 2, False)

@@ -17,7 +17,7 @@ from tfbert.training.phases import (
     scaled_to_batch,
     with_layers,
 )
-from tfbert.training.staging import DEFAULTS, make_stages, staged
+from tfbert.training.staging import DEFAULTS, STAGED_FIELDS, make_stages, staged
 
 SizeName = Literal["tiny", "mini", "small", "medium", "base", "large"]
 
@@ -144,11 +144,12 @@ class PretrainConfig(RunOptions):
         if self.init:
             raise InputError(f"--staging {self.staging}: grows a new model, not that of --init")
         for number, phase in enumerate(self.phases):
-            if phase.layers is not None or phase.freeze_layers:
-                raise InputError(
-                    f"--staging {self.staging}: says itself how many layers are trained, not "
-                    f"--phases.{number}"
-                )
+            for field in dataclasses.fields(Phase):
+                if field.name in STAGED_FIELDS and getattr(phase, field.name) != field.default:
+                    raise InputError(
+                        f"--phases.{number}.{field.name.replace('_', '-')}: left to the stages of "
+                        f"--staging {self.staging}"
+                    )
 
     @property
     def bert_size(self):

@@ -8,6 +8,7 @@ optimizer, which is small beside them.
 import dataclasses
 from typing import NamedTuple
 
+from tfbert.models.sizes import BertSize
 from tfbert.training.flops import BACKWARD, training_flops
 
 # Share of the measured peak of matrix products that training reaches: assumed. A running training
@@ -60,7 +61,7 @@ class CostModel:
         segments: Segments that the model has embeddings for.
     """
 
-    size: object
+    size: BertSize
     vocabulary_size: int
     positions: int
     next_sentence: bool = True

@@ -69,8 +69,6 @@ class Phase(Options):
         for name in ("warmup", "rewarmup"):
             value = getattr(self, name)
             require(0 <= value <= 1, name, value, "from 0 to 1")
-        most = self.freeze_layers if self.layers is None else self.layers
-        require(self.freeze_layers <= most, "freeze_layers", self.freeze_layers, f"at most {most}")
         require(self.decay_power > 0, "decay_power", self.decay_power, "above 0")
         rate = self.learning_rate
         require(rate is None or rate > 0, "learning_rate", rate, "above 0")
@@ -141,21 +139,24 @@ def with_layers(phases, num_layers, is_new=True):
         List of `Phase`.
 
     Raises:
-        InputError: If a phase has fewer layers than the one before, or a new model would not have
-            all of its layers in the end.
+        InputError: If a phase has fewer layers than the one before or than it freezes, or a new
+            model would not have all of its layers in the end.
     """
-    full = [
-        phase if phase.layers is not None else dataclasses.replace(phase, layers=num_layers)
-        for phase in phases
-    ]
-    least = 1 if is_new else num_layers
-    for number, phase in enumerate(full):
-        if phase.layers < least:
+    full, least = [], 1 if is_new else num_layers
+    for number, phase in enumerate(phases):
+        layers = num_layers if phase.layers is None else phase.layers
+        if layers < least:
             raise InputError(
-                f"--phases.{number}.layers is {phase.layers}: it must be at least {least}, as a "
-                "model does not shrink"
+                f"--phases.{number}.layers is {layers}: it must be at least {least}, as a model "
+                "does not shrink"
             )
-        least = phase.layers
+        if phase.freeze_layers > layers:
+            raise InputError(
+                f"--phases.{number}.freeze-layers is {phase.freeze_layers}: the model has only "
+                f"{layers} layers"
+            )
+        full.append(dataclasses.replace(phase, layers=layers))
+        least = layers
     if is_new and least != num_layers:
         raise InputError(
             f"--phases.{len(full) - 1}.layers is {least}: in the last phase the model must have "

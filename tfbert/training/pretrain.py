@@ -118,7 +118,7 @@ def _pretrain(config, strategy, run, resumes=False):
         model, tokenizer, phases = _make_model(
             config, dataset["options"], data[0].train, precision, phases
         )
-        optimizer = _make_optimizer(config, phases, model)
+        _prepare_to_train(model, config, phases)
     costs = _cost_model(config, model, phases)
     resolved = {
         "precision": precision,
@@ -143,7 +143,6 @@ def _pretrain(config, strategy, run, resumes=False):
         ]
         curves = PretrainingCurves(run.logs, phases, flops, status, peak, config.progress)
         history = EvaluationHistory()
-        _prepare_to_train(model, optimizer, config)
         for number in range(first, len(phases)):
             model = _begin_phase(model, config, phases, number, data[number])
             curves.begin_phase(number)
@@ -242,9 +241,9 @@ def _digest(dataset):
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
-def _prepare_to_train(model, optimizer, config):
-    """Gives the model its optimizer, with the state of all phases."""
-    _compile(model, optimizer, config, 1)
+def _prepare_to_train(model, config, phases):
+    """Gives the model its optimizer, with the state of all phases; in the strategy's scope."""
+    _compile(model, _make_optimizer(config, phases, model), config, 1)
     # Now, while no layer is frozen: an optimizer knows only the variables that it was built with.
     model.optimizer.build(model.trainable_variables)
 

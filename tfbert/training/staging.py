@@ -59,6 +59,16 @@ DEFAULTS = {
     ),
 }
 
+# What `staged` says of a phase, beside its steps and its rate.
+STAGED_FIELDS = (
+    "layers",
+    "freeze_layers",
+    "growth",
+    "growth_slots",
+    "frozen_dropout",
+    "rewarmup",
+)
+
 # Updates of the stages before the last: Gong et al. for three stages. Others are equal: assumed.
 _STACK_EARLY = {3: (50, 70)}
 
