@@ -33,6 +33,7 @@ _HOMES = {
     "evaluate": "tfbert.training.evaluate",
     "finetune": "tfbert.training.finetune",
     "get_strategy": "tfbert.training.distribution",
+    "grow": "tfbert.models.growth",
     "load_classifier": "tfbert.models.classifier",
     "predict": "tfbert.training.predict",
     "pretrain": "tfbert.training.pretrain",

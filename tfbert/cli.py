@@ -246,13 +246,13 @@ def _take_phase_options(argv):
 
 
 def _plain_value(text):
-    """A word of the command line as a number, None (`null`) or itself."""
+    """A word of the command line as a number, None (`null`), true, false or itself."""
     for kind in (int, float):
         try:
             return kind(text)
         except ValueError:
             continue
-    return None if text == "null" else text
+    return {"null": None, "true": True, "false": False}.get(text, text)
 
 
 def _join_lists(argv):
@@ -267,8 +267,9 @@ def _join_lists(argv):
     kinds = {}
     if command:
         for name, kind in typing.get_type_hints(COMMANDS[command][1]).items():
-            if typing.get_origin(kind) is list:
-                kinds["--" + name.replace("_", "-")] = typing.get_args(kind)[0]
+            for part in (kind, *typing.get_args(kind)):  # of `list[float] | None`
+                if typing.get_origin(part) is list:
+                    kinds["--" + name.replace("_", "-")] = typing.get_args(part)[0]
     joined, words = [], list(argv)
     while words:
         option, equals, first = words.pop(0).partition("=")

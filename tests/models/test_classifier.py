@@ -10,11 +10,11 @@ from tfbert.errors import InputError
 from tfbert.models.classifier import (
     BertClassifier,
     TrainedClassifier,
-    freeze_lower_layers,
     load_classifier,
     save_classifier,
 )
 from tfbert.models.encoder import to_stock
+from tfbert.models.freezing import freeze_lower_layers
 from tfbert.models.sources import load_encoder
 
 IDS = np.random.default_rng(0).integers(5, 8000, (3, 9)).astype("int32")

@@ -9,8 +9,8 @@ import tensorflow as tf
 from processes import finish, start
 
 import tfbert
-from tfbert.models.classifier import freeze_lower_layers
 from tfbert.models.encoder import BertEncoder, copy_weights, from_stock, to_stock, weights_by_path
+from tfbert.models.freezing import freeze_lower_layers
 
 CONFIG = {
     "vocabulary_size": 90,

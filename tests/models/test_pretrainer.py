@@ -212,6 +212,16 @@ def test_without_next_sentences_the_pooler_is_left_alone():
     np.testing.assert_array_equal(pooler, model.backbone.pooled_dense.kernel)
 
 
+def test_layers_are_frozen_and_trained_again():
+    model = make()
+    everything = {v.path for v in model.trainable_variables}
+    model.freeze_lower_layers(1)
+    upper = {v.path.split("/")[0] for v in model.trainable_variables}
+    assert upper == {"transformer_layer_1", "pooled_dense", "mlm_head", "nsp_head"}
+    model.freeze_lower_layers(0)
+    assert {v.path for v in model.trainable_variables} == everything
+
+
 def test_the_table_is_the_encoders():
     model = make()
     model.backbone.token_embedding.trainable = False

@@ -63,14 +63,14 @@ def test_as_many_operations_as_the_forward_graph_has(traced):
 
 
 def test_as_many_operations_as_forward_and_backward_have(traced):
-    counted = training_flops(SIZE, VOCABULARY, LENGTH, PREDICTIONS)
+    counted = training_flops(SIZE, VOCABULARY, LENGTH, PREDICTIONS).total
     # With the products for their gradients, which are pruned before they run.
     assert graph_flops(traced[1]) == BATCH * (counted + 3 * (GATHER + MASK))
 
 
 def test_the_order_of_magnitude_of_bert_large():
     # 6 operations a parameter and token: 302 million parameters in the layers, 128 tokens.
-    flops = training_flops(SIZES["large"], 30_522, 128, 20)
+    flops = training_flops(SIZES["large"], 30_522, 128, 20).total
     assert flops == pytest.approx(6 * 302e6 * 128, rel=0.1)
-    without = training_flops(SIZES["large"], 30_522, 128, 20, next_sentence=False)
+    without = training_flops(SIZES["large"], 30_522, 128, 20, next_sentence=False).total
     assert flops - without == 3 * 2 * (1024**2 + 2 * 1024)

@@ -32,6 +32,19 @@ def test_train_evaluate_and_predict_are_traced(output, case, loops):
     assert counts["train"]["CrossReplicaSum"] == plain["CrossReplicaSum"]
 
 
+def test_a_stage_reduces_what_it_trains(output):
+    grown = output["grown"]
+    assert grown["TPUReplicateMetadata"] == 2
+    # By hand, 16 wide: a layer, the heads and the pooler; no embeddings of 64 rows.
+    layer = 4 * (16 * 16 + 16) + (16 * 32 + 32) + (32 * 16 + 16) + 4 * 16
+    heads = (16 * 16 + 16) + 2 * 16 + 50 + (16 * 16 + 16) + (16 * 2 + 2)
+    assert grown["trained"] == layer + heads
+    # Beside gradients: counts of targets, the denominator, sums of losses.
+    assert grown["trained"] < grown["reduced"] <= grown["trained"] + 10
+    # Three masks of the layer that is trained, and a seed scrambled for each.
+    assert grown["StatelessRandomUniformFullIntV2"] == 6
+
+
 def test_batches_of_changing_shape_are_refused(output):
     assert "a TPU needs batches of one shape" in output["refused"]
     assert "drop_remainder=True" in output["refused"]

@@ -88,12 +88,14 @@ class PretrainingBatches:
         records: `PretrainingRecords`.
         steps_per_epoch: Updates.
         steps: Updates of all epochs together.
+        first_batch: Number of the records' batch that comes first.
     """
 
-    def __init__(self, records, steps_per_epoch, steps):
+    def __init__(self, records, steps_per_epoch, steps, first_batch=0):
         self.records = records
         self.steps_per_epoch = min(steps_per_epoch, steps)
         self.steps = steps
+        self.first_batch = first_batch
 
     @property
     def epochs(self):
@@ -112,7 +114,7 @@ class PretrainingBatches:
         """
         import tensorflow as tf
 
-        first = epoch * self.steps_per_epoch + step
+        first = self.first_batch + epoch * self.steps_per_epoch + step
 
         def generate():
             number = first

@@ -86,27 +86,6 @@ class TrainedClassifier(NamedTuple):
     max_length: int
 
 
-def freeze_lower_layers(backbone, count):
-    """Makes the embeddings and the `count` lowest encoder layers untrainable; 0 freezes nothing.
-
-    Raises:
-        InputError: If the encoder has fewer layers.
-    """
-    if count > backbone.num_layers:
-        raise InputError(
-            f"--freeze-layers {count}: the model has only {backbone.num_layers} layers"
-        )
-    if count:
-        embeddings = (
-            backbone.token_embedding,
-            backbone.position_embedding,
-            backbone.segment_embedding,
-            backbone.embeddings_layer_norm,
-        )
-        for layer in (*embeddings, *backbone.transformer_layers[:count]):
-            layer.trainable = False
-
-
 def save_classifier(classifier, directory):
     """Writes a KerasHub preset of stock classes, float32, plus the labels' names.
 

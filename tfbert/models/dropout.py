@@ -35,9 +35,14 @@ class Dropout(keras.layers.Layer):
         bits: Random bits an element, 8 or 16.
         seed: Integer, or None for a random one.
 
+    Attributes:
+        drops: Set to False, the layer is the identity also in training. Read when it is traced.
+
     Raises:
         ValueError: If the rate is out of range, or would round to 0 or 1.
     """
+
+    drops = True
 
     def __init__(self, rate, bits=8, seed=None, **kwargs):
         super().__init__(**kwargs)
@@ -53,7 +58,7 @@ class Dropout(keras.layers.Layer):
 
     def draw_seed(self, training):
         """The seed of this call's mask; None where nothing is to be dropped."""
-        return self.seed_generator.next() if training and self.threshold else None
+        return self.seed_generator.next() if training and self.threshold and self.drops else None
 
     def draw_mask(self, shape, seed):
         """Boolean tensor, True where an element is kept."""

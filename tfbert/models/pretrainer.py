@@ -9,8 +9,8 @@ import numpy as np
 
 from tfbert.errors import InputError
 from tfbert.files import replacing
-from tfbert.models.classifier import freeze_lower_layers
 from tfbert.models.encoder import BertEncoder, to_stock
+from tfbert.models.freezing import freeze_lower_layers
 from tfbert.models.heads import MaskedLMHead, bert_initializer
 from tfbert.models.sources import load_encoder, resolve_source
 from tfbert.training.trainer import DistributedTrainer
@@ -100,15 +100,24 @@ class BertPretrainer(DistributedTrainer, keras.Model):
             output: [keras.metrics.SparseCategoricalAccuracy("accuracy")] for output in self.output
         }
 
-    def freeze_lower_layers(self, count):
+    def freeze_lower_layers(self, count, dropout=True):
         """Makes the embeddings and the `count` lowest layers untrainable, and all else trainable.
+
+        The masked-LM head's table is the encoder's, and frozen with it; the head's dense layer,
+        norm and bias are trained.
+
+        Args:
+            count: Number of layers; 0 freezes nothing.
+            dropout: As in `tfbert.models.freezing.freeze_lower_layers`.
 
         Raises:
             InputError: If the encoder has fewer layers.
         """
-        self.backbone.trainable = True
+        # One by one: Keras takes no notice of `backbone.trainable = True` where it is True already.
+        for layer in (self.backbone, *self.backbone.layers):
+            layer.trainable = True
         self.backbone.pooled_dense.trainable = self.next_sentence
-        freeze_lower_layers(self.backbone, count)
+        freeze_lower_layers(self.backbone, count, dropout)
 
     def heads(self):
         """The layers that are no part of the encoder."""

@@ -118,7 +118,12 @@ class TransformerEncoder(keras.layers.Layer):
         dropout: Rate of all three dropouts.
         rematerialize: Whether to keep the layer's input alone for the backward pass, and to
             compute the rest again, with the same dropout.
+
+    Attributes:
+        drops: Set to False, the layer has no dropout also in training. Read when it is traced.
     """
+
+    drops = True
 
     def __init__(self, intermediate_dim, num_heads, dropout=0.0, rematerialize=False, **kwargs):
         super().__init__(**kwargs)
@@ -176,10 +181,11 @@ class TransformerEncoder(keras.layers.Layer):
             (batch, tokens, width).
         """
         # Drawn once, so that a recomputation drops the same elements.
+        has_dropout = training and self.drops
         seeds = [
-            self._self_attention_layer.draw_seed(training),
-            self._self_attention_dropout.draw_seed(training),
-            self._feedforward_dropout.draw_seed(training),
+            self._self_attention_layer.draw_seed(has_dropout),
+            self._self_attention_dropout.draw_seed(has_dropout),
+            self._feedforward_dropout.draw_seed(has_dropout),
         ]
         if not (self.rematerialize and training):
             return self._forward(inputs, padding_mask, seeds)

@@ -6,6 +6,7 @@ from keras import ops
 from tfbert.optimizers import gradients as gradient_ops
 from tfbert.optimizers import reduction
 from tfbert.optimizers.application import ReducingOptimizer
+from tfbert.optimizers.carrying import carry_over
 from tfbert.optimizers.slots import SavedState, load_by_key, save_by_key
 
 
@@ -151,19 +152,17 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         """Takes scale, counters and the inner state of another `LossScaleOptimizer`.
 
         Args:
-            source, rename: As in `LAMB.carry_over`, which the inner optimizers must have.
+            source, rename: As in `tfbert.optimizers.carrying.carry_over`.
 
         Returns:
             List of the paths that start afresh.
 
         Raises:
-            TypeError: `source` is of another class, or the inner optimizer is one of Keras' own.
+            TypeError: `source`, or its inner optimizer, is of another class.
         """
         if not isinstance(source, LossScaleOptimizer):
             raise TypeError(f"carry_over from {type(source).__name__} to {type(self).__name__}")
-        if not isinstance(self.inner_optimizer, ReducingOptimizer):
-            raise TypeError(f"{type(self.inner_optimizer).__name__} has no carry_over")
-        fresh = self.inner_optimizer.carry_over(source.inner_optimizer, rename)
+        fresh = carry_over(source.inner_optimizer, self.inner_optimizer, rename)
         for key, variable in self._by_key().items():
             variable.assign(ops.convert_to_tensor(source._by_key()[key]))
         return fresh

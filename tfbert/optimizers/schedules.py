@@ -105,16 +105,18 @@ class PhasedSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
     Args:
         phases: Non-empty list of `WarmupPolynomialDecay`; `total_steps` is a phase's length.
+        rewarmups: List of (start, steps). After `start` updates in all, within a phase, the rate
+            rises again from 0 to the phase's, which it reaches `steps` updates later.
 
     Returns:
         When called with a step (an integer scalar), a float32 scalar.
 
     Raises:
-        ValueError: no phase.
+        ValueError: no phase, or a negative number in a re-warm-up.
         TypeError: a phase of another class.
     """
 
-    def __init__(self, phases, name="phased_schedule"):
+    def __init__(self, phases, rewarmups=(), name="phased_schedule"):
         super().__init__()
         # Deserialization hands over the configurations of nested objects.
         phases = [
@@ -126,6 +128,9 @@ class PhasedSchedule(keras.optimizers.schedules.LearningRateSchedule):
             if not isinstance(phase, WarmupPolynomialDecay):
                 raise TypeError(f"a phase must be a WarmupPolynomialDecay: {phase!r}")
         self.phases = phases
+        self.rewarmups = [(int(start), int(steps)) for start, steps in rewarmups]
+        if any(start < 0 or steps < 0 for start, steps in self.rewarmups):
+            raise ValueError(f"a re-warm-up begins and lasts at least 0 updates: {rewarmups}")
         self.name = name
 
     @property
@@ -142,12 +147,16 @@ class PhasedSchedule(keras.optimizers.schedules.LearningRateSchedule):
             start += previous.total_steps
             # A negative local step belongs to an earlier phase and is not selected.
             rate = ops.where(step < start, rate, phase(ops.maximum(step - start, 0.0)))
+        for start, steps in self.rewarmups:
+            is_rising = ops.logical_and(step >= start, step < start + steps)
+            rate = ops.where(is_rising, rate * (step - start) / max(steps, 1), rate)
         return rate
 
     def get_config(self):
         """The constructor's arguments, the phases as configurations."""
         phases = [keras.saving.serialize_keras_object(phase) for phase in self.phases]
-        return {"phases": phases, "name": self.name}
+        rewarmups = [list(rewarmup) for rewarmup in self.rewarmups]
+        return {"phases": phases, "rewarmups": rewarmups, "name": self.name}
 
 
 def square_root_scaled_rate(learning_rate, batch_size, reference_batch_size):

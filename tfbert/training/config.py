@@ -9,7 +9,15 @@ from tfbert.errors import InputError
 from tfbert.models.sizes import bert_size
 from tfbert.options import require, require_at_least
 from tfbert.recipes import recipe_names, recipe_path
-from tfbert.training.phases import Phase, make_phases, scaled_to_batch
+from tfbert.training.phases import (
+    GrowthName,
+    Phase,
+    SlotsName,
+    make_phases,
+    scaled_to_batch,
+    with_layers,
+)
+from tfbert.training.staging import DEFAULTS, STAGED_FIELDS, make_stages, staged
 
 SizeName = Literal["tiny", "mini", "small", "medium", "base", "large"]
 
@@ -31,6 +39,20 @@ class PretrainConfig(RunOptions):
         intermediate_dim: Width of the feed-forward parts, where it differs from the size's.
         max_sequence_length: Positions that a new model has embeddings for.
         dropout: Rate of dropout in a new model.
+        staging: Train a model that grows, which takes less time (docs/staged_training.md): `stack`
+            doubles it by copies of its layers (Gong et al. 2019), `mslt` puts blocks on top and
+            trains the newest block and the heads alone, in the end all of it (Yang et al. 2020).
+        stages: Stages in which the model grows: of `stack` 3, of `mslt` 4 and a joint one.
+        joint_share: Share of the updates of the last stage, in which all layers are trained: of
+            `stack` 0.7, of `mslt` 0.15.
+        stage_shares: Share of the updates of each stage, in the place of the other two.
+        stage_schedule: `whole` (the default) lays the recipe's rate over all stages, with a
+            warm-up where each begins; with `each` they have the whole of it one by one.
+        stage_warmup: Share of a stage's updates in which the rate rises; by default that of the
+            recipe.
+        growth: What a staging's new layers begin with, as in a phase.
+        growth_slots: What their optimizer state begins with, as in a phase.
+        frozen_dropout: Whether layers that a stage does not train have dropout, as in a phase.
         optimizer: `lamb` or `adamw`.
         weight_decay: Decoupled weight decay; biases and layer normalisation have none.
         max_grad_norm: Clip the gradient of the global batch to this norm, as BERT's and MLPerf's
@@ -63,6 +85,15 @@ class PretrainConfig(RunOptions):
     intermediate_dim: int | None = None
     max_sequence_length: int = 512
     dropout: float = 0.1
+    staging: Literal["none", "stack", "mslt"] = "none"
+    stages: int | None = None
+    joint_share: float | None = None
+    stage_shares: list[float] | None = None
+    stage_schedule: Literal["whole", "each"] | None = None
+    stage_warmup: float | None = None
+    growth: GrowthName | None = None
+    growth_slots: SlotsName | None = None
+    frozen_dropout: bool | None = None
     optimizer: Literal["lamb", "adamw"] = "lamb"
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
@@ -84,9 +115,12 @@ class PretrainConfig(RunOptions):
         if not self.phases:
             raise InputError("--recipe must be given: a YAML file or " + ", ".join(recipe_names()))
         require_at_least(self, 1, "global_batch_size", "device_tokens", "replicas")
-        require_at_least(self, 1, "steps_per_execution", "eval_steps", "eval_sequences")
+        require_at_least(self, 1, "steps_per_execution", "eval_steps", "eval_sequences", "stages")
         require_at_least(self, 0, "weight_decay", "max_grad_norm")
         require(0 <= self.dropout < 1, "dropout", self.dropout, "at least 0 and below 1")
+        for name in ("joint_share", "stage_warmup"):
+            value = getattr(self, name)
+            require(value is None or 0 < value < 1, name, value, "above 0 and below 1")
         require(0 <= self.seed < 2**32, "seed", self.seed, "at least 0 and below 2^32")
         longest = max(phase.sequence_length for phase in self.phases)
         require(
@@ -95,8 +129,27 @@ class PretrainConfig(RunOptions):
             self.max_sequence_length,
             f"at least {longest}, the longest phase's",
         )
+        self._check_staging()
         # What does not fit together is refused now, not in the middle of a run.
-        _ = self.bert_size, self.scaled_phases()
+        size, phases = self.bert_size, self.scaled_phases()
+        if not self.init:
+            with_layers(phases, size.num_layers)
+
+    def _check_staging(self):
+        if self.staging == "none":
+            for name in _STAGING_OPTIONS:
+                value = getattr(self, name)
+                require(value is None, name, value, "left out where there is no --staging")
+            return
+        if self.init:
+            raise InputError(f"--staging {self.staging}: grows a new model, not that of --init")
+        for number, phase in enumerate(self.phases):
+            for field in dataclasses.fields(Phase):
+                if field.name in STAGED_FIELDS and getattr(phase, field.name) != field.default:
+                    raise InputError(
+                        f"--phases.{number}.{field.name.replace('_', '-')}: left to the stages of "
+                        f"--staging {self.staging}"
+                    )
 
     @property
     def bert_size(self):
@@ -106,10 +159,25 @@ class PretrainConfig(RunOptions):
         )
 
     def scaled_phases(self):
-        """The phases as they are trained: scaled to `global_batch_size` where that is given."""
-        if self.global_batch_size is None:
-            return self.phases
-        return scaled_to_batch(self.phases, self.global_batch_size)
+        """The phases as they are trained: at `global_batch_size`, and divided by `staging`."""
+        phases = self.phases
+        if self.global_batch_size is not None:
+            phases = scaled_to_batch(phases, self.global_batch_size)
+        if self.staging == "none":
+            return phases
+        stages = make_stages(
+            self.staging,
+            self.bert_size.num_layers,
+            self.stages,
+            self.joint_share,
+            self.stage_shares,
+        )
+        options = {
+            name: default if getattr(self, name) is None else getattr(self, name)
+            for name, default in DEFAULTS[self.staging]._asdict().items()
+            if name not in ("stages", "joint_share")
+        }
+        return staged(phases, stages, **options, stage_warmup=self.stage_warmup)
 
     @classmethod
     def from_recipe(cls, recipe, phase_options=(), **options):
@@ -121,6 +189,18 @@ class PretrainConfig(RunOptions):
             **options: Fields of this class; they go before the recipe.
         """
         return cls(**{**read_recipe(recipe, phase_options), **options})
+
+
+_STAGING_OPTIONS = (
+    "stages",
+    "joint_share",
+    "stage_shares",
+    "stage_schedule",
+    "stage_warmup",
+    "growth",
+    "growth_slots",
+    "frozen_dropout",
+)
 
 
 def read_recipe(recipe, phase_options=()):

@@ -22,10 +22,10 @@ from tfbert.files import absolute, replacing
 from tfbert.models.classifier import (
     BertClassifier,
     TrainedClassifier,
-    freeze_lower_layers,
     load_classifier,
     save_classifier,
 )
+from tfbert.models.freezing import freeze_lower_layers
 from tfbert.models.sources import load_encoder
 from tfbert.optimizers.lamb import LAMB
 from tfbert.optimizers.schedules import WarmupPolynomialDecay

@@ -47,18 +47,47 @@ def sequence_flops(size, vocabulary_size, length, predictions):
     )
 
 
-def training_flops(size, vocabulary_size, length, predictions, next_sentence=True):
+class TrainingFlops(NamedTuple):
+    """Operations of one update for one sequence.
+
+    Args:
+        encoder: All layers, forward, and those that are trained, backward.
+        heads: Masked-LM head, pooler and next-sentence head, forward and backward.
+    """
+
+    encoder: int
+    heads: int
+
+    @property
+    def total(self):
+        return self.encoder + self.heads
+
+
+def training_flops(size, vocabulary_size, length, predictions, next_sentence=True, frozen_layers=0):
     """Operations of one update for one sequence: forward 1, backward 2 times.
+
+    Where the embeddings and the lowest layers are frozen, these have no backward pass, the table
+    that the masked-LM head shares no gradient, and the lowest trained layer's input none.
 
     Args:
         size, vocabulary_size, length, predictions: As in `sequence_flops`.
         next_sentence: Whether the model has a next-sentence head.
+        frozen_layers: Lowest layers that are frozen; 0 means that the embeddings are not, either.
+
+    Returns:
+        `TrainingFlops`.
     """
     parts = sequence_flops(size, vocabulary_size, length, predictions)
-    forward = size.num_layers * parts.layer + parts.head
-    if next_sentence:
-        forward += parts.next_sentence
-    return (1 + BACKWARD) * forward
+    width, trained = size.hidden_dim, size.num_layers - frozen_layers
+    encoder = size.num_layers * parts.layer + trained * BACKWARD * parts.layer
+    heads = (1 + BACKWARD) * (parts.head + (parts.next_sentence if next_sentence else 0))
+    if frozen_layers:
+        heads -= 2 * predictions * width * vocabulary_size
+        if trained:
+            encoder -= 2 * length * 3 * width**2  # queries, keys and values
+        else:
+            heads -= 2 * predictions * width**2 + (2 * width**2 if next_sentence else 0)
+    return TrainingFlops(encoder, heads)
 
 
 def matmul_peak(dtype):

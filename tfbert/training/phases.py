@@ -8,10 +8,13 @@ from tfbert.errors import InputError
 from tfbert.options import Options, require, require_at_least
 from tfbert.training.batch_size import accumulation
 
+GrowthName = Literal["stack", "top", "random"]
+SlotsName = Literal["copied", "zeros", "reset"]
+
 
 @dataclasses.dataclass(frozen=True)
 class Phase(Options):
-    """A stretch of training, such as the papers' two at lengths 128 and 512.
+    """A stretch of training: the papers' two at lengths 128 and 512, or a stage of a growing model.
 
     Args:
         steps: Updates.
@@ -27,6 +30,15 @@ class Phase(Options):
         freeze_layers: Leave the embeddings and this many of the lowest layers as they are.
         per_device_batch_size: Sequences that a device computes at once; a larger share of the batch
             is accumulated. By default as many as `device_tokens` of the run allows.
+        layers: Encoder layers that the model has in this phase; by default all. A model with fewer
+            grows where the phase begins.
+        growth: What new layers begin with: `stack` copies layer j mod n of n layers, `top` the
+            top-most ones, `random` gives new weights.
+        growth_slots: What new layers' optimizer state begins with: `copied` with the layer, or
+            `zeros`. With `reset` that of the whole model begins with zeros.
+        frozen_dropout: Whether embeddings and layers that are left as they are have dropout.
+        rewarmup: Share of this phase's updates in which the rate rises from 0 again, where it goes
+            on along the schedule of the phase before.
 
     Raises:
         InputError: If a number is out of its range.
@@ -42,14 +54,21 @@ class Phase(Options):
     decay_from: Literal["warmup", "start"] = "warmup"
     freeze_layers: int = 0
     per_device_batch_size: int | None = None
+    layers: int | None = None
+    growth: GrowthName = "stack"
+    growth_slots: SlotsName = "copied"
+    frozen_dropout: bool = True
+    rewarmup: float = 0.0
 
     def __post_init__(self):
         super().__post_init__()
         require_at_least(self, 1, "steps", "global_batch_size", "predictions")
-        require_at_least(self, 1, "per_device_batch_size")
+        require_at_least(self, 1, "per_device_batch_size", "layers")
         require_at_least(self, 8, "sequence_length")
         require_at_least(self, 0, "freeze_layers")
-        require(0 <= self.warmup <= 1, "warmup", self.warmup, "from 0 to 1")
+        for name in ("warmup", "rewarmup"):
+            value = getattr(self, name)
+            require(0 <= value <= 1, name, value, "from 0 to 1")
         require(self.decay_power > 0, "decay_power", self.decay_power, "above 0")
         rate = self.learning_rate
         require(rate is None or rate > 0, "learning_rate", rate, "above 0")
@@ -57,6 +76,9 @@ class Phase(Options):
             for name, default in (("warmup", 0.0), ("decay_power", 1.0), ("decay_from", "warmup")):
                 value = getattr(self, name)
                 require(value == default, name, value, "left out where there is no --learning-rate")
+        else:
+            value = self.rewarmup
+            require(not value, "rewarmup", value, "left out where there is a --learning-rate")
 
     @property
     def continues_schedule(self):
@@ -104,6 +126,65 @@ def _phase(options):
     return Phase(**options)
 
 
+def with_layers(phases, num_layers, is_new=True):
+    """The phases, each with the number of layers that the model has in it.
+
+    Args:
+        phases: List of `Phase`.
+        num_layers: Layers of the model: of a new one those at the end, of one to start from those
+            that it has.
+        is_new: Which of the two it is.
+
+    Returns:
+        List of `Phase`.
+
+    Raises:
+        InputError: If a phase has fewer layers than the one before or than it freezes, or a new
+            model would not have all of its layers in the end.
+    """
+    full, least = [], 1 if is_new else num_layers
+    for number, phase in enumerate(phases):
+        layers = num_layers if phase.layers is None else phase.layers
+        if layers < least:
+            raise InputError(
+                f"--phases.{number}.layers is {layers}: it must be at least {least}, as a model "
+                "does not shrink"
+            )
+        if phase.freeze_layers > layers:
+            raise InputError(
+                f"--phases.{number}.freeze-layers is {phase.freeze_layers}: the model has only "
+                f"{layers} layers"
+            )
+        full.append(dataclasses.replace(phase, layers=layers))
+        least = layers
+    if is_new and least != num_layers:
+        raise InputError(
+            f"--phases.{len(full) - 1}.layers is {least}: in the last phase the model must have "
+            f"all of its {num_layers} layers"
+        )
+    return full
+
+
+def batch_orders(phases):
+    """Where each phase takes its batches from.
+
+    Phases that differ in nothing that a batch depends on take theirs from one order, one after the
+    other: the stages of a staged training see what the model would have seen at full depth. Others
+    have an order, and masks, of their own.
+
+    Returns:
+        List of (order's number, number of the first batch).
+    """
+    orders, number, done, before = [], -1, 0, None
+    for phase in phases:
+        kind = (phase.sequence_length, phase.global_batch_size, phase.predictions)
+        if kind != before:
+            number, done, before = number + 1, 0, kind
+        orders.append((number, done))
+        done += phase.steps
+    return orders
+
+
 def scaled_to_batch(phases, global_batch_size):
     """The same training at another batch size, by the rules of the LAMB paper.
 
@@ -136,6 +217,7 @@ def scaled_to_batch(phases, global_batch_size):
         if not phase.continues_schedule:
             changes["learning_rate"] = phase.learning_rate * math.sqrt(factor)
             changes["warmup"] = min(1.0, phase.warmup * factor)
+        changes["rewarmup"] = min(1.0, phase.rewarmup * factor)
         scaled.append(dataclasses.replace(phase, **changes))
     return scaled
 
@@ -170,8 +252,10 @@ def learning_rate_schedule(phases):
     """
     from tfbert.optimizers.schedules import PhasedSchedule, WarmupPolynomialDecay
 
-    lengths, leaders = [], []
+    lengths, leaders, rewarmups = [], [], []
     for phase in phases:
+        if phase.rewarmup:
+            rewarmups.append((sum(lengths), round(phase.rewarmup * phase.steps)))
         if phase.continues_schedule:
             lengths[-1] += phase.steps
         else:
@@ -187,5 +271,6 @@ def learning_rate_schedule(phases):
                 decay_from=leader.decay_from,
             )
             for leader, length in zip(leaders, lengths, strict=True)
-        ]
+        ],
+        rewarmups,
     )

@@ -21,15 +21,23 @@ from tfbert.data.pretraining_batches import (
 from tfbert.data.reader import PretrainingRecords
 from tfbert.errors import InputError
 from tfbert.files import replacing
+from tfbert.models.growth import grow, grow_optimizer
 from tfbert.models.pretrainer import load_pretrainer, make_pretrainer, save_pretrainer
 from tfbert.models.sizes import BertSize
 from tfbert.optimizers.lamb import LAMB
 from tfbert.tokenizer import make_tokenizer
+from tfbert.training.cost import CostModel
 from tfbert.training.distribution import get_strategy, is_chief
 from tfbert.training.failures import explaining_exhausted_memory
-from tfbert.training.flops import matmul_peak, training_flops
+from tfbert.training.flops import matmul_peak
 from tfbert.training.phase_checkpoints import phase_to_go_on_with, recovery_of_phase
-from tfbert.training.phases import accumulate_steps, learning_rate_schedule
+from tfbert.training.phases import (
+    accumulate_steps,
+    batch_orders,
+    learning_rate_schedule,
+    with_layers,
+)
+from tfbert.training.plan import plan_lines
 from tfbert.training.precision import POLICIES, choose_precision
 from tfbert.training.pretrain_callbacks import EvaluationHistory, PretrainingCurves
 from tfbert.training.replicas import sum_over_workers
@@ -55,9 +63,10 @@ class PretrainResult(NamedTuple):
 
 
 class _PhaseData(NamedTuple):
-    """Records of one phase; `held_out` is None where none are held out."""
+    """Records of one phase, from `first_batch` on; `held_out` is None where none are held out."""
 
     train: Any
+    first_batch: int
     held_out: Any
     predictions: int
     accumulate_steps: int
@@ -98,17 +107,19 @@ def _pretrain(config, strategy, run, resumes=False):
     precision = choose_precision(config.precision)
     phases = config.scaled_phases()
     data = [
-        _open(config, number, phase, strategy.num_replicas_in_sync)
-        for number, phase in enumerate(phases)
+        _open(config, *order, phase, strategy.num_replicas_in_sync)
+        for order, phase in zip(batch_orders(phases), phases, strict=True)
     ]
     # The chief's, from which all workers go on: only it knows whether the run resumes.
     checkpoints = RunDirectory(config.output).checkpoints
     first = phase_to_go_on_with(checkpoints, len(phases)) if resumes else 0
     first = sum_over_workers(strategy, first)
     with strategy.scope():
-        model, tokenizer = _make_model(config, dataset["options"], data[0].train, precision)
-        optimizer = _make_optimizer(config, phases, model)
-    flops = _sequence_flops(model, phases, data)
+        model, tokenizer, phases = _make_model(
+            config, dataset["options"], data[0].train, precision, phases
+        )
+        _prepare_to_train(model, config, phases)
+    costs = _cost_model(config, model, phases)
     resolved = {
         "precision": precision,
         "replicas": strategy.num_replicas_in_sync,
@@ -124,12 +135,16 @@ def _pretrain(config, strategy, run, resumes=False):
     fingerprint = {"records": _digest(dataset), "precision": precision}
     with run.writing(config, resumes, command="pretrain", resolved=resolved) as status:
         peak = matmul_peak(model.mlm_head.compute_dtype)
-        _announce(model, phases, data, flops)
+        for line in plan_lines(costs, phases, data, peak):
+            log.info(line)
+        flops = [
+            costs.update(phase, part.predictions).products
+            for phase, part in zip(phases, data, strict=True)
+        ]
         curves = PretrainingCurves(run.logs, phases, flops, status, peak, config.progress)
         history = EvaluationHistory()
-        _prepare_to_train(model, optimizer, config)
         for number in range(first, len(phases)):
-            _begin_phase(model, config, phases[number], data[number])
+            model = _begin_phase(model, config, phases, number, data[number])
             curves.begin_phase(number)
             recovery = recovery_of_phase(config, checkpoints, number, fingerprint)
             _fit(model, config, number, phases[number], data[number], [curves, history], recovery)
@@ -145,12 +160,12 @@ def _pretrain(config, strategy, run, resumes=False):
     return PretrainResult(model, history.history, metrics, str(run.path))
 
 
-def _open(config, number, phase, replicas):
-    """The `_PhaseData` of a phase."""
+def _open(config, order, first_batch, phase, replicas):
+    """The `_PhaseData` of a phase; `order` and `first_batch` as `batch_orders` gives them."""
     length = phase.sequence_length
     source = open_phase(config.data, "train", length, phase.predictions)
-    # Another order and other masks in each phase, also where the text is the same.
-    seed = config.seed + number * 2**32
+    # Another order and other masks at each length, also where the text is the same.
+    seed = config.seed + order * 2**32
     train = PretrainingRecords(source, phase.global_batch_size, seed)
     pieces = accumulate_steps(phase, replicas, config.device_tokens)
     held_out = None
@@ -161,17 +176,19 @@ def _open(config, number, phase, replicas):
             config.eval_sequences,
         )
     predictions = train.batch(0)["mask_positions"].shape[1]
-    return _PhaseData(train, held_out, predictions, pieces)
+    return _PhaseData(train, first_batch, held_out, predictions, pieces)
 
 
-def _make_model(config, options, records, precision):
-    """A `BertPretrainer`, new or from `--init`, and the tokenizer of the records."""
+def _make_model(config, options, records, precision, phases):
+    """A `BertPretrainer`, new or from `--init`, the tokenizer, and the phases with their layers."""
     vocabulary = list(records.source.vocabulary.pieces)
     next_sentence = options["sequences"] == "pairs"
     if not config.init:
         tokenizer = make_tokenizer(vocabulary, options["lowercase"])
+        size = config.bert_size
+        phases = with_layers(phases, size.num_layers)
         model = make_pretrainer(
-            config.bert_size,
+            dataclasses.replace(size, num_layers=phases[0].layers),
             len(vocabulary),
             next_sentence,
             config.dropout,
@@ -179,7 +196,7 @@ def _make_model(config, options, records, precision):
             POLICIES[precision],
             config.rematerialize,
         )
-        return model, tokenizer
+        return model, tokenizer, phases
     model, tokenizer = load_pretrainer(
         config.init, POLICIES[precision], next_sentence, config.rematerialize
     )
@@ -194,7 +211,7 @@ def _make_model(config, options, records, precision):
             f"--init {config.init}: ends at {model.backbone.max_sequence_length} tokens, and a "
             f"phase has {longest}"
         )
-    return model, tokenizer
+    return model, tokenizer, with_layers(phases, model.backbone.num_layers, is_new=False)
 
 
 def _make_optimizer(config, phases, model):
@@ -224,18 +241,34 @@ def _digest(dataset):
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
-def _prepare_to_train(model, optimizer, config):
-    """Gives the model its optimizer, with the state of all phases."""
-    _compile(model, optimizer, config, 1)
+def _prepare_to_train(model, config, phases):
+    """Gives the model its optimizer, with the state of all phases; in the strategy's scope."""
+    _compile(model, _make_optimizer(config, phases, model), config, 1)
     # Now, while no layer is frozen: an optimizer knows only the variables that it was built with.
     model.optimizer.build(model.trainable_variables)
 
 
-def _begin_phase(model, config, phase, part):
-    """Makes the model of the phase before, or a new one, that of this phase."""
-    model.freeze_lower_layers(phase.freeze_layers)
+def _begin_phase(model, config, phases, number, part):
+    """Makes the model of an earlier phase, or a new one, that of this phase; returns it."""
+    phase = phases[number]
+    if phase.layers > model.backbone.num_layers:
+        model = _grown(model, config, phases, number)
+    model.freeze_lower_layers(phase.freeze_layers, phase.frozen_dropout)
     # Loss scaling, where there is any, goes on through the phases.
     _compile(model, model.optimizer, config, part.accumulate_steps)
+    return model
+
+
+def _grown(model, config, phases, number):
+    """The model with the layers of a phase, and its optimizer."""
+    phase = phases[number]
+    # New weights are the same ones wherever a run was interrupted before.
+    keras.utils.set_random_seed((config.seed + number) % 2**32)
+    with model.distribute_strategy.scope():
+        deeper = grow(model, phase.layers, phase.growth)
+        _compile(deeper, _make_optimizer(config, phases, deeper), config, 1)
+    grow_optimizer(model, deeper, phase.growth, phase.growth_slots)
+    return deeper
 
 
 def _compile(model, optimizer, config, pieces):
@@ -251,9 +284,12 @@ def _compile(model, optimizer, config, pieces):
 
 def _fit(model, config, number, phase, part, callbacks, recovery):
     """Trains a phase from its beginning or, where it has checkpoints, from the newest one on."""
-    batches = PretrainingBatches(part.train, config.eval_steps, phase.steps)
+    batches = PretrainingBatches(part.train, config.eval_steps, phase.steps, part.first_batch)
     replicas = model.distribute_strategy.num_replicas_in_sync
     micro_batch = phase.global_batch_size // replicas // part.accumulate_steps
+    if config.staging != "none":  # of the recipe's phases, which the stages divide
+        lengths = [phase.sequence_length for phase in config.phases]
+        number = lengths.index(phase.sequence_length)
     option = f"--phases.{number}.per-device-batch-size"
     with explaining_exhausted_memory(
         micro_batch, phase.sequence_length, " or a smaller model", option
@@ -268,45 +304,9 @@ def _fit(model, config, number, phase, part, callbacks, recovery):
         )
 
 
-def _sequence_flops(model, phases, data):
-    """For each phase, operations of an update for one sequence."""
+def _cost_model(config, model, phases):
     backbone = model.backbone
     size = BertSize(
-        backbone.num_layers, backbone.hidden_dim, backbone.num_heads, backbone.intermediate_dim
+        phases[-1].layers, backbone.hidden_dim, backbone.num_heads, backbone.intermediate_dim
     )
-    return [
-        training_flops(
-            size,
-            backbone.vocabulary_size,
-            phase.sequence_length,
-            part.predictions,
-            model.next_sentence,
-        )
-        for phase, part in zip(phases, data, strict=True)
-    ]
-
-
-def _announce(model, phases, data, flops):
-    backbone = model.backbone
-    log.info(
-        "model: %d layers, %d wide, %d word pieces, %s parameters",
-        backbone.num_layers,
-        backbone.hidden_dim,
-        backbone.vocabulary_size,
-        f"{model.count_params():,}",
-    )
-    for number, (phase, part, sequence_flops) in enumerate(
-        zip(phases, data, flops, strict=True), start=1
-    ):
-        sequences = phase.steps * phase.global_batch_size
-        log.info(
-            "phase %d: %s updates of %s sequences of %d tokens%s; %.2g times over the records; "
-            "%.1e operations",
-            number,
-            f"{phase.steps:,}",
-            f"{phase.global_batch_size:,}",
-            phase.sequence_length,
-            f", in {part.accumulate_steps} parts" if part.accumulate_steps > 1 else "",
-            sequences / part.train.examples,
-            sequences * sequence_flops,
-        )
+    return CostModel.of(model, size, config.optimizer)

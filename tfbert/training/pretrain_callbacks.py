@@ -27,13 +27,14 @@ class PretrainingCurves(keras.callbacks.Callback):
 
     The step of every curve is the optimizer's count of updates, over all phases. `train/` holds
     loss and accuracy of both tasks, the rate, the gradient norm, the mean trust ratio, the loss
-    scale, sequences and tokens a second, and the utilisation of the hardware (`mfu`);
+    scale, the model's layers and how many of them are frozen, sequences and tokens a second, and
+    the utilisation of the hardware (`mfu`);
     `evaluation/` loss and accuracy on held-out text.
 
     Args:
         directory: Where TensorBoard looks.
-        phases: List of `Phase`, all of the run.
-        sequence_flops: For each of them, operations of an update for one sequence.
+        phases: List of `Phase`, all of the run, their `layers` given.
+        update_flops: For each of them, operations of the matrix products of an update.
         status: `RunStatus` of the run.
         flops_per_second: What the hardware does at most; None leaves `mfu` out.
         lines: Whether there are lines of text.
@@ -44,7 +45,7 @@ class PretrainingCurves(keras.callbacks.Callback):
         self,
         directory,
         phases,
-        sequence_flops,
+        update_flops,
         status,
         flops_per_second=None,
         lines=True,
@@ -60,13 +61,7 @@ class PretrainingCurves(keras.callbacks.Callback):
         self._number = 0  # the phase's
         self._done, self._seen, self._sums = 0, 0, {}
         self._ends = np.cumsum([phase.steps for phase in phases])
-        self._flops = np.array(
-            [
-                flops * phase.global_batch_size
-                for flops, phase in zip(sequence_flops, phases, strict=True)
-            ],
-            float,
-        )
+        self._flops = np.array(update_flops, float)
         with saving(directory):
             self._train = tf.summary.create_file_writer(str(directory / "train"))
             self._evaluation = tf.summary.create_file_writer(str(directory / "evaluation"))
@@ -158,6 +153,8 @@ class PretrainingCurves(keras.callbacks.Callback):
         sequences = updates_per_second * phase.global_batch_size
         flops = updates_per_second * self._flops[self._number]
         values = {
+            "layers": phase.layers,
+            "frozen_layers": phase.freeze_layers,
             "sequences_per_second": sequences,
             "tokens_per_second": sequences * phase.sequence_length,
             "model_flops_per_second": flops,
@@ -172,7 +169,11 @@ class PretrainingCurves(keras.callbacks.Callback):
         if optimizer is not inner:
             values["loss_scale"] = float(keras.ops.convert_to_numpy(optimizer.dynamic_scale))
         if getattr(inner, "record_statistics", False):
-            ratios = [ratio.trust_ratio for ratio in inner.trust_ratios().values()]
+            # What is frozen now had its last update long ago.
+            trained = {inner.path_of(variable) for variable in self.model.trainable_variables}
+            ratios = [
+                ratio.trust_ratio for path, ratio in inner.trust_ratios().items() if path in trained
+            ]
             values["gradient_norm"] = inner.gradient_norm()
             values["mean_trust_ratio"] = float(np.mean(ratios))
         return values

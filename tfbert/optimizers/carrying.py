@@ -1,0 +1,67 @@
+"""The state of one optimizer given to another, path by path, whoever wrote the optimizers."""
+
+import keras
+from keras import ops
+
+from tfbert.optimizers.slots import variable_path
+
+
+def carry_over(source, target, rename=None):
+    """Gives an optimizer the state of another one of the same class.
+
+    For a grown model whose optimizer is new. The number of updates is taken over, loss scale and
+    counters likewise. `LAMB` and `LARS` correct the bias of new slots by their own age; Keras'
+    optimizers know one age only, so that their first updates from zeros are up to
+    (1 - beta_1) / sqrt(1 - beta_2) times as large, 3.2 for Adam: let the rate rise from 0.
+
+    Args:
+        source: Where the state comes from; built.
+        target: Where it goes; built, in the strategy's scope.
+        rename: Function from the path of a variable of `target` to that in `source`, or to None
+            for state that starts from zeros. None means the same path.
+
+    Returns:
+        List of the paths that start from zeros.
+
+    Raises:
+        ValueError: One of the two is not built.
+        TypeError: They are of different classes.
+    """
+    if hasattr(target, "carry_over"):
+        return target.carry_over(source, rename)
+    if type(source) is not type(target):
+        raise TypeError(f"carry_over from {type(source).__name__} to {type(target).__name__}")
+    if not (source.built and target.built):
+        raise ValueError("carry_over needs both optimizers built")
+    rename = rename or (lambda path: path)
+    target._iterations.assign(ops.convert_to_tensor(source._iterations))
+    theirs, fresh = stock_slots(source), []
+    for path, slots in stock_slots(target).items():
+        old = theirs.get(rename(path))
+        if old is None or any(old[name].shape != slots[name].shape for name in slots):
+            fresh.append(path)
+            continue
+        for name, slot in slots.items():
+            slot.assign(ops.convert_to_tensor(old[name]))
+    return fresh
+
+
+def stock_slots(optimizer):
+    """`{path of a model's variable: {name: slot}}` of one of Keras' own optimizers, built.
+
+    Keras keeps the slots of a kind in one list, in the order of the variables.
+    """
+    variables = optimizer._trainable_variables
+    lists = {
+        name: value
+        for name, value in vars(optimizer).items()
+        if isinstance(value, list)
+        and value
+        and value is not variables
+        and len(value) == len(variables)
+        and all(isinstance(item, keras.Variable) for item in value)
+    }
+    return {
+        variable_path(variable): {name: value[number] for name, value in lists.items()}
+        for number, variable in enumerate(variables)
+    }

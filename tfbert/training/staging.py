@@ -1,0 +1,197 @@
+"""Training in stages, the model growing from one to the next: the papers' settings as phases.
+
+`stack` is progressive stacking (Gong et al., "Efficient training of BERT by progressively
+stacking", ICML 2019); `mslt` is multi-stage layerwise training (Yang et al., arXiv 2011.13635).
+Where a default's source is no paper or code, the word "assumed" stands beside it; "recalled" are
+settings of the MSLT paper that could not be read again.
+"""
+
+import dataclasses
+import itertools
+from typing import NamedTuple
+
+from tfbert.errors import InputError
+
+
+class Stage(NamedTuple):
+    """A stage of training.
+
+    Args:
+        layers: Encoder layers that the model has.
+        frozen: How many of them, from the lowest on, are left as they are, with the embeddings.
+        share: Share of all updates.
+    """
+
+    layers: int
+    frozen: int
+    share: float
+
+
+class Defaults(NamedTuple):
+    """What a way of staging does where nothing else is asked for."""
+
+    stages: int
+    joint_share: float
+    growth: str
+    growth_slots: str
+    frozen_dropout: bool
+    stage_schedule: str
+
+
+DEFAULTS = {
+    "stack": Defaults(
+        stages=3,  # L/4, L/2 and L layers: Gong et al.
+        joint_share=280 / 400,  # 50k, 70k and 280k of 400k updates: Gong et al.
+        growth="stack",  # Gong et al.
+        growth_slots="reset",  # Gong et al.
+        frozen_dropout=True,  # nothing is frozen
+        stage_schedule="whole",  # assumed
+    ),
+    "mslt": Defaults(
+        stages=4,  # for BERT-Base and -Large: recalled
+        # Assumed: "the smaller share" is recalled. With 4 stages the cost is that of the paper's
+        # speed-up of 2.1.
+        joint_share=0.15,
+        growth="top",  # recalled; LiGO's description has "copies of existing layers"
+        growth_slots="copied",  # assumed
+        frozen_dropout=False,  # assumed
+        stage_schedule="whole",  # assumed
+    ),
+}
+
+# What `staged` says of a phase, beside its steps and its rate.
+STAGED_FIELDS = (
+    "layers",
+    "freeze_layers",
+    "growth",
+    "growth_slots",
+    "frozen_dropout",
+    "rewarmup",
+)
+
+# Updates of the stages before the last: Gong et al. for three stages. Others are equal: assumed.
+_STACK_EARLY = {3: (50, 70)}
+
+
+def make_stages(staging, num_layers, stages=None, joint_share=None, stage_shares=None):
+    """The stages of a training.
+
+    Args:
+        staging: `stack` or `mslt`.
+        num_layers: Layers of the whole model.
+        stages: How many: of `stack` all of them, each twice as deep as the one before; of `mslt`
+            those in which layers are added, before the joint one.
+        joint_share: Share of the updates of the last stage, in which all layers are trained.
+        stage_shares: Share of the updates of every stage, in the place of the other two.
+
+    Returns:
+        List of `Stage`.
+
+    Raises:
+        InputError: If the layers do not divide into the stages, or the shares are none.
+    """
+    if stage_shares is not None:
+        for name, value in (("stages", stages), ("joint-share", joint_share)):
+            if value is not None:
+                raise InputError(f"--{name} {value}: --stage-shares says it already")
+        if min(stage_shares, default=0) <= 0 or abs(sum(stage_shares) - 1) > 1e-6:
+            raise InputError(f"--stage-shares {stage_shares}: they must be above 0 and sum up to 1")
+        stages = len(stage_shares) - (staging == "mslt")
+    elif stages is None:
+        stages = DEFAULTS[staging].stages
+    if joint_share is None:
+        joint_share = DEFAULTS[staging].joint_share
+    parts = 2 ** (stages - 1) if staging == "stack" else stages
+    if stages < 1 or num_layers % parts:
+        raise InputError(
+            f"--num-layers {num_layers}: cannot be divided into the {parts} equal parts of "
+            f"{stages} stages; try other --stages"
+        )
+    block = num_layers // parts
+    if staging == "stack":
+        early = _STACK_EARLY.get(stages, (1,) * (stages - 1))
+        depths = [(block * 2**number, 0) for number in range(stages)]
+    else:
+        early = (1,) * stages
+        depths = [(block * (number + 1), block * number) for number in range(stages)]
+        depths.append((num_layers, 0))
+    if stage_shares is None:
+        stage_shares = [(1 - joint_share) * part / sum(early) for part in early]
+        stage_shares.append(1 - sum(stage_shares))
+    return [Stage(*depth, share) for depth, share in zip(depths, stage_shares, strict=True)]
+
+
+def staged(phases, stages, growth, growth_slots, frozen_dropout, stage_schedule, stage_warmup=None):
+    """Phases of a recipe as the phases of a staged training.
+
+    The stages lie one after the other over the updates of all phases together: a phase in which a
+    stage ends is divided there. So the last stage of a recipe with lengths 128 and 512 holds all
+    that is trained at 512, where its share is not smaller than that.
+
+    Args:
+        phases: List of `Phase`.
+        stages: List of `Stage`.
+        growth, growth_slots, frozen_dropout: As in `Phase`.
+        stage_schedule: `whole` lays the recipe's rate over all stages, and lets it rise from 0
+            again where a stage begins; with `each` a stage has the recipe's peak, warm-up and
+            decay for itself.
+        stage_warmup: Share of a stage's updates in which the rate rises; by default the `warmup`
+            of the recipe.
+
+    Returns:
+        List of `Phase`.
+
+    Raises:
+        InputError: If a stage would have no update.
+    """
+    total = sum(phase.steps for phase in phases)
+    ends = [round(total * end) for end in itertools.accumulate(stage.share for stage in stages)]
+    ends[-1] = total
+    lengths = [end - begin for begin, end in itertools.pairwise([0, *ends])]
+    if min(lengths) < 1:
+        raise InputError(
+            f"--staging: {total} updates are too few for the stages' shares; stage "
+            f"{lengths.index(min(lengths)) + 1} would have none"
+        )
+    pieces, done, stage_before = [], 0, None
+    for phase in phases:
+        if not phase.continues_schedule:
+            leader = phase  # whose rate it is
+        phase_begin, phase_end = done, done + phase.steps
+        while done < phase_end:
+            number = next(n for n, end in enumerate(ends) if done < end)
+            end = min(phase_end, ends[number])
+            stage = stages[number]
+            changes = {
+                "steps": end - done,
+                "layers": stage.layers,
+                "freeze_layers": stage.frozen,
+                "growth": growth,
+                "growth_slots": growth_slots,
+                "frozen_dropout": frozen_dropout,
+            }
+            begins_stage = stage is not stage_before
+            warmup = leader.warmup if stage_warmup is None else stage_warmup
+            if done > phase_begin or phase.continues_schedule:
+                changes |= _rate(leader, begins_stage, stage_schedule, warmup)
+            pieces.append(dataclasses.replace(phase, **changes))
+            done, stage_before = end, stage
+    return pieces
+
+
+def _rate(leader, begins_stage, stage_schedule, warmup):
+    """The rate of a piece that is not the first one of a schedule of the recipe."""
+    if begins_stage and stage_schedule == "each":
+        return {
+            "learning_rate": leader.learning_rate,
+            "warmup": warmup,
+            "decay_power": leader.decay_power,
+            "decay_from": leader.decay_from,
+        }
+    return {
+        "learning_rate": None,
+        "warmup": 0.0,
+        "decay_power": 1.0,
+        "decay_from": "warmup",
+        "rewarmup": warmup if begins_stage else 0.0,
+    }
