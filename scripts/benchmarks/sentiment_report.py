@@ -76,6 +76,7 @@ def read_rows(folder, rows):
 
 def write_report(results, docs):
     """Writes benchmark_sentiment.md and .png, and benchmark_shuffling.md where it was measured."""
+    docs.mkdir(parents=True, exist_ok=True)
     folders = sorted(path.parent for path in results.glob("*/setting.json"))
     settings = {folder: read_json(folder / "setting.json") for folder in folders}
     sections = [section(folder, setting) for folder, setting in settings.items()]
@@ -120,7 +121,7 @@ def about(setting):
     )
     if setting["auto"] == "float32":
         note += (
-            " It has no bfloat16 instructions, so the second row is slower than the first, is "
+            " It has no bfloat16 instructions: the second row may be slower than the first, is "
             "shown as it is, and the rows after it do without it."
         )
     return (
@@ -239,7 +240,8 @@ SHUFFLING_HEADER = """# Batches by length against uniform shuffling
 
 Written by `python scripts/benchmarks/sentiment.py --data DATA --shuffling`: the same model, Adam at
 a constant rate, the same number of examples a batch; a budget of tokens has about as many on
-average. The difference is that of the means to uniform shuffling, with its 95 % interval (Welch's t).
+average. The difference is that of the means to uniform shuffling, with its 95 % interval (by
+Welch's t).
 """
 
 
