@@ -39,6 +39,12 @@ GOOD = {"task": "csv", "output": "out", "data": "d", "model": "m"}
         ({"precision": "int8"}, "--precision is 'int8'"),
         ({"class_weights": "heavy"}, "--class-weights is 'heavy'"),
         ({"class_weights": [1.0, 0.0]}, "numbers above 0"),
+        ({"tokens_per_batch": 2}, "--tokens-per-batch is 2: it must be at least 3"),
+        (
+            {"tokens_per_batch": 512, "per_device_batch_size": 4},
+            "--tokens-per-batch goes without --per-device-batch-size",
+        ),
+        ({"token_cache": ""}, "--token-cache is '': it must be `memory`, `none` or a folder"),
         ({"task": "sst2", "text_column": "t"}, "--task sst2 knows its own"),
     ],
 )

@@ -123,6 +123,11 @@ class FinetuneConfig(RunOptions):
         global_batch_size: Examples an update, over all replicas together.
         per_device_batch_size: Examples that a device takes at a time; the rest of its part of the
             global batch follows before the update. By default the whole part.
+        tokens_per_batch: Tokens an update, padding included, over all replicas together, in place
+            of a number of examples: many short texts or a few long ones. `global_batch_size` is
+            then that of the evaluation only.
+        token_cache: Where texts that were tokenized once are kept for the next run on the same
+            data: `memory`, for runs in this process; `none`; or a folder, local or `gs://`.
         learning_rate: Peak of the learning rate; the default is the task's.
         warmup_fraction: Share of the updates in which the rate rises from 0; then it falls to 0.
         weight_decay: Decoupled weight decay; biases and layer normalisation have none.
@@ -161,6 +166,8 @@ class FinetuneConfig(RunOptions):
     epochs: int | None = None
     global_batch_size: int = 32
     per_device_batch_size: int | None = None
+    tokens_per_batch: int | None = None
+    token_cache: str = "memory"
     learning_rate: float | None = None
     warmup_fraction: float = 0.1
     weight_decay: float = 0.01
@@ -179,6 +186,13 @@ class FinetuneConfig(RunOptions):
     def __post_init__(self):
         super().__post_init__()
         require_at_least(self, 1, "epochs", "global_batch_size", "per_device_batch_size")
+        require_at_least(self, 3, "tokens_per_batch")
+        require(bool(self.token_cache), "token_cache", "", "`memory`, `none` or a folder")
+        if self.tokens_per_batch and self.per_device_batch_size:
+            raise InputError(
+                "--tokens-per-batch goes without --per-device-batch-size: how many examples an "
+                "update has changes from one to the next; give fewer tokens instead"
+            )
         require_at_least(self, 1, "replicas", "steps_per_execution")
         require_at_least(self, 0, "freeze_layers", "early_stopping", "weight_decay")
         require_at_least(self, 3, "max_length")
@@ -215,6 +229,7 @@ class EvaluateConfig(Options):
         label_column: Name of the column with the label; by default the run's.
         encoding: Text encoding of the files; by default the run's.
         batch_size: Examples a step.
+        token_cache: As in `finetune`.
         precision: Arithmetic of the encoder; float32 gives the same numbers on any hardware.
         strategy: What to evaluate on, as in `finetune`.
         replicas: Devices of this machine to evaluate on, as in `finetune`.
@@ -229,6 +244,7 @@ class EvaluateConfig(Options):
     label_column: str | None = None
     encoding: str | None = None
     batch_size: int = 64
+    token_cache: str = "memory"
     precision: PrecisionName = "float32"
     strategy: StrategyName = "auto"
     replicas: int | None = None
@@ -238,6 +254,7 @@ class EvaluateConfig(Options):
     def __post_init__(self):
         super().__post_init__()
         require_at_least(self, 1, "batch_size", "replicas")
+        require(bool(self.token_cache), "token_cache", "", "`memory`, `none` or a folder")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfbert.data.batching import LengthBatches, collate, padded_lengths
+from tfbert.data.batching import LengthBatches, TokenBatches, collate, padded_lengths
 from tfbert.data.tokenization import TokenizedTexts
 
 lengths_strategy = st.lists(st.integers(2, 60), min_size=1, max_size=400)
@@ -37,6 +37,47 @@ def test_batches_waste_less_padding_than_shuffled_ones():
     padded = sum(len(row) * row.max() for row in rows)
     assert padded < 1.15 * lengths.sum()
     assert padded < 0.5 * (32 * shuffled.max(axis=1)).sum()
+
+
+@settings(max_examples=60, deadline=None)
+@given(lengths_strategy, st.integers(60, 900), st.booleans())
+def test_batches_of_tokens_have_every_example_once_and_no_more_tokens(lengths, tokens, few):
+    lengths, padded = np.array(lengths), padded_lengths(60, few)
+    batches = TokenBatches(lengths, padded, tokens, seed=5)
+    for epoch in (0, 1, 7):
+        order = batches.epoch(epoch)
+        assert sorted(np.concatenate(order)) == list(range(len(lengths)))
+        # The number of steps that the learning rate and a resumed run reckon with.
+        assert len(order) == batches.steps
+        for rows in order:
+            length = min(n for n in padded if n >= lengths[rows].max())
+            assert len(rows) * length <= tokens
+
+
+def test_batches_of_tokens_are_full_and_their_number_is_near_the_least():
+    lengths = np.random.default_rng(0).geometric(0.05, 4096).clip(1, 126) + 2
+    padded = padded_lengths(128)
+    batches = TokenBatches(lengths, padded, 2048, seed=1)
+    least = np.ceil(lengths / 8).sum() * 8 / 2048  # every batch full to the last token
+    assert least <= batches.steps < 1.1 * least
+
+
+def test_batches_of_tokens_are_drawn_anew_by_epoch_and_seed():
+    lengths = np.random.default_rng(0).integers(3, 60, 2000)
+    one, other = (TokenBatches(lengths, padded_lengths(64), 1024, seed=seed) for seed in (1, 2))
+    sets = [
+        {frozenset(batch.tolist()) for batch in epoch}
+        for epoch in (one.epoch(0), one.epoch(1), other.epoch(0))
+    ]
+    assert not sets[0] & sets[1]
+    assert not sets[0] & sets[2]
+    for first, second in zip(one.epoch(3), one.epoch(3), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_a_text_longer_than_the_batch_is_refused():
+    with pytest.raises(ValueError, match="of 16 tokens cannot hold an example of 24"):
+        TokenBatches(np.array([3, 20]), padded_lengths(64), 16, seed=1)
 
 
 def test_evaluation_begins_with_the_longest():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tfbert.data.batching import LengthBatches, padded_lengths
+from tfbert.data.batching import LengthBatches, TokenBatches, padded_lengths
 from tfbert.data.feeding import TrainingBatches, evaluation_dataset, prediction_dataset
 from tfbert.data.tokenization import TokenizedTexts
 
@@ -28,9 +28,12 @@ def test_training_goes_on_from_epoch_to_epoch(texts):
         assert sample_weights.tolist() == weights[LABELS[positions]].tolist()
 
 
+@pytest.mark.parametrize("kind", ["examples", "tokens"])
 @pytest.mark.parametrize(("epoch", "step"), [(0, 2), (1, 0), (1, 1)])
-def test_training_begins_at_any_step(texts, epoch, step):
+def test_training_begins_at_any_step(texts, epoch, step, kind):
     batches = LengthBatches(LENGTHS, 4, seed=3)
+    if kind == "tokens":
+        batches = TokenBatches(LENGTHS, padded_lengths(8), 24, seed=3)  # 3 examples of 8 tokens
     source = TrainingBatches(texts, batches, padded_lengths(8), LABELS, np.ones(3, np.float32))
     whole = list(source.dataset(0, 0).take(8).as_numpy_iterator())[3 * epoch + step :]
     rest = list(source.dataset(epoch, step).take(len(whole)).as_numpy_iterator())

@@ -6,6 +6,8 @@ import keras_hub
 import numpy as np
 import pytest
 
+from tfbert.data.batching import collate, padded_lengths
+from tfbert.data.tokenization import tokenize
 from tfbert.errors import InputError
 from tfbert.models.classifier import (
     BertClassifier,
@@ -13,7 +15,7 @@ from tfbert.models.classifier import (
     load_classifier,
     save_classifier,
 )
-from tfbert.models.encoder import to_stock
+from tfbert.models.encoder import copy_weights, to_stock
 from tfbert.models.freezing import freeze_lower_layers
 from tfbert.models.sources import load_encoder
 
@@ -48,6 +50,25 @@ def test_the_same_logits_as_the_stock_classifier(tmp_path):
     np.testing.assert_allclose(stock(INPUTS), classifier.model(INPUTS), atol=1e-5)
     assert stock.preprocessor.sequence_length == 24
     assert stock.preprocessor.tokenizer.strip_accents
+
+
+def test_stock_logits_do_not_depend_on_the_padding():
+    """So batches padded to their longest text train what stock trains at a fixed length."""
+    classifier = make()
+    stock = keras_hub.models.BertTextClassifier(to_stock(classifier.model.backbone), 3)
+    copy_weights(classifier.model, stock)
+    preprocessor = keras_hub.models.BertTextClassifierPreprocessor(
+        classifier.tokenizer, sequence_length=64
+    )
+    texts = ["Good.", "", "A long and dull film, at least for those of us who were awake."]
+    fixed = preprocessor(texts)
+    tokens = tokenize(classifier.tokenizer, texts, 64)
+    batch = collate(tokens, np.arange(3), padded_lengths(64))
+    length = batch["token_ids"].shape[1]
+    assert length < 64
+    for name, values in batch.items():
+        np.testing.assert_array_equal(np.asarray(fixed[name])[:, :length], values)
+    np.testing.assert_allclose(stock(fixed), stock(batch), atol=1e-5)
 
 
 def test_stock_classes_open_it_where_tfbert_was_never_imported(tmp_path):

@@ -5,6 +5,7 @@ import tensorflow as tf
 from scipy import stats
 
 from tfbert.models.dropout import Dropout
+from tfbert.training.dropout_seeds import stateless_dropout, step_key
 
 SIZE = 1_000_000
 # Two-sided probability of a false alarm at fixed seeds: chosen once, before any run.
@@ -56,6 +57,19 @@ def test_drops_in_blocks_follow_the_binomial_distribution():
 def test_steps_layers_and_seeds_are_independent():
     one, other = Dropout(0.1, seed=5), Dropout(0.1, seed=6)
     masks = [mask(one), mask(one), mask(one), mask(other), mask(Dropout(0.1, seed=7))]
+    for index, a in enumerate(masks):
+        for b in masks[:index]:
+            assert abs(correlation(a, b)) < SIGMAS
+
+
+def test_updates_micro_batches_replicas_and_layers_are_independent():
+    """With the seeds that training hands out, which differ by a few bits."""
+    model = keras.Sequential([Dropout(0.1, name="a"), Dropout(0.1, name="b")])
+    places = [(7, 0, 0), (8, 0, 0), (7, 1, 0), (7, 0, 1), (7, 0, 2), (7, 1, 1)]
+    masks = []
+    for update, micro_batch, replica in places:
+        with stateless_dropout(model, step_key(1, update, micro_batch, replica)):
+            masks += [mask(layer) for layer in model.layers]
     for index, a in enumerate(masks):
         for b in masks[:index]:
             assert abs(correlation(a, b)) < SIGMAS

@@ -193,6 +193,7 @@ def test_truncation_is_reported(config, caplog):
     ("changes", "message"),
     [
         ({"max_length": 129}, "--max-length 129: the model ends at 128 tokens"),
+        ({"tokens_per_batch": 100}, "--tokens-per-batch 100: a single text may have 128 tokens"),
         ({"freeze_layers": 3}, "the model has only 2 layers"),
         ({"model": "nowhere"}, "no such directory, and no BERT preset"),
         ({"data": "/nonexistent"}, "no such file or folder"),
@@ -249,6 +250,49 @@ def test_a_preempted_run_goes_on(config, monkeypatch, tmp_path):
         np.testing.assert_array_equal(one, two)
     curves = [scalars(tmp_path / name / "logs" / "train") for name in ("run", "expected")]
     assert curves[0]["loss"] == curves[1]["loss"]
+
+
+def test_batches_of_tokens(config, monkeypatch, tmp_path, data):
+    """The rate ends at 0, a killed run goes on, and the division of the work does not matter."""
+    monkeypatch.setattr(keras.layers.Dropout, "call", lambda self, inputs, training=False: inputs)
+    monkeypatch.setattr(Dropout, "draw_seed", lambda self, training: None)
+    options = {"epochs": 2, "tokens_per_batch": 256}
+    expected = finetune(config(output=str(tmp_path / "expected"), **options))
+    updates = int(expected.model.optimizer.iterations)
+    assert updates % 2 == 0
+    curves = scalars(tmp_path / "expected" / "logs" / "train")
+    assert [step for step, _ in curves["loss"]] == [updates // 2, updates]
+    assert curves["learning_rate"][-1][1] == pytest.approx(0.0, abs=1e-9)
+
+    at = updates // 2 + 3
+    with monkeypatch.context() as patch:
+
+        def end(self, batch, logs=None):
+            if self.model.optimizer.iterations == at:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        patch.setattr(finetune_module.StatusUpdates, "on_train_batch_end", end)
+        with pytest.raises(Preempted):
+            finetune(config(**options))
+    assert read_status(tmp_path / "run")["checkpoint"]["step"] == at
+    resumed = finetune(config(**options, replicas=2))  # which `--resume` may change
+    np.testing.assert_allclose(resumed.history["loss"], expected.history["loss"], rtol=1e-4)
+    for one, two in zip(resumed.model.get_weights(), expected.model.get_weights(), strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-4)
+
+
+def test_a_second_run_on_the_same_data_does_not_tokenize(config, monkeypatch, tmp_path):
+    cache = {"token_cache": str(tmp_path / "cache"), "max_length": 16}
+    first = finetune(config(output=str(tmp_path / "first"), **cache))
+
+    def refused(*arguments):
+        raise AssertionError("tokenized again")
+
+    monkeypatch.setattr("tfbert.data.token_cache.tokenize", refused)
+    assert finetune(config(**cache)).history == first.history
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    with pytest.raises(AssertionError, match="tokenized again"):
+        finetune(config(output=str(tmp_path / "third"), **{**cache, "max_length": 15}))
 
 
 def test_other_data_is_not_gone_on_with(config, monkeypatch, tmp_path, data):

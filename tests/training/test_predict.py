@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from tfbert.config import PredictConfig
+from tfbert.data.tokenization import tokenize
 from tfbert.errors import InputError
 from tfbert.models.classifier import load_classifier
 from tfbert.training import predict as predict_module
-from tfbert.training.predict import predict, predict_texts
+from tfbert.training.predict import predict, predict_logits, predict_texts
 
 TEXTS = ["What a lovely day.", "", "Awful!", "The soup was cold and the waiter rude to us all."]
 
@@ -31,6 +32,18 @@ def test_one_answer_a_line_in_order_whatever_the_batches(trained_run, tmp_path, 
     ):
         assert other["label"] == answer["label"]
         assert other["probability"] == pytest.approx(answer["probability"], abs=1e-5)
+
+
+def test_logits_are_in_the_order_of_the_texts(trained_run):
+    """Against the model on one text at a time, unpadded."""
+    classifier = load_classifier(trained_run.run_directory)
+    texts = [TEXTS[i % 4] + " More." * (i * 5 % 13) for i in range(30)]
+    tokens = tokenize(classifier.tokenizer, texts, classifier.max_length)
+    logits = predict_logits(classifier, tokens, batch_size=7)
+    for index, row in enumerate(logits):
+        ids = tokens[index][None]
+        inputs = {"token_ids": ids, "segment_ids": 0 * ids, "padding_mask": 0 * ids + 1}
+        np.testing.assert_allclose(classifier.model(inputs)[0], row, atol=1e-5)
 
 
 def test_standard_input(trained_run, monkeypatch):

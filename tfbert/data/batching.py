@@ -2,10 +2,12 @@
 
 A batch is padded to its longest text, so texts of similar length belong together. To keep training
 random, each epoch shuffles all examples, cuts them into pools of many batches, sorts only inside a
-pool, and shuffles the batches again.
+pool, and shuffles the batches again. Batches of a number of tokens have one pool for each length
+that texts are padded to.
 """
 
 import dataclasses
+import functools
 import math
 
 import numpy as np
@@ -53,6 +55,62 @@ class LengthBatches:
 
     def _cut(self, order):
         return [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenBatches:
+    """Batches of so many tokens instead of so many examples, padding included.
+
+    Each epoch draws which examples meet among those that are padded to the same length, and the
+    order of the batches. Where the cuts fall depends on the lengths alone, so that every epoch
+    has the same number of batches.
+
+    Args:
+        lengths: (examples,) tokens of each example.
+        padded: (n,) the lengths that batches may be padded to; see `padded_lengths`.
+        tokens: Most tokens of a batch: its examples times the length that they are padded to.
+        seed: Seed of the order.
+
+    Raises:
+        ValueError: If an example alone has more tokens.
+    """
+
+    lengths: np.ndarray
+    padded: np.ndarray
+    tokens: int
+    seed: int
+
+    def __post_init__(self):
+        longest = int(self._rows.max(initial=0))
+        if longest > self.tokens:
+            raise ValueError(f"a batch of {self.tokens} tokens cannot hold an example of {longest}")
+
+    @property
+    def steps(self):
+        """Batches an epoch."""
+        return len(self._cuts) + 1
+
+    def epoch(self, number):
+        """The batches of an epoch: a list of arrays of example positions; each example once."""
+        random = np.random.default_rng((self.seed, number))
+        order = random.permutation(len(self.lengths))
+        batches = np.split(order[np.argsort(self._rows[order], kind="stable")], self._cuts)
+        return [batches[i] for i in random.permutation(len(batches))]
+
+    @functools.cached_property
+    def _rows(self):
+        """(examples,) the length that each example alone is padded to."""
+        return self.padded[np.searchsorted(self.padded, self.lengths)]
+
+    @functools.cached_property
+    def _cuts(self):
+        """Where batches begin, but for the first, in the examples by rising length."""
+        cuts, begin = [], 0
+        for end, length in enumerate(np.sort(self._rows).tolist()):
+            if (end + 1 - begin) * length > self.tokens:
+                cuts.append(end)
+                begin = end
+        return cuts
 
 
 def padded_lengths(max_length, few=False):

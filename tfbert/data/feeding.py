@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfbert.data.batching import LengthBatches, collate
+from tfbert.data.batching import LengthBatches, TokenBatches, collate
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,14 +15,14 @@ class TrainingBatches:
 
     Args:
         texts: `TokenizedTexts`.
-        batches: `LengthBatches`.
+        batches: `LengthBatches` or `TokenBatches`.
         lengths: (n,) the lengths that batches may be padded to.
         labels: (examples,) int32.
         class_weights: (classes,) float32, the weight of each class in the loss.
     """
 
     texts: Any
-    batches: LengthBatches
+    batches: LengthBatches | TokenBatches
     lengths: np.ndarray
     labels: np.ndarray
     class_weights: np.ndarray

@@ -3,7 +3,7 @@
 import logging
 
 from tfbert.data.tasks import Source, label_ids
-from tfbert.data.tokenization import tokenize
+from tfbert.data.token_cache import tokenize_once
 from tfbert.errors import InputError
 from tfbert.models.classifier import load_classifier
 from tfbert.models.sources import resolve_source
@@ -33,10 +33,12 @@ def evaluate(config):
     strategy = get_strategy(config.strategy, config.replicas)
     with strategy.scope():
         classifier = load_classifier(config.model, POLICIES[choose_precision(config.precision)])
-    return evaluate_examples(classifier, examples, config.batch_size, config.progress)
+    return evaluate_examples(
+        classifier, examples, config.batch_size, config.progress, config.token_cache
+    )
 
 
-def evaluate_examples(classifier, examples, batch_size, progress):
+def evaluate_examples(classifier, examples, batch_size, progress, token_cache="memory"):
     """Metrics of a `TrainedClassifier` on `Examples`; see `evaluate`."""
     unknown = set(examples.labels) - set(classifier.labels)
     if unknown:
@@ -44,7 +46,7 @@ def evaluate_examples(classifier, examples, batch_size, progress):
             f"the label {min(unknown)!r} is not among the labels that the model was trained on "
             f"({', '.join(classifier.labels)})"
         )
-    texts = tokenize(classifier.tokenizer, examples.texts, classifier.max_length)
+    texts = tokenize_once(classifier.tokenizer, examples.texts, classifier.max_length, token_cache)
     logits = predict_logits(classifier, texts, batch_size, "evaluating" if progress else None)
     return classification_metrics(logits, label_ids(examples, classifier.labels), classifier.labels)
 

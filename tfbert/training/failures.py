@@ -6,7 +6,9 @@ from tfbert.errors import MachineError
 
 
 @contextlib.contextmanager
-def explaining_exhausted_memory(batch_size, max_length, others="", option="--batch-size"):
+def explaining_exhausted_memory(
+    batch_size, max_length, others="", option="--batch-size", value=None
+):
     """Names what to make smaller when a device's memory is not enough.
 
     Args:
@@ -14,6 +16,7 @@ def explaining_exhausted_memory(batch_size, max_length, others="", option="--bat
         max_length: Tokens of the longest of them.
         others: What may help beside a smaller batch, as the end of a sentence.
         option: The option that makes batches smaller.
+        value: What to give it; by default half of `batch_size`.
 
     Raises:
         MachineError: In place of TensorFlow's `ResourceExhaustedError` or a `MemoryError`.
@@ -25,5 +28,5 @@ def explaining_exhausted_memory(batch_size, max_length, others="", option="--bat
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
         raise MachineError(
             f"out of memory with batches of {batch_size} x {max_length} tokens: try {option} "
-            f"{max(1, batch_size // 2)}{others}"
+            f"{value or max(1, batch_size // 2)}{others}"
         ) from error

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from tfbert.data.batching import LengthBatches
+from tfbert.data.batching import LengthBatches, TokenBatches
 from tfbert.data.feeding import TrainingBatches, evaluation_dataset
 from tfbert.data.tables import Examples
 from tfbert.data.tasks import TASKS, Source, label_ids, label_names
-from tfbert.data.tokenization import tokenize
+from tfbert.data.token_cache import tokenize_once
 from tfbert.errors import InputError
 from tfbert.files import absolute, replacing
 from tfbert.models.classifier import (
@@ -118,7 +118,9 @@ def _finetune(config, strategy, run, resumes=False):
             data.labels,
             _max_length(config, encoder.backbone),
         )
-        updates = epochs * math.ceil(len(data.train.texts) / config.global_batch_size)
+    batches = _training_batches(classifier, data, config)
+    with strategy.scope():
+        updates = epochs * batches.steps_per_epoch
         _compile(classifier.model, config, learning_rate, updates, accumulate_steps)
 
     resolved = {
@@ -134,14 +136,14 @@ def _finetune(config, strategy, run, resumes=False):
     }
     record = {"command": "finetune", "labels": data.labels, "resolved": resolved}
     with run.writing(config, resumes, **record) as status:
-        history = _fit(classifier, data, config, epochs, run, status)
+        history = _fit(classifier, batches, data, config, epochs, run, status)
         size = size_in_bytes(classifier.model.variables)
         with saving(run.model, size), replacing(run.model) as temporary:
             save_classifier(classifier, temporary)
         # Measured on what was saved, so that `tfbert evaluate` prints the same numbers.
         saved = load_classifier(str(run.path), "float32")
         metrics = evaluate_examples(
-            saved, data.evaluation, config.global_batch_size, config.progress
+            saved, data.evaluation, config.global_batch_size, config.progress, config.token_cache
         )
         metrics |= {"epochs": len(history["loss"]), "seconds": time.perf_counter() - began}
         run.write_metrics(metrics)
@@ -212,28 +214,50 @@ def _compile(model, config, learning_rate, updates, accumulate_steps):
     )
 
 
-def _fit(classifier, data, config, epochs, run, status):
-    """Trains, and returns Keras' history."""
-    model, batch_size = classifier.model, config.global_batch_size
-    train_texts = _tokenize(classifier, data.train, "training")
-    evaluation_texts = _tokenize(classifier, data.evaluation, "evaluation")
+def _training_batches(classifier, data, config):
+    """The `TrainingBatches` of a run.
+
+    Raises:
+        InputError: If a batch cannot hold the longest text.
+    """
+    if config.tokens_per_batch and config.tokens_per_batch < classifier.max_length:
+        raise InputError(
+            f"--tokens-per-batch {config.tokens_per_batch}: a single text may have "
+            f"{classifier.max_length} tokens; give at least as many, or a lower --max-length"
+        )
+    texts = _tokenize(classifier, data.train, "training", config.token_cache)
     lengths = lengths_for(classifier)
-    train_batches = TrainingBatches(
-        train_texts,
-        LengthBatches(train_texts.lengths, batch_size, config.seed),
-        lengths,
-        label_ids(data.train, data.labels),
-        data.class_weights,
-    )
+    if config.tokens_per_batch:
+        batches = TokenBatches(texts.lengths, lengths, config.tokens_per_batch, config.seed)
+        log.info(
+            "%d updates an epoch of up to %d tokens, %.1f examples on average",
+            batches.steps,
+            config.tokens_per_batch,
+            len(texts) / batches.steps,
+        )
+    else:
+        batches = LengthBatches(texts.lengths, config.global_batch_size, config.seed)
+    labels = label_ids(data.train, data.labels)
+    return TrainingBatches(texts, batches, lengths, labels, data.class_weights)
+
+
+def _fit(classifier, batches, data, config, epochs, run, status):
+    """Trains on `TrainingBatches`, and returns Keras' history."""
+    model, examples = classifier.model, len(data.train.texts)
+    evaluation_texts = _tokenize(classifier, data.evaluation, "evaluation", config.token_cache)
     evaluation_batches = evaluation_dataset(
         evaluation_texts,
-        LengthBatches(evaluation_texts.lengths, batch_size),
-        lengths,
+        LengthBatches(evaluation_texts.lengths, config.global_batch_size),
+        batches.lengths,
         label_ids(data.evaluation, data.labels),
     )
-    callbacks = [TensorBoardCurves(run.logs, batch_size), StatusUpdates(status)]
+    # On average, where batches are of so many tokens.
+    examples_a_step = (
+        examples / batches.steps_per_epoch if config.tokens_per_batch else config.global_batch_size
+    )
+    callbacks = [TensorBoardCurves(run.logs, examples_a_step), StatusUpdates(status)]
     if config.progress:
-        callbacks.append(ProgressBar(epochs * len(train_texts), batch_size, "training"))
+        callbacks.append(ProgressBar(epochs * examples, round(examples_a_step), "training"))
     if config.early_stopping:
         callbacks.append(keras.callbacks.EarlyStopping("val_loss", patience=config.early_stopping))
     recovery = config.recovery(
@@ -241,20 +265,13 @@ def _fit(classifier, data, config, epochs, run, status):
         RunDirectory(config.output).checkpoints,
         monitor="val_loss",
         fingerprint={
-            "data": _digest(train_batches, evaluation_texts, data.evaluation.labels),
+            "data": _digest(batches, evaluation_texts, data.evaluation.labels),
             "precision": model.backbone.dtype_policy.name,
         },
     )
-    shorter = max(3, classifier.max_length // 2)
-    others = f", --rematerialize, --max-length {shorter}, --freeze-layers, or a smaller model"
-    micro_batch = math.ceil(
-        batch_size / model.distribute_strategy.num_replicas_in_sync / model.accumulate_steps
-    )
-    with explaining_exhausted_memory(
-        micro_batch, classifier.max_length, others, option="--per-device-batch-size"
-    ):
+    with _explaining_exhausted_memory(classifier, config):
         history = model.fit(
-            train_batches,
+            batches,
             epochs=epochs,
             validation_data=evaluation_batches,
             callbacks=callbacks,
@@ -266,6 +283,25 @@ def _fit(classifier, data, config, epochs, run, status):
     return history.history
 
 
+def _explaining_exhausted_memory(classifier, config):
+    model, max_length = classifier.model, classifier.max_length
+    shorter = max(3, max_length // 2)
+    others = f", --rematerialize, --max-length {shorter}, --freeze-layers, or a smaller model"
+    replicas = model.distribute_strategy.num_replicas_in_sync
+    if config.tokens_per_batch:
+        return explaining_exhausted_memory(
+            math.ceil(config.tokens_per_batch / max_length / replicas),
+            max_length,
+            others,
+            "--tokens-per-batch",
+            max(max_length, config.tokens_per_batch // 2),
+        )
+    micro_batch = math.ceil(config.global_batch_size / replicas / model.accumulate_steps)
+    return explaining_exhausted_memory(
+        micro_batch, max_length, others, option="--per-device-batch-size"
+    )
+
+
 def _digest(batches, evaluation_texts, evaluation_labels):
     """Tells the data from other data."""
     texts = batches.texts
@@ -275,8 +311,8 @@ def _digest(batches, evaluation_texts, evaluation_labels):
     return hashlib.sha256(b"".join(np.ascontiguousarray(a).data for a in arrays)).hexdigest()[:16]
 
 
-def _tokenize(classifier, examples, title):
-    texts = tokenize(classifier.tokenizer, examples.texts, classifier.max_length)
+def _tokenize(classifier, examples, title, cache):
+    texts = tokenize_once(classifier.tokenizer, examples.texts, classifier.max_length, cache)
     if texts.truncated_texts:
         log.info(
             "%d of %d %s texts are longer than %d tokens and were cut: %d tokens (%.1f %%) dropped",

@@ -31,7 +31,7 @@ _FREE_OPTIONS = {
     *("output", "overwrite", "resume", "progress"),
     *("strategy", "replicas", "per_device_batch_size", "device_tokens", "steps_per_execution"),
     *("checkpoint_steps", "checkpoint_minutes", "keep_checkpoints", "on_nan", "max_rollbacks"),
-    *("data", "eval_data"),  # what is in them is compared, wherever they are now
+    *("token_cache", "data", "eval_data"),  # what is in them is compared, wherever they are now
 }
 
 

@@ -1,0 +1,324 @@
+"""Tables and picture out of what `sentiment.py` has measured."""
+
+import statistics
+from typing import NamedTuple
+
+from scipy import stats
+from sentiment_rows import LADDER, SHUFFLING
+
+from tfbert.files import read_json, replacing
+
+TIMES_TO_REACH = {"sst2": 8.0, "imdb": 1.9, "movie_reviews": 1.5}
+PREDICT_TIMES_TO_REACH = 5.0
+PIPELINE_TIMES_TO_REACH = 10.0
+CONFIDENCE = 0.95
+NAMES = {"sst2": "SST-2", "imdb": "IMDB", "movie_reviews": "movie_reviews"}
+HEADER = """# Sentiment classifiers, faster step by step
+
+Written by `python scripts/benchmarks/sentiment.py --data DATA` and its options. Each row has all
+steps above it. Examples a second: rows take turns, a few steps at a time; a row without cached
+tokens pays for tokenizing its examples. Accuracy: mean over the seeds (± standard deviation) after
+the last epoch. Time to the stock run's accuracy: the examples until a row's evaluation first
+reaches the mean accuracy at which stock ended, over its examples a second; the median over seeds.
+Stock is KerasHub's `TextClassifier` with its preprocessor; for its accuracy it is trained on
+batches padded to their longest text, which gives the same logits.
+"""
+
+
+class Measured(NamedTuple):
+    """What there is of one row; None where nothing was measured.
+
+    Args:
+        speed: Examples a second.
+        padding: Share of the tokens that is padding.
+        curves: By seed, list of (examples, accuracy).
+    """
+
+    speed: float | None
+    padding: float | None
+    curves: dict
+
+    @property
+    def accuracies(self):
+        """At the end of training, by seed."""
+        return [curve[-1][1] for curve in self.curves.values()]
+
+    def seconds_to(self, accuracy):
+        """Median over the seeds; None where most of them do not get there."""
+        if not self.curves or self.speed is None:
+            return None
+        never = float("inf")
+        examples = [
+            next((seen for seen, reached in curve if reached >= accuracy), never)
+            for curve in self.curves.values()
+        ]
+        middle = statistics.median(examples)
+        return None if middle == never else middle / self.speed
+
+
+def read_rows(folder, rows):
+    """{key: Measured} of a results folder."""
+    measured = {}
+    for key, row in rows.items():
+        parts = [read_json(path) for path in sorted(folder.glob(f"speed-{key}-*.json"))]
+        totals = {name: sum(part[name] for part in parts) for name in (parts or [{}])[0]}
+        curves = {
+            path.stem.rsplit("-", 1)[1]: read_json(path)["curve"]
+            for path in sorted(folder.glob(f"accuracy-{row.trained_as or key}-*.json"))
+        }
+        measured[key] = Measured(
+            totals["examples"] / totals["seconds"] if parts else None,
+            1 - totals["tokens"] / totals["padded"] if parts else None,
+            curves,
+        )
+    return measured
+
+
+def write_report(results, docs):
+    """Writes benchmark_sentiment.md and .png, and benchmark_shuffling.md where it was measured."""
+    docs.mkdir(parents=True, exist_ok=True)
+    folders = sorted(path.parent for path in results.glob("*/setting.json"))
+    settings = {folder: read_json(folder / "setting.json") for folder in folders}
+    sections = [section(folder, setting) for folder, setting in settings.items()]
+    ladders = {title(s): read_rows(folder, LADDER) for folder, s in settings.items()}
+    drawn = {name: rows for name, rows in ladders.items() if any(r.speed for r in rows.values())}
+    picture = []
+    if drawn:
+        draw(drawn, docs / "benchmark_sentiment.png")
+        picture = ["![Examples a second, step by step](benchmark_sentiment.png)\n"]
+    write(docs / "benchmark_sentiment.md", [HEADER, *picture, *sections])
+    tables = [shuffling(folder, setting) for folder, setting in settings.items()]
+    if any(tables):
+        write(docs / "benchmark_shuffling.md", [SHUFFLING_HEADER, *filter(None, tables)])
+
+
+def write(path, parts):
+    text = "\n".join(parts)
+    with replacing(path) as temporary:
+        temporary.write_text(text)
+    print(text)
+
+
+def title(setting):
+    name = NAMES.get(setting["task"], setting["task"])
+    return f"{name}, {setting['model']}, at most {setting['max_length']} tokens"
+
+
+def section(folder, setting):
+    """One task: the ladder, predictions, the input pipeline."""
+    rows = read_rows(folder, LADDER)
+    lines = [f"## {title(setting)}", "", about(setting), ""]
+    lines += ladder_table(rows) if any(r.speed or r.curves for r in rows.values()) else []
+    lines += verdicts(rows, setting)
+    lines += predict_table(folder) + pipeline_table(folder, rows)
+    return "\n".join(lines) + "\n"
+
+
+def about(setting):
+    note = (
+        "From the third row on the precision is what `--precision auto` takes on this machine, "
+        f"{setting['auto']}."
+    )
+    if setting["auto"] == "float32":
+        note += (
+            " It has no bfloat16 instructions: the second row may be slower than the first, is "
+            "shown as it is, and the rows after it do without it."
+        )
+    return (
+        f"{setting['training_examples']:,} training and {setting['evaluation_examples']:,} "
+        f"evaluation examples of {setting['mean_tokens']:.0f} tokens on average, batches of "
+        f"{setting['batch_size']}, {setting['epochs']} epoch(s), Adam at "
+        f"{setting['learning_rate']:g}. {note} Machine: {setting['machine']}."
+    )
+
+
+def ladder_table(rows):
+    stock = rows["stock"]
+    target = statistics.mean(stock.accuracies) if stock.curves else None
+    lines = [
+        "| | examples/s | times stock | padding | accuracy | minutes to stock's accuracy |",
+        "|---|---|---|---|---|---|",
+    ]
+    for key, row in rows.items():
+        seconds = row.seconds_to(target) if target is not None else None
+        if not row.curves or row.speed is None or target is None:
+            minutes = "-"
+        else:
+            minutes = "not reached" if seconds is None else f"{seconds / 60:.1f}"
+        times = f"{row.speed / stock.speed:.2f}" if row.speed and stock.speed else "-"
+        cells = [
+            LADDER[key].title,
+            f"{row.speed:.1f}" if row.speed else "-",
+            times,
+            f"{100 * row.padding:.0f} %" if row.speed else "-",
+            in_words(row.accuracies),
+            minutes,
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def verdicts(rows, setting):
+    """What was to be reached, and what was."""
+    lines, stock = [], rows["stock"]
+    if stock.speed and any(row.speed for key, row in rows.items() if key != "stock"):
+        key, fastest = max(rows.items(), key=lambda item: item[1].speed or 0)
+        times, asked = fastest.speed / stock.speed, TIMES_TO_REACH.get(setting["task"])
+        text = f"Fastest: *{LADDER[key].title}*, {times:.2f} times stock"
+        if asked:
+            text += f"; {asked:g} asked, {'reached' if times >= asked else 'not reached'}"
+        lines.append(text + ".")
+    if len(stock.curves) > 1:
+        low, high = interval(stock.accuracies)
+        lines.append(
+            f"{100 * CONFIDENCE:.0f} % interval of stock's mean accuracy over "
+            f"{len(stock.curves)} seeds (Student's t): {low:.4f} to {high:.4f}."
+        )
+        for key, row in rows.items():
+            if key != "stock" and row.curves and LADDER[key].trained_as is None:
+                mean = statistics.mean(row.accuracies)
+                place = "within" if low <= mean <= high else ("above" if mean > high else "below")
+                lines.append(f"*{LADDER[key].title}*: {mean:.4f}, {place}.")
+    return [*lines, ""] if lines else []
+
+
+def predict_table(folder):
+    parts = [read_json(path) for path in sorted(folder.glob("predict-*.json"))]
+    if not parts:
+        return []
+    names = dict.fromkeys(name for part in parts for name in part)
+    speeds, differences = {}, {}
+    for name in names:
+        cells = [part[name] for part in parts if name in part]
+        speeds[name] = sum(c["examples"] for c in cells) / sum(c["seconds"] for c in cells)
+        differences[name] = max(cell.get("difference", 0.0) for cell in cells)
+    count = sum(part["stock"]["examples"] for part in parts)
+    lines = [
+        f"`predict` on {count:,} training sentences, from text to answers, batches of 64; "
+        f"{PREDICT_TIMES_TO_REACH:g} times stock asked:",
+        "",
+        "| | sentences/s | times stock | largest difference in a probability |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {name} | {speed:.1f} | {speed / speeds['stock']:.2f} | {differences[name]:.1e} |"
+        for name, speed in speeds.items()
+    ]
+    return [*lines, ""]
+
+
+def pipeline_table(folder, rows):
+    path = folder / "pipeline.json"
+    if not path.exists():
+        return []
+    cell = read_json(path)
+    examples, seconds = cell["examples"], cell["seconds"]
+    training = max((row.speed for row in rows.values() if row.speed), default=None)
+    chains = {
+        "first run: tokenize, cache, make batches": (
+            seconds["tokenize and write the cache"] + seconds["make batches"]
+        ),
+        "next run: read the cache, make batches": seconds["read the cache"]
+        + seconds["make batches"],
+        "tokenize alone": seconds["tokenize"],
+        "make batches alone": seconds["make batches"],
+    }
+    lines = [
+        f"Input pipeline alone, one pass; {PIPELINE_TIMES_TO_REACH:g} times what the fastest row "
+        "takes asked:",
+        "",
+        "| | examples/s | times the fastest row |",
+        "|---|---|---|",
+    ]
+    for name, taken in chains.items():
+        times = f"{examples / taken / training:.0f}" if training else "-"
+        lines.append(f"| {name} | {examples / taken:,.0f} | {times} |")
+    return [*lines, ""]
+
+
+SHUFFLING_HEADER = """# Batches by length against uniform shuffling
+
+Written by `python scripts/benchmarks/sentiment.py --data DATA --shuffling`: the same model, Adam at
+a constant rate, the same number of examples a batch; a budget of tokens has about as many on
+average. The difference is that of the means to uniform shuffling, with its 95 % interval (by
+Welch's t).
+"""
+
+
+def shuffling(folder, setting):
+    """The table of one task, or None where nothing was measured."""
+    rows = {key: row for key, row in read_rows(folder, SHUFFLING).items() if row.curves}
+    if "uniform" not in rows:
+        return None
+    seeds = sorted({seed for row in rows.values() for seed in row.curves})
+    lines = [f"## {title(setting)}", ""]
+    lines += [f"| batches | {' | '.join(f'seed {s}' for s in seeds)} | mean | difference |"]
+    lines += ["|" + "---|" * (len(seeds) + 3)]
+    for key, row in rows.items():
+        name = "by length" if key == "dropout" else SHUFFLING[key].title
+        values = [f"{row.curves[s][-1][1]:.4f}" if s in row.curves else "-" for s in seeds]
+        difference = "-"
+        if key != "uniform":
+            difference = apart(row.accuracies, rows["uniform"].accuracies)
+        mean = in_words(row.accuracies)
+        lines.append(f"| {name} | {' | '.join(values)} | {mean} | {difference} |")
+    return "\n".join([*lines, "", f"Machine: {setting['machine']}."]) + "\n"
+
+
+def apart(one, other):
+    """The difference of two means in words, with its interval where there are several values."""
+    difference = statistics.mean(one) - statistics.mean(other)
+    spread = max(map(len, (one, other))) > 1 and {*one} | {*other} != {one[0]}
+    if min(len(one), len(other)) < 2 or not spread:
+        return f"{difference:+.4f}"
+    low, high = stats.ttest_ind(one, other, equal_var=False).confidence_interval(CONFIDENCE)
+    return f"{difference:+.4f} ({low:+.4f} to {high:+.4f})"
+
+
+def interval(values):
+    """The confidence interval of a mean, by Student's t."""
+    half = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stats.sem(values)
+    mean = statistics.mean(values)
+    return mean - half, mean + half
+
+
+def in_words(accuracies):
+    if not accuracies:
+        return "-"
+    mean = f"{statistics.mean(accuracies):.4f}"
+    if len(accuracies) == 1:
+        return mean
+    return f"{mean} (± {statistics.stdev(accuracies):.4f})"
+
+
+def draw(ladders, path):
+    """A bar a row, a panel a task."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, panels = pyplot.subplots(
+        len(ladders), squeeze=False, figsize=(9, 0.9 + 3.0 * len(ladders)), layout="constrained"
+    )
+    for panel, (name, rows) in zip(panels[:, 0], ladders.items(), strict=True):
+        shown = {key: row for key, row in rows.items() if row.speed}
+        stock = rows["stock"].speed
+        colors = ["#8a8f98" if key == "stock" else "#2f6fb3" for key in shown]
+        titles = [LADDER[key].title for key in shown]
+        bars = panel.barh(titles, [row.speed for row in shown.values()], color=colors)
+        notes = []
+        for row in shown.values():
+            note = f"{row.speed:.0f}"
+            note += f"  ({row.speed / stock:.1f} x)" if stock else ""
+            note += f"  accuracy {statistics.mean(row.accuracies):.3f}" if row.curves else ""
+            notes.append(note)
+        panel.bar_label(bars, notes, padding=4, fontsize=9)
+        panel.invert_yaxis()
+        panel.margins(x=0.35)
+        panel.set_title(name, loc="left", fontsize=11)
+        panel.set_xlabel("examples a second in training")
+        panel.spines[["top", "right"]].set_visible(False)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
+    pyplot.close(figure)
