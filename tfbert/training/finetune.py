@@ -35,7 +35,7 @@ from tfbert.training.distribution import get_strategy, is_chief
 from tfbert.training.evaluate import evaluate_examples
 from tfbert.training.failures import explaining_exhausted_memory
 from tfbert.training.precision import POLICIES, choose_precision
-from tfbert.training.predict import lengths_for
+from tfbert.training.predict import lengths_for, rows_for
 from tfbert.training.recovery import Recovery
 from tfbert.training.recovery_session import bring_best_weights_back
 from tfbert.training.run_directory import RunDirectory, saving, size_in_bytes
@@ -219,18 +219,21 @@ def _fit(classifier, data, config, epochs, run, status):
     train_texts = _tokenize(classifier, data.train, "training")
     evaluation_texts = _tokenize(classifier, data.evaluation, "evaluation")
     lengths = lengths_for(classifier)
+    rows = rows_for(classifier, batch_size)
     train_batches = TrainingBatches(
         train_texts,
         LengthBatches(train_texts.lengths, batch_size, config.seed),
         lengths,
         label_ids(data.train, data.labels),
         data.class_weights,
+        rows,
     )
     evaluation_batches = evaluation_dataset(
         evaluation_texts,
         LengthBatches(evaluation_texts.lengths, batch_size),
         lengths,
         label_ids(data.evaluation, data.labels),
+        rows,
     )
     callbacks = [TensorBoardCurves(run.logs, batch_size), StatusUpdates(status)]
     if config.progress:

@@ -301,3 +301,37 @@ def _announce(model, phases, data, flops):
             sequences / part.train.examples,
             sequences * sequence_flops,
         )
+
+
+def make_phase_model(config, number, vocabulary_size, next_sentence, pieces):
+    """The model of a phase as `pretrain` compiles it, new and without records: for `tpu-check`.
+
+    Args:
+        config: `PretrainConfig`.
+        number: Which of its phases, from 0.
+        vocabulary_size: Word pieces.
+        next_sentence: As in `BertPretrainer`.
+        pieces: Micro-batches that a device's share of the batch is computed in.
+
+    Returns:
+        A `BertPretrainer` whose optimizer is built.
+    """
+    phases = config.scaled_phases()
+    phase = phases[number]
+    # Phases of a growing model say how many layers it has.
+    layers = getattr(phase, "layers", None) or config.bert_size.num_layers
+    precision = "bfloat16" if config.precision == "auto" else config.precision
+    model = make_pretrainer(
+        dataclasses.replace(config.bert_size, num_layers=layers),
+        vocabulary_size,
+        next_sentence,
+        config.dropout,
+        config.max_sequence_length,
+        POLICIES[precision],
+        config.rematerialize,
+    )
+    _compile(model, _make_optimizer(config, phases, model), config, 1)
+    model.optimizer.build(model.trainable_variables)
+    model.freeze_lower_layers(phase.freeze_layers)
+    _compile(model, model.optimizer, config, pieces)
+    return model
