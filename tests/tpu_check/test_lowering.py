@@ -95,5 +95,5 @@ def test_an_operation_that_xla_does_not_have_is_named():
     def program(x):
         return tf.strings.length(tf.strings.as_string(x))
 
-    with pytest.raises(NotImplementedError, match="^AsString$"):
+    with pytest.raises(NotImplementedError, match=r"^AsString$"):
         lowered(program, [tf.TensorSpec((4,), tf.int32)])

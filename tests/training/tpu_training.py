@@ -88,12 +88,18 @@ def pretraining_phases(strategy):
         records["mask_weights"] = tf.ones((batch, 2))
         records["next_sentence_labels"] = tf.ones((batch,), tf.int32)
         iterator = iter(model._prepare(tf.data.Dataset.from_tensors(examples_of(records)))._dataset)
-        step = model.make_train_function(force=True).step
-        program = tf.function(lambda: strategy.run(step, args=(next(iterator),)))  # noqa: B023
-        graph = program.get_concrete_function().graph
+        graph = graph_of_step(strategy, model.make_train_function(force=True).step, iterator)
         counts = count_operations(graph, "TPUReplicateMetadata", "CrossReplicaSum", "While")
         found.append({**counts, "trainable": len(model.trainable_variables)})
     return found
+
+
+def graph_of_step(strategy, step, iterator):
+    @tf.function(autograph=False)
+    def program():
+        strategy.run(step, args=(next(iterator),))
+
+    return program.get_concrete_function().graph
 
 
 def finetuning(strategy):
