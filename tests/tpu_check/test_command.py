@@ -12,6 +12,8 @@ from tfbert.tpu_check import compiler
 from tfbert.tpu_check.compiler import memory_asked_for, prepare_environment
 from tfbert.tpu_check.slices import GIB
 
+PYTHON = sys.executable  # before a test puts another in its place
+
 # In the place of the lowering: what it is asked for becomes the "module".
 LOWER = """
 import json, pathlib, sys
@@ -66,7 +68,7 @@ def stand_ins(monkeypatch, tmp_path):
 
 
 def executable(path, text):
-    path.write_text(f"#!{sys.executable}\n{text}")
+    path.write_text(f"#!{PYTHON}\n{text}")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
     return str(path)
 

@@ -1,4 +1,4 @@
-"""The real TPU's compiler, which the first of these tests installs; minutes to half an hour each."""
+"""The real compiler, which the first of these tests installs; minutes to half an hour each."""
 
 import pytest
 

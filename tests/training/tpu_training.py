@@ -114,7 +114,11 @@ def finetuning(strategy):
     trainer.run_epoch = trace_first
     with tempfile.TemporaryDirectory() as folder:
         config = FinetuneConfig(
-            task="embedded", output=folder, global_batch_size=7, precision="bfloat16"
+            task="embedded",
+            output=folder,
+            global_batch_size=7,
+            precision="bfloat16",
+            progress=False,
         )
         with contextlib.suppress(StopIteration):
             finetune._finetune(config, strategy, RunDirectory(folder))
