@@ -4,6 +4,7 @@ TensorFlow is imported by the command that needs it, so that `--help` answers at
 """
 
 import argparse
+import dataclasses
 import json
 import logging
 import os
@@ -26,6 +27,7 @@ from tfbert.config import (
 from tfbert.data.config import InspectConfig, PrepareConfig, VocabConfig
 from tfbert.errors import InputError, TfbertError
 from tfbert.recipes import recipe_names
+from tfbert.tpu_check.config import OF_THE_RUN, TpuCheckConfig
 from tfbert.training.config import PretrainConfig, read_recipe
 
 
@@ -105,6 +107,16 @@ def inspect(config):
         print(line)
 
 
+def tpu_check(config):
+    """Compile a recipe's training step for a TPU, without one."""
+    from tfbert.tpu_check.check import tpu_check
+    from tfbert.tpu_check.report import check_lines
+
+    check = tpu_check(config)
+    print("\n".join(check_lines(check)))
+    check.require_fit()
+
+
 def status(config):
     """Tell what a run is doing."""
     from tfbert.training.status import read_status, status_lines
@@ -141,10 +153,14 @@ COMMANDS = {
     "prepare": (prepare, PrepareConfig),
     "inspect": (inspect, InspectConfig),
     "pretrain": (pretrain, PretrainConfig),
+    "tpu-check": (tpu_check, TpuCheckConfig),
 }
 
 # Options that no single word can give.
-_FROM_FILES_ONLY = {"phases"}
+_FROM_FILES_ONLY = {"phases", "recipe"}
+
+# Commands that take a recipe, and what of it they do not ask for on the command line.
+_RECIPE_COMMANDS = {"pretrain": _FROM_FILES_ONLY, "tpu-check": OF_THE_RUN}
 
 # Required options that are given without their name: `tfbert inspect DIR`.
 POSITIONAL = {"inspect": "records", "status": "run"}
@@ -184,7 +200,10 @@ def build_parser(defaults):
         )
         if config_class is FinetuneConfig:
             command.add_argument("--config", metavar="FILE", help=_CONFIG_HELP)
-        if config_class is PretrainConfig:
+        if config_class is TpuCheckConfig:
+            fields = {field.name for field in dataclasses.fields(PretrainConfig)}
+            command.add_class_arguments(PretrainConfig, skip=OF_THE_RUN & fields)
+        if name in _RECIPE_COMMANDS:
             command.add_argument("--recipe", metavar="NAME|FILE", help=_RECIPE_HELP)
         command.set_defaults(defaults.get(name, {}))
         commands.add_subcommand(name, command, help=function.__doc__)
@@ -202,15 +221,16 @@ def parse(argv):
     defaults, from_file = {}, {}
     try:
         known, _ = first.parse_known_args(argv)
-        given = known.recipe if known.command == "pretrain" else known.config
+        given = known.recipe if known.command in _RECIPE_COMMANDS else known.config
         file = given or _record_to_go_on_with(known)
         if file and known.command == "finetune":
             defaults["finetune"] = read_options(file, FinetuneConfig)
-        elif file and known.command == "pretrain":
+        elif file and known.command in _RECIPE_COMMANDS:
             argv, phase_options = _take_phase_options(argv)
-            defaults["pretrain"] = options = read_recipe(file, phase_options)
-            from_file = {name: options.pop(name) for name in _FROM_FILES_ONLY & set(options)}
-        if file and not given:
+            defaults[known.command] = options = read_recipe(file, phase_options)
+            hidden = _RECIPE_COMMANDS[known.command] & set(options)
+            from_file = {name: options.pop(name) for name in hidden}
+        if not given and known.command in defaults:
             defaults[known.command]["overwrite"] = False
         parsed = build_parser(defaults).parse_args(_join_lists(argv))
     except argparse.ArgumentError as error:
@@ -219,7 +239,8 @@ def parse(argv):
     options = vars(parsed[parsed.command])
     for name in ("config", "recipe"):
         options.pop(name, None)
-    return function, config_class(**options, **from_file)
+    make = getattr(config_class, "from_options", config_class)
+    return function, make(**options, **from_file)
 
 
 def _record_to_go_on_with(known):

@@ -153,7 +153,7 @@ def in_torch(size, batch, precision):
 
 def report(seconds, peaks, size):
     """The page, as Markdown."""
-    flops = BATCH * training_flops(size, VOCABULARY, LENGTH, PREDICTIONS)
+    flops = BATCH * training_flops(size, VOCABULARY, LENGTH, PREDICTIONS).total
     stock_seconds = seconds["stock Keras, float32"]
     best = f"tfbert, {choose_precision('auto')}"
     speedup = stock_seconds / seconds[best]

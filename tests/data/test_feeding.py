@@ -52,3 +52,23 @@ def test_prediction_has_inputs_only_and_a_known_length(texts):
     assert int(dataset.cardinality()) == 3
     elements = list(dataset.as_numpy_iterator())
     assert [element[0]["token_ids"].shape[0] for element in elements] == [4, 4, 1]
+
+
+def test_batches_of_one_shape_are_filled_up_with_weight_0(texts):
+    batches, length = LengthBatches(LENGTHS, 4), np.array([8])
+    weights = np.array([1.0, 2.0, 4.0], np.float32)
+    training = TrainingBatches(texts, batches, length, LABELS, weights, rows=6)
+    evaluation = evaluation_dataset(texts, batches, length, LABELS, rows=6)
+    prediction = prediction_dataset(texts, batches, length, rows=6)
+    for dataset in (training.dataset(0, 0).take(3), evaluation, prediction):
+        assert dataset.element_spec[0]["token_ids"].shape == (6, 8)
+        for element, positions in zip(dataset.as_numpy_iterator(), batches.epoch(0), strict=True):
+            tokens, count = element[0]["token_ids"], len(positions)
+            assert tokens[:, 0].tolist()[:count] == texts.values[texts.starts[positions]].tolist()
+            np.testing.assert_array_equal(tokens[count:], np.stack([tokens[0]] * (6 - count)))
+            assert (element[0]["padding_mask"].sum(1) > 0).all()
+            if len(element) == 3:
+                _, labels, sample_weights = element
+                assert labels[:count].tolist() == LABELS[positions].tolist()
+                assert sample_weights.shape == (6,)
+                assert (sample_weights[:count] > 0).all() and not sample_weights[count:].any()

@@ -48,3 +48,18 @@ def test_a_stage_reduces_what_it_trains(output):
 def test_batches_of_changing_shape_are_refused(output):
     assert "a TPU needs batches of one shape" in output["refused"]
     assert "drop_remainder=True" in output["refused"]
+
+
+def test_both_phases_of_pretraining_are_traced(output):
+    first, second = output["phases"]
+    for phase, loops in ((first, 0), (second, 1)):  # the second is accumulated
+        assert (phase["TPUReplicateMetadata"], phase["While"]) == (1, loops)
+        # One of each gradient, of their divisor, and of the counts of targets.
+        assert phase["CrossReplicaSum"] == phase["trainable"] + 2
+    assert second["trainable"] < first["trainable"]  # its lowest layer is frozen
+
+
+def test_fine_tuning_is_traced_from_texts_of_any_length(output):
+    # A batch of 7 on two cores: filled up.
+    assert output["finetune"]["TPUReplicateMetadata"] == 2
+    assert output["finetune"]["CrossReplicaSum"] > 10

@@ -1,6 +1,8 @@
-"""Traces fit, evaluate and predict in the real TPUStrategy; a process of its own."""
+"""Traces training in the real TPUStrategy; a process of its own."""
 
+import contextlib
 import json
+import tempfile
 
 import keras
 import numpy as np
@@ -9,9 +11,14 @@ from fake_tpu_strategy import count_operations, make_strategy
 from small_models import example_arrays, make_classifier
 
 import tfbert
+from tfbert.config import FinetuneConfig
+from tfbert.data.pretraining_batches import examples_of
 from tfbert.models.growth import grow, grow_optimizer
 from tfbert.models.pretrainer import make_pretrainer
 from tfbert.models.sizes import BertSize
+from tfbert.training import finetune, pretrain, trainer
+from tfbert.training.config import PretrainConfig
+from tfbert.training.run_directory import RunDirectory
 
 
 def main():
@@ -23,8 +30,11 @@ def main():
         "everything": {"accumulate_steps": 4, "steps_per_execution": 8},
     }
     traced = {name: trace(strategy, **options) for name, options in cases.items()}
-    answers = {"traced": traced, "grown": trace_grown(strategy), "refused": refused(strategy)}
-    print(json.dumps(answers))
+    output = {"traced": traced, "refused": refused(strategy)}
+    output["grown"] = trace_grown(strategy)
+    output["phases"] = pretraining_phases(strategy)
+    output["finetune"] = finetuning(strategy)
+    print(json.dumps(output))
 
 
 def trace(strategy, **options):
@@ -82,6 +92,74 @@ def trace_grown(strategy):
         "reduced": sum(sizes),
         **count_operations(graph, "TPUReplicateMetadata", "StatelessRandomUniformFullIntV2"),
     }
+
+
+def pretraining_phases(strategy):
+    """The steps of two-phase pre-training: `pretrain`'s one model at two lengths."""
+    config = PretrainConfig(
+        data="",
+        output="",
+        phases=[
+            {"steps": 4, "global_batch_size": 8, "sequence_length": 8, "learning_rate": 0.01},
+            {"steps": 2, "global_batch_size": 8, "sequence_length": 16, "freeze_layers": 1},
+        ],
+        size="tiny",
+        hidden_dim=16,
+        num_heads=2,
+        max_sequence_length=16,
+        precision="bfloat16",
+    )
+    with strategy.scope():
+        model = pretrain.make_phase_model(config, 0, 50, next_sentence=True, pieces=1)
+    found = []
+    for phase, pieces in zip(config.phases, (1, 2), strict=True):
+        model.freeze_lower_layers(phase.freeze_layers)
+        pretrain._compile(model, model.optimizer, config, pieces)
+        batch, length = 8, phase.sequence_length
+        records = {
+            name: tf.ones((batch, length), tf.int32)
+            for name in ("token_ids", "segment_ids", "padding_mask")
+        }
+        for name in ("mask_positions", "mask_ids"):
+            records[name] = tf.ones((batch, 2), tf.int32)
+        records["mask_weights"] = tf.ones((batch, 2))
+        records["next_sentence_labels"] = tf.ones((batch,), tf.int32)
+        iterator = iter(model._prepare(tf.data.Dataset.from_tensors(examples_of(records)))._dataset)
+        graph = graph_of_step(strategy, model.make_train_function(force=True).step, iterator)
+        counts = count_operations(graph, "TPUReplicateMetadata", "CrossReplicaSum", "While")
+        found.append({**counts, "trainable": len(model.trainable_variables)})
+    return found
+
+
+def graph_of_step(strategy, step, iterator):
+    @tf.function(autograph=False)
+    def program():
+        strategy.run(step, args=(next(iterator),))
+
+    return program.get_concrete_function().graph
+
+
+def finetuning(strategy):
+    """`tfbert finetune` as it is, up to the call of its first training step."""
+    traced = {}
+
+    def trace_first(executions, exhausted, function, *hooks):
+        graph = function.one_step.get_concrete_function(next(executions).iterator).graph
+        traced.update(count_operations(graph, "TPUReplicateMetadata", "CrossReplicaSum"))
+        raise StopIteration
+
+    trainer.run_epoch = trace_first
+    with tempfile.TemporaryDirectory() as folder:
+        config = FinetuneConfig(
+            task="embedded",
+            output=folder,
+            global_batch_size=7,
+            precision="bfloat16",
+            progress=False,
+        )
+        with contextlib.suppress(StopIteration):
+            finetune._finetune(config, strategy, RunDirectory(folder))
+    return traced
 
 
 def refused(strategy):

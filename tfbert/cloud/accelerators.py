@@ -74,8 +74,12 @@ class Accelerator:
         return self.generation.image
 
 
-def parse_accelerator(name):
+def parse_accelerator(name, option="--accelerator-type"):
     """Takes a name such as `v2-8` or `v5litepod-16` apart.
+
+    Args:
+        name: As gcloud takes it.
+        option: The option that gave it.
 
     Raises:
         InputError: If there is no such kind of TPU.
@@ -84,7 +88,7 @@ def parse_accelerator(name):
     generation = match and GENERATIONS.get(match[1])
     if not generation:
         raise InputError(
-            f"--accelerator-type {name}: no Cloud TPU that TensorFlow runs on; known are "
+            f"{option} {name}: no Cloud TPU that TensorFlow runs on; known are "
             + ", ".join(f"{known}-N" for known in GENERATIONS)
         )
     number = int(match[2])
@@ -92,5 +96,5 @@ def parse_accelerator(name):
     one_host = chips <= generation.largest_host
     hosts, rest = (1, 0) if one_host else divmod(chips, generation.chips_a_host)
     if odd or rest or chips < 1:
-        raise InputError(f"--accelerator-type {name}: there is no slice of {number} {match[1]}")
+        raise InputError(f"{option} {name}: there is no slice of {number} {match[1]}")
     return Accelerator(name, generation, chips, hosts)

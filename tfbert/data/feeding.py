@@ -19,6 +19,8 @@ class TrainingBatches:
         lengths: (n,) the lengths that batches may be padded to.
         labels: (examples,) int32.
         class_weights: (classes,) float32, the weight of each class in the loss.
+        rows: Rows that every batch is filled up to, by rows of weight 0; None leaves the last one
+            of an epoch smaller. A TPU takes batches of one shape only: give it one length, too.
     """
 
     texts: Any
@@ -26,6 +28,7 @@ class TrainingBatches:
     lengths: np.ndarray
     labels: np.ndarray
     class_weights: np.ndarray
+    rows: int | None = None
 
     @property
     def steps_per_epoch(self):
@@ -46,39 +49,62 @@ class TrainingBatches:
                 for rows in self.batches.epoch(number)[first:]:
                     labels = self.labels[rows]
                     inputs = collate(self.texts, rows, self.lengths)
-                    yield inputs, labels, self.class_weights[labels]
+                    yield _filled((inputs, labels, self.class_weights[labels]), self.rows)
                 first = 0
 
-        return _dataset(generate, labelled=True, batches=None)
+        return _dataset(generate, True, None, _shape(self.rows, self.lengths))
 
 
-def evaluation_dataset(texts, batches, lengths, labels):
+def evaluation_dataset(texts, batches, lengths, labels, rows=None):
     """One pass over labelled examples: a dataset as that of `TrainingBatches`, all of weight 1."""
 
     def generate():
-        for rows in batches.epoch(0):
-            yield collate(texts, rows, lengths), labels[rows], np.ones(len(rows), np.float32)
+        for chosen in batches.epoch(0):
+            weights = np.ones(len(chosen), np.float32)
+            yield _filled((collate(texts, chosen, lengths), labels[chosen], weights), rows)
 
-    return _dataset(generate, labelled=True, batches=batches.steps)
+    return _dataset(generate, True, batches.steps, _shape(rows, lengths))
 
 
-def prediction_dataset(texts, batches, lengths):
-    """One pass over texts without labels: a dataset of inputs."""
+def prediction_dataset(texts, batches, lengths, rows=None):
+    """One pass over texts without labels: a dataset of inputs; `rows` as in `TrainingBatches`."""
 
     def generate():
-        for rows in batches.epoch(0):
-            yield (collate(texts, rows, lengths),)
+        for chosen in batches.epoch(0):
+            inputs = collate(texts, chosen, lengths)
+            yield ({name: _fill(array, rows) for name, array in inputs.items()},)
 
-    return _dataset(generate, labelled=False, batches=batches.steps)
+    return _dataset(generate, False, batches.steps, _shape(rows, lengths))
 
 
-def _dataset(generate, labelled, batches):
+def _filled(example, rows):
+    """(inputs, labels, weights), filled up with rows of weight 0."""
+    inputs, labels, weights = example
+    filled = {name: _fill(array, rows) for name, array in inputs.items()}
+    return filled, _fill(labels, rows), np.pad(weights, (0, (rows or len(weights)) - len(weights)))
+
+
+def _fill(array, rows):
+    """An array with copies of its first row at the end, until it has `rows`.
+
+    Not with empty rows: attention over nothing is no number.
+    """
+    missing = 0 if rows is None else rows - len(array)
+    return np.concatenate([array, np.repeat(array[:1], missing, axis=0)]) if missing else array
+
+
+def _shape(rows, lengths):
+    """(rows, length) of a batch, each None where it changes."""
+    return rows, int(lengths[0]) if len(lengths) == 1 else None
+
+
+def _dataset(generate, labelled, batches, shape):
     """`batches` is how many there are; None means no end."""
     import tensorflow as tf
 
-    ids = tf.TensorSpec([None, None], tf.int32)
+    ids = tf.TensorSpec(shape, tf.int32)
     inputs = {"token_ids": ids, "segment_ids": ids, "padding_mask": ids}
-    labels, weights = tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.float32)
+    labels, weights = tf.TensorSpec(shape[:1], tf.int32), tf.TensorSpec(shape[:1], tf.float32)
     signature = (inputs, labels, weights) if labelled else (inputs,)
     dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
     count = tf.data.INFINITE_CARDINALITY if batches is None else batches

@@ -35,7 +35,7 @@ from tfbert.training.distribution import get_strategy, is_chief
 from tfbert.training.evaluate import evaluate_examples
 from tfbert.training.failures import explaining_exhausted_memory
 from tfbert.training.precision import POLICIES, choose_precision
-from tfbert.training.predict import lengths_for
+from tfbert.training.predict import lengths_for, rows_for
 from tfbert.training.recovery_session import bring_best_weights_back
 from tfbert.training.run_directory import RunDirectory, saving, size_in_bytes
 
@@ -227,6 +227,11 @@ def _training_batches(classifier, data, config):
         )
     texts = _tokenize(classifier, data.train, "training", config.token_cache)
     lengths = lengths_for(classifier)
+    rows = rows_for(classifier, config.global_batch_size)
+    if config.tokens_per_batch and rows:
+        raise InputError(
+            "--tokens-per-batch: batches on a TPU have one shape; give --global-batch-size instead"
+        )
     if config.tokens_per_batch:
         batches = TokenBatches(texts.lengths, lengths, config.tokens_per_batch, config.seed)
         log.info(
@@ -238,7 +243,7 @@ def _training_batches(classifier, data, config):
     else:
         batches = LengthBatches(texts.lengths, config.global_batch_size, config.seed)
     labels = label_ids(data.train, data.labels)
-    return TrainingBatches(texts, batches, lengths, labels, data.class_weights)
+    return TrainingBatches(texts, batches, lengths, labels, data.class_weights, rows)
 
 
 def _fit(classifier, batches, data, config, epochs, run, status):
@@ -250,6 +255,7 @@ def _fit(classifier, batches, data, config, epochs, run, status):
         LengthBatches(evaluation_texts.lengths, config.global_batch_size),
         batches.lengths,
         label_ids(data.evaluation, data.labels),
+        batches.rows,
     )
     # On average, where batches are of so many tokens.
     examples_a_step = (

@@ -4,6 +4,7 @@ import sys
 from itertools import chain, islice
 
 import numpy as np
+import tensorflow as tf
 from tqdm import tqdm
 
 from tfbert.data.batching import LengthBatches, padded_lengths
@@ -31,18 +32,37 @@ def predict_logits(classifier, texts, batch_size, title=None):
         (texts, classes) float32.
     """
     batches = LengthBatches(texts.lengths, batch_size)
-    dataset = prediction_dataset(texts, batches, lengths_for(classifier))
+    dataset = prediction_dataset(
+        texts, batches, lengths_for(classifier), rows_for(classifier, batch_size)
+    )
     bar = [ProgressBar(len(texts), batch_size, title)] if title else []
     with explaining_exhausted_memory(batch_size, classifier.max_length):
         rows = classifier.model.predict(dataset, verbose=0, callbacks=bar)
     logits = np.empty((len(texts), rows.shape[-1]), np.float32)
-    logits[np.concatenate(batches.epoch(0))] = rows
+    logits[np.concatenate(batches.epoch(0))] = rows[: len(texts)]  # the last batch may be filled up
     return logits
 
 
 def lengths_for(classifier):
-    """The lengths that a classifier's batches may be padded to: few where XLA compiles each."""
+    """The lengths that a classifier's batches may be padded to.
+
+    Few where XLA compiles each, and one on a TPU, which takes batches of one shape only.
+    """
+    if isinstance(classifier.model.distribute_strategy, tf.distribute.TPUStrategy):
+        return np.array([classifier.max_length])
     return padded_lengths(classifier.max_length, few=classifier.model.jit_compile)
+
+
+def rows_for(classifier, batch_size):
+    """The rows that every batch must have, or None where they may differ.
+
+    On a TPU all batches have one shape, which its cores can share.
+    """
+    strategy = classifier.model.distribute_strategy
+    if not isinstance(strategy, tf.distribute.TPUStrategy):
+        return None
+    cores = strategy.num_replicas_in_sync
+    return -(-batch_size // cores) * cores
 
 
 def predict(config):

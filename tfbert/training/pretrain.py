@@ -310,3 +310,34 @@ def _cost_model(config, model, phases):
         phases[-1].layers, backbone.hidden_dim, backbone.num_heads, backbone.intermediate_dim
     )
     return CostModel.of(model, size, config.optimizer)
+
+
+def make_phase_model(config, number, vocabulary_size, next_sentence, pieces):
+    """The model of a phase as `pretrain` compiles it, new and without records: for `tpu-check`.
+
+    Args:
+        config: `PretrainConfig`.
+        number: Which of its phases, from 0.
+        vocabulary_size: Word pieces.
+        next_sentence: As in `BertPretrainer`.
+        pieces: Micro-batches that a device's share of the batch is computed in.
+
+    Returns:
+        A `BertPretrainer` whose optimizer is built.
+    """
+    phases = with_layers(config.scaled_phases(), config.bert_size.num_layers)
+    phase = phases[number]
+    precision = "bfloat16" if config.precision == "auto" else config.precision
+    model = make_pretrainer(
+        dataclasses.replace(config.bert_size, num_layers=phase.layers),
+        vocabulary_size,
+        next_sentence,
+        config.dropout,
+        config.max_sequence_length,
+        POLICIES[precision],
+        config.rematerialize,
+    )
+    _prepare_to_train(model, config, phases)
+    model.freeze_lower_layers(phase.freeze_layers, phase.frozen_dropout)
+    _compile(model, model.optimizer, config, pieces)
+    return model

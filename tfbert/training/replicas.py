@@ -100,7 +100,7 @@ def run_steps(model, step, results):
             return one_step(iterator)
         return several_steps(iterator, tf.constant(steps, tf.int32))
 
-    function.one_step, function.several_steps = one_step, several_steps
+    function.one_step, function.several_steps, function.step = one_step, several_steps, step
     return function
 
 

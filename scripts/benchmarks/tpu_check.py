@@ -1,0 +1,55 @@
+"""Writes docs/tpu_check.md: what `tfbert tpu-check` says of some recipes.
+
+    python scripts/benchmarks/tpu_check.py [--no-largest]
+
+Hours on two cores, and some 12 GB of memory; what was compiled before is taken from the cache.
+"""
+
+import argparse
+import logging
+import platform
+from pathlib import Path
+
+from tfbert.files import write_bytes
+from tfbert.tpu_check.check import tpu_check
+from tfbert.tpu_check.compiler import JAX
+from tfbert.tpu_check.config import TpuCheckConfig
+from tfbert.tpu_check.report import markdown_table
+from tfbert.training.config import PretrainConfig
+
+REPORT = Path(__file__).parents[2] / "docs" / "tpu_check.md"
+# The paper's 1,024 TPUv3 chips, and the smallest slice of v5e with more than one host's worth.
+CHECKS = [("lamb_76min", "v3-2048"), ("base_one_gpu", "v5litepod-4")]
+
+HEADER = """# What compiles for a TPU, and fits
+
+Written by `python scripts/benchmarks/tpu_check.py`. Compiled by the TPU's own compiler ({jax}) on a
+machine without one ({machine}): **nothing of this was run on a TPU**, and no speed follows from it.
+
+Each table is one `tfbert tpu-check --recipe NAME --accelerator TYPE`: [cloud_tpu.md](cloud_tpu.md)
+says what it does. *A core* is the core's share of a batch, in sequences; *parts* the micro-batches
+in which it computes them; *largest at once* the most sequences that were compiled and fit, and
+*parts then* what the recipe needs with them. FLOPs are the model's matrix products.
+"""
+
+
+def main():
+    """Runs all checks and writes the report."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--largest", action=argparse.BooleanOptionalAction, default=True)
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    machine = f"{platform.system()}, {platform.machine()}"
+    lines = [HEADER.format(jax=JAX, machine=machine)]
+    for recipe, accelerator in CHECKS:
+        config = TpuCheckConfig(
+            PretrainConfig.from_recipe(recipe, data="", output=""),
+            accelerator,
+            largest=arguments.largest,
+        )
+        lines += [*markdown_table(recipe, tpu_check(config)), ""]
+        write_bytes(REPORT, "\n".join(lines).encode())  # what is done so far
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""The real compiler, which the first of these tests installs; minutes to half an hour each."""
+
+import pytest
+
+from tfbert.tpu_check.check import tpu_check
+from tfbert.tpu_check.config import TpuCheckConfig
+from tfbert.training.config import PretrainConfig
+
+pytestmark = pytest.mark.slow
+
+
+def check(recipe, accelerator, **options):
+    config = PretrainConfig.from_recipe(recipe, data="", output="")
+    return tpu_check(TpuCheckConfig(config, accelerator, **options))
+
+
+def parameters(layers, width, vocabulary=30_522, positions=512):
+    """Of BERT with both heads, counted by hand."""
+    embeddings = (vocabulary + positions + 2) * width + 2 * width
+    layer = 4 * (width * width + width) + 8 * width * width + 5 * width + 4 * width
+    heads = (width * width + width) * 2 + 2 * width + vocabulary + 2 * width + 2
+    return embeddings + layers * layer + heads
+
+
+@pytest.mark.parametrize(
+    ("recipe", "accelerator", "layers", "width", "shares"),
+    [
+        # 65,536 / 2,048 sequences of 128, and 32,768 / 2,048 of 512: the paper's 1,024 chips.
+        ("lamb_76min", "v3-2048", 24, 1_024, [(32, 1), (16, 1)]),
+        ("base_one_gpu", "v5litepod-4", 12, 768, [(1_024, 4), (512, 8)]),
+    ],
+)
+def test_recipes_compile_and_fit(recipe, accelerator, layers, width, shares):
+    result = check(recipe, accelerator, largest=False)
+    assert result.fits
+    for phase, (share, pieces) in zip(result.phases, shares, strict=True):
+        assert (phase.share, phase.program.pieces) == (share, pieces)
+        # Weights and LAMB's two moments in float32; the batch is below a hundredth of that.
+        state = 12 * parameters(layers, width)
+        assert state < phase.program.arguments < 1.01 * state
+        if pieces == 1:
+            # The compiler counts all operations, not matrix products alone.
+            assert phase.flops < phase.program.flops < 1.15 * phase.flops
+
+
+def test_the_largest_batch_is_found_and_verified():
+    (phase,) = check("quick", "v5litepod-1").phases
+    assert phase.program.fits
+    assert phase.largest > phase.share == 64
+    fitting = {p.batch_size: p.used for p in phase.others if p.fits}
+    assert phase.largest == max(fitting)
+    assert fitting[phase.largest] <= 15.75 * 2**30
+
+
+def test_too_large_a_batch_is_refused_and_a_smaller_one_found():
+    recipe = PretrainConfig.from_recipe(
+        "quick", data="", output="", global_batch_size=16_384, device_tokens=2**30
+    )
+    result = tpu_check(TpuCheckConfig(recipe, "v5litepod-1"))
+    (phase,) = result.phases
+    assert not result.fits
+    assert phase.program.used > 15.75 * 2**30
+    assert 0 < phase.largest < phase.share == 16_384
+    assert phase.share == phase.largest * phase.accumulation

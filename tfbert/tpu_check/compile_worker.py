@@ -1,0 +1,84 @@
+"""Compiles an XLA module with the TPU's compiler; runs in that compiler's own environment.
+
+    python compile_worker.py MODULE.hlo TOPOLOGY REPLICAS RESULT.json
+
+It imports nothing of tfbert: its environment has JAX and libtpu, and no TensorFlow.
+"""
+
+import json
+import os
+import sys
+import time
+
+os.environ["JAX_PLATFORMS"] = "cpu"  # no TPU is looked for
+os.environ["TPU_SKIP_MDS_QUERY"] = "1"
+os.environ["TPU_WORKER_HOSTNAMES"] = "localhost"
+os.environ["TPU_ACCELERATOR_TYPE"] = "v5litepod-4"  # any: the topology is named below
+os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"
+
+import numpy as np
+from jax._src.interpreters import mlir
+from jax._src.lib import _jax, xla_client
+from jax._src.lib.mlir import ir
+from jax.experimental import topologies
+
+
+def main(module_path, topology_name, replicas, result_path):
+    """Compiles a module and writes what is known of the program."""
+    one_chip = {"chips_per_host_bounds": [1, 1, 1]} if topology_name.endswith(":1x1") else {}
+    topology = topologies.get_topology_desc(topology_name, platform="tpu", **one_chip)
+    devices = topology.devices[: int(replicas)]
+    began = time.time()
+    try:
+        program = _compile(module_path, devices)
+    except _jax.JaxRuntimeError as error:
+        result = {"error": str(error)}
+    else:
+        memory = program.get_compiled_memory_stats()
+        cost = program.cost_analysis()
+        cost = cost[0] if isinstance(cost, list) else cost
+        result = {
+            "arguments": memory.argument_size_in_bytes,
+            "outputs": memory.output_size_in_bytes - memory.alias_size_in_bytes,
+            "temporaries": memory.temp_size_in_bytes,
+            "code": memory.generated_code_size_in_bytes,
+            "flops": cost["flops"],
+        }
+    result["seconds"] = time.time() - began
+    with open(result_path, "w", encoding="utf-8") as file:
+        json.dump(result, file)
+
+
+def _compile(path, devices):
+    with open(path, "rb") as file:
+        computation = xla_client.XlaComputation(file.read())
+    text = xla_client._xla.mlir.xla_computation_to_mlir_module(computation)
+    with mlir.make_ir_context():
+        module = ir.Module.parse(text)
+        _remove_copies(module.operation)
+        options = xla_client.CompileOptions()
+        options.num_replicas = len(devices)
+        options.num_partitions = 1
+        options.device_assignment = xla_client.DeviceAssignment.create(
+            np.array([[device.id] for device in devices])
+        )
+        return devices[0].client.compile(
+            module,
+            executable_devices=xla_client.DeviceList(tuple(devices)),
+            compile_options=options,
+        )
+
+
+def _remove_copies(operation):
+    """TensorFlow puts an `mhlo.copy` before each updated variable; the compiler takes no such."""
+    for region in operation.regions:
+        for block in region.blocks:
+            for inner in list(block.operations):
+                _remove_copies(inner.operation)
+                if inner.operation.name == "mhlo.copy":
+                    inner.operation.results[0].replace_all_uses_with(inner.operation.operands[0])
+                    inner.operation.erase()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

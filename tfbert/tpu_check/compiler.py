@@ -1,0 +1,220 @@
+"""The TPU's compiler on a machine without a TPU: libtpu by way of JAX, in its own environment.
+
+The package's environment gets neither. What was compiled once is kept, by the contents of the
+module, so that a check that was interrupted goes on.
+
+References:
+    https://docs.jax.dev/en/latest/aot.html
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tfbert.errors import MachineError, TfbertError
+from tfbert.files import replacing, write_json
+from tfbert.tpu_check import lowering
+from tfbert.tpu_check.slices import GIB
+
+log = logging.getLogger("tfbert")
+
+JAX = "jax[tpu]==0.10.2"  # brings the libtpu that goes with it
+_WORKER = Path(__file__).with_name("compile_worker.py")
+_PROGRESS_SECONDS = 30
+_OUT_OF_MEMORY = (
+    r"Used (?P<used>[\d.]+)(?P<unit>[KMG]) of [\d.]+[KMG] hbm",
+    r"HLO temporaries \((?P<used>[\d.]+)(?P<unit>[KMG])\) exceeds",
+)
+_UNITS = {"K": 2**10, "M": 2**20, "G": GIB}
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """What the compiler says of one core's program.
+
+    Args:
+        rows: Sequences that the core has of each batch.
+        pieces: Micro-batches that it computes them in.
+        fits: Whether it was compiled; None where an operation cannot be.
+        problem: Why not, one line; empty otherwise.
+        arguments: Bytes of weights, optimizer state and batch.
+        outputs: Bytes of results that do not take an argument's place.
+        temporaries: Bytes of activations, gradients and the like.
+        code: Bytes of the program itself.
+        unused: Bytes of variables that lie beside it.
+        flops: Operations of one execution as the compiler counts them; of a loop, one round.
+        used: All these bytes together; of a program that does not fit, as the compiler says.
+        seconds: How long the compiler took.
+    """
+
+    rows: int
+    pieces: int
+    fits: bool | None
+    problem: str = ""
+    arguments: int = 0
+    outputs: int = 0
+    temporaries: int = 0
+    code: int = 0
+    unused: int = 0
+    flops: float = 0.0
+    used: int = 0
+    seconds: float = 0.0
+
+    @property
+    def batch_size(self):
+        """Sequences that the core computes at once."""
+        return self.rows // self.pieces
+
+
+def cache_folder():
+    """Where the compiler's environment and its results are kept."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "tfbert" / "tpu-compiler"
+
+
+def prepare_environment():
+    """The Python of the compiler's environment, which is made where it is not there.
+
+    Raises:
+        MachineError: If it cannot be made, as without a network.
+    """
+    name = re.sub(r"\W+", "-", f"{JAX}-py{sys.version_info[0]}.{sys.version_info[1]}")
+    environment = cache_folder() / name
+    python = environment / "bin" / "python"
+    if python.exists():
+        return python
+    log.info("tpu-check: installing %s into %s, once", JAX, environment)
+    environment.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(environment) as temporary:
+        _install([sys.executable, "-m", "venv", str(temporary)])
+        new_python = str(temporary / "bin" / "python")
+        _install([new_python, "-m", "pip", "install", "--quiet", JAX])
+    return python
+
+
+def _install(command):
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        lines = (done.stderr + done.stdout).strip().splitlines() or ["no reason given"]
+        reason = next((line for line in lines if line.startswith("ERROR")), lines[-1])
+        raise MachineError(
+            f"{JAX} could not be installed ({reason.removeprefix('ERROR: ')}): tpu-check needs the "
+            "package index once, and Linux on x86-64, for which libtpu is made"
+        )
+
+
+def compile_program(request, tpu_slice, label):
+    """Lowers a training step and compiles it for a slice.
+
+    Args:
+        request: `Request`.
+        tpu_slice: `TpuSlice`.
+        label: What it is, for the progress lines.
+
+    Returns:
+        `Program`.
+
+    Raises:
+        TfbertError: If one of the two processes fails otherwise than by what it was given.
+    """
+    with tempfile.TemporaryDirectory(prefix="tfbert-tpu-check-") as folder:
+        folder = Path(folder)
+        write_json(folder / "request.json", dataclasses.asdict(request))
+        command = [sys.executable, "-m", "tfbert.tpu_check.lowering"]
+        _run([*command, folder / "request.json", folder], f"{label}: tracing")
+        lowered = json.loads((folder / lowering.RESULT_FILE).read_bytes())
+        shape = {"rows": request.rows, "pieces": request.pieces}
+        if problem := lowered.get("unsupported"):
+            return Program(**shape, fits=None, problem=f"does not compile: XLA has no {problem}")
+        module = folder / lowering.MODULE_FILE
+        result = _compiled(module, tpu_slice, folder, label)
+    unused = lowered["unused_bytes"]
+    seconds = result.pop("seconds")
+    if error := result.pop("error", None):
+        used = memory_asked_for(error)
+        fits = None if used is None else False
+        problem = "does not fit" if used is not None else f"is refused: {first_line(error)}"
+        return Program(**shape, fits=fits, problem=problem, used=used or 0, seconds=seconds)
+    used = sum(result[name] for name in ("arguments", "outputs", "temporaries", "code")) + unused
+    fits = used <= tpu_slice.usable_bytes
+    problem = "" if fits else "does not fit beside variables that the step does not use"
+    return Program(
+        **shape,
+        fits=fits,
+        problem=problem,
+        unused=unused,
+        used=used,
+        seconds=seconds,
+        **result,
+    )
+
+
+def _compiled(module, tpu_slice, folder, label):
+    """The worker's result, from an earlier check where there is one."""
+    words = f"{JAX} {tpu_slice.topology} {tpu_slice.cores}".encode()
+    digest = hashlib.sha256(words + module.read_bytes()).hexdigest()[:32]
+    kept = cache_folder() / "results" / f"{digest}.json"
+    if not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        result = folder / "compiled.json"
+        words = [module, tpu_slice.topology, tpu_slice.cores, result]
+        _run([prepare_environment(), _WORKER, *words], f"{label}: compiling")
+        write_json(kept, json.loads(result.read_bytes()))
+    return json.loads(kept.read_bytes())
+
+
+def _run(command, label):
+    """Runs a process to its end, and says every half minute that it goes on."""
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": "tensorflow",
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    began = time.monotonic()
+    log.info("tpu-check: %s", label)
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            [str(word) for word in command],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+        )
+        try:
+            while process.poll() is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(_PROGRESS_SECONDS)
+                    break
+                log.info("tpu-check: %s, %.0f seconds", label, time.monotonic() - began)
+        finally:
+            process.kill()
+            process.wait()
+        if process.returncode:
+            errors.seek(0)
+            lines = errors.read().strip().splitlines() or ["no message"]
+            raise TfbertError(
+                f"tpu-check: {label}: the process ended with status {process.returncode}: "
+                f"{lines[-1]}"
+            )
+
+
+def memory_asked_for(error):
+    """Bytes that a program was refused for, or None if it was refused for something else."""
+    for pattern in _OUT_OF_MEMORY:
+        if match := re.search(pattern, error):
+            return round(float(match["used"]) * _UNITS[match["unit"]])
+    return 0 if "RESOURCE_EXHAUSTED" in error else None
+
+
+def first_line(error):
+    """A compiler's message without what follows its first line, and not too long."""
+    return error.strip().splitlines()[0][:300]

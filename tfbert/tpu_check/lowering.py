@@ -1,0 +1,174 @@
+"""From a phase of a recipe to what the TPU's compiler takes: a process of its own.
+
+    python -m tfbert.tpu_check.lowering REQUEST.json FOLDER
+
+writes `module.hlo`, XLA's serialized module, and `lowered.json` into the folder. Nothing is
+trained: the weights are made, the step is traced and lowered. A process of its own gives its memory
+back before the compiler needs as much.
+"""
+
+import dataclasses
+import json
+import re
+import sys
+from pathlib import Path
+
+from tfbert.training.config import PretrainConfig
+
+MODULE_FILE = "module.hlo"
+RESULT_FILE = "lowered.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """A program to lower.
+
+    Args:
+        recipe: `PretrainConfig`, or the dictionary of its fields.
+        phase: Which of its phases, from 0.
+        cores: Replicas of the whole training.
+        rows: Sequences that a core has of each batch.
+        pieces: Micro-batches that it computes them in.
+        predictions: Masked tokens a sequence.
+        vocabulary_size: Word pieces.
+        next_sentence: Whether there is a next-sentence head.
+    """
+
+    recipe: PretrainConfig
+    phase: int
+    cores: int
+    rows: int
+    pieces: int
+    predictions: int
+    vocabulary_size: int
+    next_sentence: bool
+
+    def __post_init__(self):
+        if isinstance(self.recipe, dict):
+            object.__setattr__(self, "recipe", PretrainConfig(**self.recipe))
+
+
+def make_program(request):
+    """The training step of one core, as a function of its part of a batch.
+
+    Args:
+        request: `Request`.
+
+    Returns:
+        (model, `tf.function` that XLA compiles, list of `tf.TensorSpec`: its arguments).
+    """
+    import tensorflow as tf
+
+    from tfbert.tpu_check.core_strategy import OneCoreStrategy
+    from tfbert.training.pretrain import make_phase_model
+
+    strategy = OneCoreStrategy(request.cores)
+    with strategy.scope():
+        model = make_phase_model(
+            request.recipe,
+            request.phase,
+            request.vocabulary_size,
+            request.next_sentence,
+            request.pieces,
+        )
+    spec = model._prepare(_zeros(request)).spec
+    step = model.make_train_function().step
+
+    @tf.function(jit_compile=True, autograph=False)
+    def program(*tensors):
+        strategy.run(step, args=(tf.nest.pack_sequence_as(spec, tensors),))
+
+    return model, program, [tf.TensorSpec(t.shape, t.dtype) for t in tf.nest.flatten(spec)]
+
+
+def lower(request):
+    """The training step of one core as an HLO module, and the bytes that stay beside it.
+
+    Args:
+        request: `Request`.
+
+    Returns:
+        (serialized HLO module, bytes of variables that the program does not use but that lie in the
+        memory of a core).
+
+    Raises:
+        NotImplementedError: If XLA cannot lower an operation, which the message names.
+    """
+    model, program, specs = make_program(request)
+    unused_bytes = _unused_bytes(model, program.get_concrete_function(*specs))
+    return lowered(program, specs), unused_bytes
+
+
+def lowered(program, specs):
+    """A `tf.function` that XLA compiles, as a serialized HLO module; raises as `lower` does."""
+    import tensorflow as tf
+
+    get_module = program.experimental_get_compiler_ir(*specs)
+    try:
+        return get_module(stage="hlo_serialized")
+    except (ValueError, tf.errors.OpError) as error:
+        raise NotImplementedError(unsupported_operation(str(error))) from error
+
+
+def _unused_bytes(model, function):
+    """Of the variables that lie on a core and that a concrete function does not take."""
+    used = {id(handle) for handle in function.captured_inputs}
+    variables = {id(v): v.value for v in (*model.variables, *model.optimizer.variables)}
+    return sum(
+        v.dtype.size * v.shape.num_elements()
+        for v in variables.values()
+        if id(v.handle) not in used
+    )
+
+
+def _zeros(request):
+    """A dataset of batches of the right shapes, which nobody reads."""
+    import tensorflow as tf
+
+    from tfbert.data.pretraining_batches import examples_of
+
+    phase = request.recipe.scaled_phases()[request.phase]
+    batch, length, predictions = (
+        request.rows * request.cores,
+        phase.sequence_length,
+        request.predictions,
+    )
+
+    def make(_):
+        records = {
+            name: tf.zeros((batch, length), tf.int32)
+            for name in ("token_ids", "segment_ids", "padding_mask")
+        }
+        for name in ("mask_positions", "mask_ids"):
+            records[name] = tf.zeros((batch, predictions), tf.int32)
+        records["mask_weights"] = tf.zeros((batch, predictions), tf.float32)
+        if request.next_sentence:
+            records["next_sentence_labels"] = tf.zeros((batch,), tf.int32)
+        return examples_of(records)
+
+    return tf.data.Dataset.range(1).map(make)
+
+
+def unsupported_operation(message):
+    """What TensorFlow says of an operation that XLA cannot lower, in one line."""
+    found = re.findall(r"(\w+) \(No registered '\w+' OpKernel for XLA", message)
+    if found:
+        return ", ".join(sorted(set(found)))
+    return " ".join(message.split())[:300]
+
+
+def main(request_path, folder):
+    """Lowers what a file asks for."""
+    request = Request(**json.loads(Path(request_path).read_text(encoding="utf-8")))
+    try:
+        module, unused_bytes = lower(request)
+    except NotImplementedError as error:
+        result = {"unsupported": str(error)}
+    else:
+        Path(folder, MODULE_FILE).write_bytes(module)
+        result = {"unused_bytes": unused_bytes}
+    Path(folder, RESULT_FILE).write_text(json.dumps(result), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
