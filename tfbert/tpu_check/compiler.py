@@ -1,7 +1,7 @@
 """The TPU's compiler on a machine without a TPU: libtpu by way of JAX, in its own environment.
 
-The package's environment gets neither. What was compiled once is kept, by the contents of the
-module, so that a check that was interrupted goes on.
+The package's environment gets neither. What was compiled once is kept, so that a check that was
+interrupted goes on, until tfbert's code or a library changes.
 
 References:
     https://docs.jax.dev/en/latest/aot.html
@@ -10,6 +10,7 @@ References:
 import contextlib
 import dataclasses
 import hashlib
+import importlib.metadata
 import json
 import logging
 import os
@@ -20,6 +21,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import tfbert
 from tfbert.errors import MachineError, TfbertError
 from tfbert.files import replacing, write_json
 from tfbert.tpu_check import lowering
@@ -126,6 +128,9 @@ def compile_program(request, tpu_slice, label):
     Raises:
         TfbertError: If one of the two processes fails otherwise than by what it was given.
     """
+    kept = cache_folder() / "results" / f"{_digest(request, tpu_slice)}.json"
+    if kept.exists():
+        return Program(**json.loads(kept.read_bytes()))
     with tempfile.TemporaryDirectory(prefix="tfbert-tpu-check-") as folder:
         folder = Path(folder)
         write_json(folder / "request.json", dataclasses.asdict(request))
@@ -135,9 +140,17 @@ def compile_program(request, tpu_slice, label):
         shape = {"rows": request.rows, "pieces": request.pieces}
         if problem := lowered.get("unsupported"):
             return Program(**shape, fits=None, problem=f"does not compile: XLA has no {problem}")
-        module = folder / lowering.MODULE_FILE
-        result = _compiled(module, tpu_slice, folder, label)
-    unused = lowered["unused_bytes"]
+        words = [folder / lowering.MODULE_FILE, tpu_slice.topology, tpu_slice.cores]
+        result = folder / "compiled.json"
+        _run([prepare_environment(), _WORKER, *words, result], f"{label}: compiling")
+        result = json.loads(result.read_bytes())
+    program = _program(shape, result, lowered["unused_bytes"], tpu_slice)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    write_json(kept, dataclasses.asdict(program))
+    return program
+
+
+def _program(shape, result, unused, tpu_slice):
     seconds = result.pop("seconds")
     if error := result.pop("error", None):
         used = memory_asked_for(error)
@@ -148,28 +161,21 @@ def compile_program(request, tpu_slice, label):
     fits = used <= tpu_slice.usable_bytes
     problem = "" if fits else "does not fit beside variables that the step does not use"
     return Program(
-        **shape,
-        fits=fits,
-        problem=problem,
-        unused=unused,
-        used=used,
-        seconds=seconds,
-        **result,
+        **shape, fits=fits, problem=problem, unused=unused, used=used, seconds=seconds, **result
     )
 
 
-def _compiled(module, tpu_slice, folder, label):
-    """The worker's result, from an earlier check where there is one."""
-    words = f"{JAX} {tpu_slice.topology} {tpu_slice.cores}".encode()
-    digest = hashlib.sha256(words + module.read_bytes()).hexdigest()[:32]
-    kept = cache_folder() / "results" / f"{digest}.json"
-    if not kept.exists():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        result = folder / "compiled.json"
-        words = [module, tpu_slice.topology, tpu_slice.cores, result]
-        _run([prepare_environment(), _WORKER, *words], f"{label}: compiling")
-        write_json(kept, json.loads(result.read_bytes()))
-    return json.loads(kept.read_bytes())
+def _digest(request, tpu_slice):
+    """Tells a program from others, without tracing it.
+
+    Of what it is made from: the module that TensorFlow makes is not the same twice.
+    """
+    versions = [importlib.metadata.version(name) for name in ("tensorflow", "keras", "keras-hub")]
+    words = [JAX, tpu_slice.topology, versions, dataclasses.asdict(request)]
+    digest = hashlib.sha256(json.dumps(words).encode())
+    for file in sorted(Path(tfbert.__file__).parent.rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:32]
 
 
 def _run(command, label):
