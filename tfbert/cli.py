@@ -288,9 +288,10 @@ def _join_lists(argv):
     kinds = {}
     if command:
         for name, kind in typing.get_type_hints(COMMANDS[command][1]).items():
-            for part in (kind, *typing.get_args(kind)):  # of `list[float] | None`
-                if typing.get_origin(part) is list:
-                    kinds["--" + name.replace("_", "-")] = typing.get_args(part)[0]
+            if type(None) in typing.get_args(kind):  # `list[float] | None`
+                kind = typing.get_args(kind)[0]
+            if typing.get_origin(kind) is list:
+                kinds["--" + name.replace("_", "-")] = typing.get_args(kind)[0]
     joined, words = [], list(argv)
     while words:
         option, equals, first = words.pop(0).partition("=")
