@@ -14,4 +14,4 @@ fi
 ruff check .
 ruff format --check .
 # Two or more processes, a file of tests each; -n 0 runs all in one, as a debugger needs it.
-python -m pytest -n auto --maxprocesses 4 --dist loadfile "$@"
+python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder "$@"
