@@ -48,6 +48,7 @@ def batch():
     )
 
 
+@pytest.mark.slow
 def test_executed_it_trains_as_fit_does(monkeypatch):
     # A CPU has no answer to which replica it is.
     monkeypatch.setattr(core_strategy.gen_xla_ops, "xla_replica_id", lambda: tf.constant(0))

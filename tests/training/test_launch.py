@@ -91,4 +91,4 @@ def test_wrong_input_is_one_line(arguments, message):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 2
     assert message in errors and len(errors.splitlines()) == 1
-    assert ROOT.name not in errors
+    assert str(ROOT) not in errors
