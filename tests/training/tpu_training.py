@@ -158,7 +158,7 @@ def finetuning(strategy):
             progress=False,
         )
         with contextlib.suppress(StopIteration):
-            finetune._finetune(config, strategy, RunDirectory(folder))
+            finetune._finetune(config, strategy, RunDirectory(folder), resumes=False)
     return traced
 
 

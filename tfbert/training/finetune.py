@@ -1,11 +1,8 @@
 """The main job: from labelled texts and a pre-trained encoder to a run with a classifier in it."""
 
-import dataclasses
 import hashlib
 import logging
 import math
-import os
-import tempfile
 import time
 from typing import Any, NamedTuple
 
@@ -31,13 +28,13 @@ from tfbert.optimizers.lamb import LAMB
 from tfbert.optimizers.schedules import WarmupPolynomialDecay
 from tfbert.training.batch_size import accumulation
 from tfbert.training.callbacks import ProgressBar, StatusUpdates, TensorBoardCurves
-from tfbert.training.distribution import get_strategy, is_chief
 from tfbert.training.evaluate import evaluate_examples
 from tfbert.training.failures import explaining_exhausted_memory
 from tfbert.training.precision import POLICIES, choose_precision
 from tfbert.training.predict import lengths_for, rows_for
 from tfbert.training.recovery_session import bring_best_weights_back
 from tfbert.training.run_directory import RunDirectory, saving, size_in_bytes
+from tfbert.training.starting import start
 
 log = logging.getLogger("tfbert")
 
@@ -81,21 +78,10 @@ def finetune(config):
         InputError: If an option, the data or the model is wrong.
         MachineError: If memory or disk is exhausted.
     """
-    if "TF_CONFIG" in os.environ:
-        strategy = get_strategy(config.strategy, config.replicas)
-        if not is_chief(strategy):
-            # The other workers do the same work, and write where nobody looks.
-            with tempfile.TemporaryDirectory() as scratch:
-                silent = dataclasses.replace(config, progress=False)
-                return _finetune(silent, strategy, RunDirectory(scratch))
-    run = RunDirectory(config.output)
-    resumes = run.resumes(config)
-    if not resumes:
-        run.check_free(config.overwrite)
-    return _finetune(config, get_strategy(config.strategy, config.replicas), run, resumes)
+    return start(_finetune, config)
 
 
-def _finetune(config, strategy, run, resumes=False):
+def _finetune(config, strategy, run, resumes):
     began = time.perf_counter()
     data = _read_data(config)
     keras.utils.set_random_seed(config.seed)

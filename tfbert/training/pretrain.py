@@ -4,8 +4,6 @@ import dataclasses
 import hashlib
 import json
 import logging
-import os
-import tempfile
 import time
 from typing import Any, NamedTuple
 
@@ -27,7 +25,6 @@ from tfbert.models.sizes import BertSize
 from tfbert.optimizers.lamb import LAMB
 from tfbert.tokenizer import make_tokenizer
 from tfbert.training.cost import CostModel
-from tfbert.training.distribution import get_strategy, is_chief
 from tfbert.training.failures import explaining_exhausted_memory
 from tfbert.training.flops import matmul_peak
 from tfbert.training.phase_checkpoints import phase_to_go_on_with, recovery_of_phase
@@ -42,6 +39,7 @@ from tfbert.training.precision import POLICIES, choose_precision
 from tfbert.training.pretrain_callbacks import EvaluationHistory, PretrainingCurves
 from tfbert.training.replicas import sum_over_workers
 from tfbert.training.run_directory import RunDirectory, saving, size_in_bytes
+from tfbert.training.starting import start
 
 log = logging.getLogger("tfbert")
 
@@ -86,21 +84,10 @@ def pretrain(config):
         InputError: If an option, the records or the model is wrong.
         MachineError: If memory or disk is exhausted.
     """
-    if "TF_CONFIG" in os.environ:
-        strategy = get_strategy(config.strategy, config.replicas)
-        if not is_chief(strategy):
-            # The other workers do the same work, and write where nobody looks.
-            with tempfile.TemporaryDirectory() as scratch:
-                silent = dataclasses.replace(config, progress=False)
-                return _pretrain(silent, strategy, RunDirectory(scratch))
-    run = RunDirectory(config.output)
-    resumes = run.resumes(config)
-    if not resumes:
-        run.check_free(config.overwrite)
-    return _pretrain(config, get_strategy(config.strategy, config.replicas), run, resumes)
+    return start(_pretrain, config)
 
 
-def _pretrain(config, strategy, run, resumes=False):
+def _pretrain(config, strategy, run, resumes):
     began = time.perf_counter()
     dataset = read_dataset(config.data)
     keras.utils.set_random_seed(config.seed)
