@@ -80,7 +80,7 @@ def test_generators_are_themselves_again():
     assert (generator.state.numpy() != before).any()
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_run_repeats_itself_and_no_state_is_kept(jit_compile):
     inputs, labels, _ = example_arrays()
     weights = []

@@ -252,6 +252,7 @@ def test_a_preempted_run_goes_on(config, monkeypatch, tmp_path):
     assert curves[0]["loss"] == curves[1]["loss"]
 
 
+@pytest.mark.slow
 def test_batches_of_tokens(config, monkeypatch, tmp_path, data):
     """The rate ends at 0, a killed run goes on, and the division of the work does not matter."""
     monkeypatch.setattr(keras.layers.Dropout, "call", lambda self, inputs, training=False: inputs)
