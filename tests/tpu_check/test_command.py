@@ -145,6 +145,8 @@ def test_a_process_that_breaks_down_is_one_line(stand_ins, capsys, tmp_path):
         (["--recipe", "quick", "--accelerator", "v3-256"], "--global-batch-size 64 is no multiple"),
         (["--recipe", "quick", "--accelerator", "v3-8", "--phases.7.steps", "1"], "--phases.7"),
         (["--recipe", "quick", "--accelerator", "v3-8", "--data", "x"], "--data"),
+        (["--recipe", "quick", "--accelerator", "v3-8", "--precision", "float16"], "bfloat16"),
+        (["--recipe", "quick", "--accelerator", "v3-8", "--json", "/no/x.json"], "no such folder"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_status_2(capsys, arguments, message):

@@ -1,9 +1,11 @@
 """Options of `tfbert tpu-check`."""
 
 import dataclasses
+from pathlib import Path
 
 from tfbert.errors import InputError
 from tfbert.options import Options, require_at_least
+from tfbert.remote import is_remote
 from tfbert.training.config import PretrainConfig
 
 # Options of a recipe that say how a run goes, and nothing of the step that is compiled.
@@ -55,6 +57,14 @@ class TpuCheckConfig(Options):
     def __post_init__(self):
         super().__post_init__()
         require_at_least(self, 1, "per_device_batch_size", "vocabulary_size")
+        if self.recipe.precision == "float16":
+            raise InputError("--precision float16: TPUs compute in bfloat16 or float32")
+        if (
+            self.json
+            and not is_remote(self.json)
+            and not Path(self.json).absolute().parent.is_dir()
+        ):
+            raise InputError(f"--json {self.json}: there is no such folder")
         if self.recipe.init:
             raise InputError(
                 f"--recipe: it goes on from {self.recipe.init}, whose size tpu-check does not "
