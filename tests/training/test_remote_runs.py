@@ -34,7 +34,9 @@ def test_all_of_a_run_may_be_on_gs(object_store, config, data, monkeypatch):
     assert not any("writing" in name for name in names)
 
     again = evaluate(EvaluateConfig(model="gs://bucket/run", progress=False))
-    assert again["loss"] == metrics["loss"]
+    # Its batches are others than those of `finetune`, and so is the rounding.
+    assert again["loss"] == pytest.approx(metrics["loss"], rel=1e-6)
+    assert again["accuracy"] == metrics["accuracy"]
     object_store.objects["gs://bucket/texts.txt"] = b"A fine film.\nDreadful.\n"
     answers = predict(
         PredictConfig(model="gs://bucket/run", input="gs://bucket/texts.txt", progress=False)
