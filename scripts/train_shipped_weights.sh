@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Trains the model that ships with the package, tfbert/embedded/model, on public-domain novels.
-# About 15 minutes on 2 cores.
+# Some 15 minutes on 2 cores by estimate: it has not been run as a whole yet, and the weights that
+# ship are random still.
 #
 #   bash scripts/train_shipped_weights.sh NOVELS [WORK]
 #
