@@ -117,6 +117,8 @@ class FinetuneConfig(RunOptions):
         split_seed: Seed of that split (the same for every training seed).
         text_column: Name of the column with the text (csv, tsv, jsonl).
         label_column: Name of the column with the label (csv, tsv, jsonl).
+        train_examples: Train on so many of the training examples, drawn with `split_seed`; by default
+            on all.
         encoding: Text encoding of the files.
         max_length: Longest sequence in tokens, [CLS] and [SEP] included; the default is the task's.
         epochs: Passes over the training examples; the default is the task's.
@@ -126,6 +128,8 @@ class FinetuneConfig(RunOptions):
         tokens_per_batch: Tokens an update, padding included, over all replicas together, in place
             of a number of examples: many short texts or a few long ones. `global_batch_size` is
             then that of the evaluation only.
+        pad_to_max_length: Shuffle without regard to length, and pad every text to `max_length`, as
+            most tutorials do: to see what batches by length save.
         token_cache: Where texts that were tokenized once are kept for the next run on the same
             data: `memory`, for runs in this process; `none`; or a folder, local or `gs://`.
         learning_rate: Peak of the learning rate; the default is the task's.
@@ -138,6 +142,7 @@ class FinetuneConfig(RunOptions):
         early_stopping: Stop after this many epochs without a lower evaluation loss, and keep the
             best epoch's weights; 0 trains all epochs and keeps the last.
         precision: Arithmetic of the encoder; `auto` takes what the hardware is fastest in.
+        jit_compile: Whether XLA compiles the forward and backward pass; by default on GPUs.
         strategy: What to train on: `cpu`; `mirrored`, the GPUs of this machine; `multi_worker`,
             the machines that TF_CONFIG names (see `tfbert launch`); `tpu`; `auto` takes what there
             is.
@@ -161,12 +166,14 @@ class FinetuneConfig(RunOptions):
     split_seed: int = 0
     text_column: str | None = None
     label_column: str | None = None
+    train_examples: int | None = None
     encoding: str = "utf-8"
     max_length: int | None = None
     epochs: int | None = None
     global_batch_size: int = 32
     per_device_batch_size: int | None = None
     tokens_per_batch: int | None = None
+    pad_to_max_length: bool = False
     token_cache: str = "memory"
     learning_rate: float | None = None
     warmup_fraction: float = 0.1
@@ -176,6 +183,7 @@ class FinetuneConfig(RunOptions):
     freeze_layers: int = 0
     early_stopping: int = 0
     precision: PrecisionName = "auto"
+    jit_compile: bool | None = None
     strategy: StrategyName = "auto"
     replicas: int | None = None
     rematerialize: bool = False
@@ -187,6 +195,9 @@ class FinetuneConfig(RunOptions):
         super().__post_init__()
         require_at_least(self, 1, "epochs", "global_batch_size", "per_device_batch_size")
         require_at_least(self, 3, "tokens_per_batch")
+        require_at_least(self, 2, "train_examples")
+        if self.tokens_per_batch and self.pad_to_max_length:
+            raise InputError("--pad-to-max-length: batches of --tokens-per-batch go by length")
         require(bool(self.token_cache), "token_cache", "", "`memory`, `none` or a folder")
         if self.tokens_per_batch and self.per_device_batch_size:
             raise InputError(

@@ -140,6 +140,13 @@ class Source:
         return Examples(texts, [self.task.names.get(label, label) for label in examples.labels])
 
 
+def draw(examples, count, seed):
+    """So many of the `Examples`, in their order; all of them where there are no more."""
+    random = np.random.default_rng(seed)
+    chosen = np.sort(random.permutation(len(examples.texts))[:count])
+    return Examples(*([column[i] for i in chosen] for column in examples))
+
+
 def label_names(train, evaluation):
     """The labels of the training examples in order: integers by value, else alphabetical.
 

@@ -12,7 +12,7 @@ import numpy as np
 from tfbert.data.batching import LengthBatches, TokenBatches
 from tfbert.data.feeding import TrainingBatches, evaluation_dataset
 from tfbert.data.tables import Examples
-from tfbert.data.tasks import TASKS, Source, label_ids, label_names
+from tfbert.data.tasks import TASKS, Source, draw, label_ids, label_names
 from tfbert.data.token_cache import tokenize_once
 from tfbert.errors import InputError
 from tfbert.files import absolute, replacing
@@ -28,6 +28,7 @@ from tfbert.optimizers.lamb import LAMB
 from tfbert.optimizers.schedules import WarmupPolynomialDecay
 from tfbert.training.batch_size import accumulation
 from tfbert.training.callbacks import ProgressBar, StatusUpdates, TensorBoardCurves
+from tfbert.training.compilation import resolve_jit_compile
 from tfbert.training.evaluate import evaluate_examples
 from tfbert.training.failures import explaining_exhausted_memory
 from tfbert.training.precision import POLICIES, choose_precision
@@ -104,6 +105,9 @@ def _finetune(config, strategy, run, resumes):
             data.labels,
             _max_length(config, encoder.backbone),
         )
+    if config.jit_compile is not None:
+        # Known before `compile`, as the lengths of the batches depend on it.
+        classifier.model.jit_compile = resolve_jit_compile(classifier.model, config.jit_compile)
     batches = _training_batches(classifier, data, config)
     with strategy.scope():
         updates = epochs * batches.steps_per_epoch
@@ -141,6 +145,8 @@ def _read_data(config):
         config.task, config.data, config.text_column, config.label_column, config.encoding
     )
     train, evaluation = source.splits(config.eval_data, config.eval_fraction, config.split_seed)
+    if config.train_examples:
+        train = draw(train, config.train_examples, config.split_seed)
     labels = label_names(train, evaluation)
     log.info(
         "data: %d training and %d evaluation examples; labels: %s",
@@ -196,6 +202,7 @@ def _compile(model, config, learning_rate, updates, accumulate_steps):
         weighted_metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
         accumulate_steps=accumulate_steps,
         steps_per_execution=config.steps_per_execution,
+        jit_compile="auto" if config.jit_compile is None else config.jit_compile,
         seed=config.seed,
     )
 
@@ -212,7 +219,7 @@ def _training_batches(classifier, data, config):
             f"{classifier.max_length} tokens; give at least as many, or a lower --max-length"
         )
     texts = _tokenize(classifier, data.train, "training", config.token_cache)
-    lengths = lengths_for(classifier)
+    lengths = lengths_for(classifier, config.pad_to_max_length)
     rows = rows_for(classifier, config.global_batch_size)
     if config.tokens_per_batch and rows:
         raise InputError(
@@ -227,7 +234,9 @@ def _training_batches(classifier, data, config):
             len(texts) / batches.steps,
         )
     else:
-        batches = LengthBatches(texts.lengths, config.global_batch_size, config.seed)
+        # Where all are padded alike, none is longer than another.
+        token_counts = texts.lengths * (not config.pad_to_max_length)
+        batches = LengthBatches(token_counts, config.global_batch_size, config.seed)
     labels = label_ids(data.train, data.labels)
     return TrainingBatches(texts, batches, lengths, labels, data.class_weights, rows)
 

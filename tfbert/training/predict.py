@@ -43,12 +43,14 @@ def predict_logits(classifier, texts, batch_size, title=None):
     return logits
 
 
-def lengths_for(classifier):
+def lengths_for(classifier, only_longest=False):
     """The lengths that a classifier's batches may be padded to.
 
-    Few where XLA compiles each, and one on a TPU, which takes batches of one shape only.
+    Few where XLA compiles each, and one on a TPU, which takes batches of one shape only, or with
+    `only_longest`.
     """
-    if isinstance(classifier.model.distribute_strategy, tf.distribute.TPUStrategy):
+    on_tpu = isinstance(classifier.model.distribute_strategy, tf.distribute.TPUStrategy)
+    if on_tpu or only_longest:
         return np.array([classifier.max_length])
     return padded_lengths(classifier.max_length, few=classifier.model.jit_compile)
 
