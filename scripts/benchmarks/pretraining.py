@@ -3,8 +3,9 @@
     python scripts/benchmarks/pretraining.py [--output FILE] [--rounds N] [--tiny]
 
 BERT-Small (4 layers, 512 wide), 16 sequences of 128 tokens with 20 predictions, dropout 0.1. All
-forms take turns in one process; some 6 minutes on 2 cores. Those in bfloat16 take part only where the
-CPU has instructions for it: elsewhere one of their steps takes minutes. Needs the extra `benchmarks`.
+forms take turns in one process; some 6 minutes on 2 cores. Those in bfloat16 take part only where
+the CPU has instructions for it: elsewhere one of their steps takes minutes. Needs the extra
+`benchmarks`.
 """
 
 import argparse
