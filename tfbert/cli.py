@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import re
+import signal
 import sys
 import time
 import typing
@@ -112,6 +113,8 @@ def tpu_check(config):
     from tfbert.tpu_check.check import tpu_check
     from tfbert.tpu_check.report import check_lines
 
+    # Python would end at once, and the compiler, a process of its own, go on for minutes.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     check = tpu_check(config)
     print("\n".join(check_lines(check)))
     check.require_fit()

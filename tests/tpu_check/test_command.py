@@ -2,8 +2,11 @@
 
 import json
 import logging
+import os
 import stat
+import subprocess
 import sys
+import time
 
 import pytest
 
@@ -209,3 +212,23 @@ def test_without_a_network_one_line_says_so(monkeypatch, tmp_path, capsys):
 )
 def test_what_the_compiler_says_of_memory(error, asked_for):
     assert memory_asked_for(error) == asked_for
+
+
+def test_the_compiler_ends_with_a_command_that_is_told_to_end(tmp_path):
+    note = tmp_path / "pid"
+    code = f"""
+import tfbert.tpu_check.check
+from tfbert.cli import main
+from tfbert.tpu_check.compiler import _run
+compiler = ["sh", "-c", "echo $$ > {note}.new; mv {note}.new {note}; exec sleep 600"]
+tfbert.tpu_check.check.tpu_check = lambda config: _run(compiler, "asleep")
+main(["tpu-check", "--recipe", "quick", "--accelerator", "v3-8"])
+"""
+    process = subprocess.Popen([PYTHON, "-c", code])
+    while not note.exists():
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.terminate()
+    assert process.wait(30) == 143
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(note.read_text()), 0)

@@ -1,5 +1,6 @@
 import pytest
 
+from tfbert.errors import InputError
 from tfbert.training import precision
 from tfbert.training.precision import choose_precision, precision_for_cpu, precision_for_gpu
 
@@ -53,3 +54,13 @@ def test_the_oldest_gpu_decides(monkeypatch):
         lambda gpu: {"compute_capability": capabilities[gpu]},
     )
     assert choose_precision("auto") == "float16"
+
+
+def test_a_tpu_takes_bfloat16_and_refuses_float16(monkeypatch):
+    import tensorflow as tf
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind] * (kind == "TPU"))
+    assert choose_precision("auto") == "bfloat16"
+    assert choose_precision("float32") == "float32"
+    with pytest.raises(InputError, match="--precision float16: TPUs compute in bfloat16"):
+        choose_precision("float16")

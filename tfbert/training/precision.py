@@ -3,6 +3,8 @@
 import logging
 from pathlib import Path
 
+from tfbert.errors import InputError
+
 log = logging.getLogger("tfbert")
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
@@ -18,13 +20,19 @@ def choose_precision(requested):
     Returns:
         `float32`, `bfloat16` or `float16`. Variables, layer normalisation statistics, logits, loss
         and optimizer are float32 in each.
+
+    Raises:
+        InputError: If float16 is asked for on a TPU.
     """
-    if requested != "auto":
-        return requested
     import tensorflow as tf
 
+    tpus = tf.config.list_physical_devices("TPU")
+    if tpus and requested == "float16":
+        raise InputError("--precision float16: TPUs compute in bfloat16 or float32")
+    if requested != "auto":
+        return requested
     gpus = tf.config.list_physical_devices("GPU")
-    if tf.config.list_physical_devices("TPU"):
+    if tpus:
         precision, reason = "bfloat16", "TPU"
     elif gpus:
         # A mixed set of GPUs computes in what the oldest of them can do.
