@@ -117,8 +117,8 @@ class FinetuneConfig(RunOptions):
         split_seed: Seed of that split (the same for every training seed).
         text_column: Name of the column with the text (csv, tsv, jsonl).
         label_column: Name of the column with the label (csv, tsv, jsonl).
-        train_examples: Train on so many of the training examples, drawn with `split_seed`; by default
-            on all.
+        train_examples: Train on so many of the training examples, drawn with `split_seed`; by
+            default on all.
         encoding: Text encoding of the files.
         max_length: Longest sequence in tokens, [CLS] and [SEP] included; the default is the task's.
         epochs: Passes over the training examples; the default is the task's.

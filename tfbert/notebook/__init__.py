@@ -1,0 +1,1 @@
+"""What the notebooks call beside the package's main functions: hardware, tables, pictures."""
