@@ -282,6 +282,52 @@ def test_batches_of_tokens(config, monkeypatch, tmp_path, data):
         np.testing.assert_allclose(one, two, atol=1e-4)
 
 
+@pytest.fixture
+def begun(config, monkeypatch):
+    """A function that begins a run: its model and batches, without any training."""
+    seen = []
+
+    def fit(model, batches, **options):
+        seen.append((model, batches))
+        raise InputError("enough seen")
+
+    def begin(**changes):
+        with pytest.raises(InputError, match="enough seen"):
+            finetune(config(**changes))
+        return seen.pop()
+
+    monkeypatch.setattr(BertClassifier, "fit", fit)
+    return begin
+
+
+def test_padding_to_the_maximum(begun):
+    _, by_length = begun(max_length=32)
+    _, padded = begun(max_length=32, pad_to_max_length=True)
+    assert by_length.lengths.tolist() == [8, 16, 24, 32]
+    assert padded.lengths.tolist() == [32]
+    batches = padded.batches.epoch(0)
+    assert sorted(np.concatenate(batches)) == list(range(60))
+    # Shuffled without regard to length: a batch has short and long texts.
+    spans = [np.ptp(padded.texts.lengths[batch]) for batch in batches]
+    sorted_spans = [np.ptp(by_length.texts.lengths[batch]) for batch in by_length.batches.epoch(0)]
+    assert np.mean(spans) > 2 * np.mean(sorted_spans)
+
+
+def test_xla_gets_few_lengths(begun):
+    for jit_compile, lengths in ((True, [32, 64, 96, 128]), (False, list(range(8, 129, 8)))):
+        model, batches = begun(jit_compile=jit_compile)
+        assert model.jit_compile is jit_compile
+        assert batches.lengths.tolist() == lengths
+
+
+def test_a_part_of_the_training_examples(begun):
+    _, batches = begun(train_examples=20)
+    _, again = begun(train_examples=20, seed=2)
+    assert len(batches.texts) == 20
+    np.testing.assert_array_equal(batches.texts.values, again.texts.values)
+    assert len(begun(train_examples=1000)[1].texts) == 60
+
+
 def test_a_second_run_on_the_same_data_does_not_tokenize(config, monkeypatch, tmp_path):
     cache = {"token_cache": str(tmp_path / "cache"), "max_length": 16}
     first = finetune(config(output=str(tmp_path / "first"), **cache))

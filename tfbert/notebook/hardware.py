@@ -42,6 +42,7 @@ def describe_hardware():
     lines += [
         f"CPU        {os.cpu_count()} x {_cpu_name()}",
         f"memory     {_memory_gib():.0f} GiB",
+        f"load       {os.getloadavg()[0]:.1f}, that of other processes included",
         f"precision  {choose_precision('auto')} is what this hardware is fastest in",
         f"software   Python {platform.python_version()}, TensorFlow {tf.__version__}, "
         f"Keras {keras.__version__}, KerasHub {keras_hub.__version__}",

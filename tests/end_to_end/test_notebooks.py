@@ -1,0 +1,148 @@
+"""The notebooks: run offline on embedded data, and what must be true of their files."""
+
+import configparser
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
+
+SENTIMENT = {
+    "TASK": "embedded",
+    "MODEL": "embedded",
+    "PRECISION": "bfloat16",  # so that no step is left out
+    "MAX_LENGTH": 16,
+    "TRAIN_EXAMPLES": 128,
+    "EPOCHS": 2,
+    "BATCH_SIZE": 16,
+    "LEARNING_RATE": 5e-4,
+    "LAMB_BATCH_SIZE": 32,
+}
+PRETRAINING = {
+    "TEXT": "embedded",
+    "VOCABULARY": 600,
+    "LENGTH": 16,
+    "LAYERS": 2,
+    "STAGES": 2,
+    "SEQUENCES": 128,
+    "BATCH_SIZES": [16, 32],
+    "TASK": "embedded",
+    "TRAIN_EXAMPLES": 64,
+    "PRECISION": "float32",
+}
+
+
+def execute(name, parameters, folder, monkeypatch):
+    """Runs a notebook in a folder of its own and returns all that its cells printed."""
+    monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
+    done = papermill.execute_notebook(
+        REPOSITORY / "notebooks" / name,
+        None,
+        {**parameters, "RUNS": str(folder), "INTERACTIVE": False},
+        cwd=folder,
+        progress_bar=False,
+    )
+    outputs = [output for cell in done.cells for output in cell.get("outputs", [])]
+    pictures = sum("image/png" in output.get("data", {}) for output in outputs)
+    texts = [output.get("text", "") for output in outputs if output.get("name") == "stdout"]
+    texts += [output["data"].get("text/markdown", "") for output in outputs if "data" in output]
+    return "\n".join(texts), pictures
+
+
+def metrics_of(run):
+    return json.loads((run / "metrics.json").read_text())
+
+
+def test_sentiment(tmp_path, monkeypatch):
+    text, pictures = execute("sentiment_transfer_learning.ipynb", SENTIMENT, tmp_path, monkeypatch)
+    assert pictures == 4
+    rows = re.findall(r"^\| (\S.*?) \| ([\d,.]+) \| ([\d.]+) \| (\d+) \| ([\d.]+) \|$", text, re.M)
+    assert [row[0] for row in rows] == [
+        "baseline",
+        "+ mixed precision",
+        "+ batches by length",
+        "+ XLA",
+        "+ larger batch, LAMB",
+    ]
+    assert rows[0][2] == "1.00"
+    for _, speed, speed_up, seconds, accuracy in rows:
+        assert float(speed.replace(",", "")) > 0
+        assert 0 < float(speed_up) < 100
+        assert int(seconds) > 0
+        assert 0.3 < float(accuracy) <= 1
+    for run in ("baseline", "mixed", "length", "xla", "lamb"):
+        metrics = metrics_of(tmp_path / run)
+        assert (metrics["examples"], metrics["epochs"]) == (400, 2)
+        assert 0 < metrics["loss"] < 5
+    answers = re.findall(r"^(?:posi|nega)tive +([01]\.\d\d)  ", text, re.M)
+    assert len(answers) == 3
+    assert all(0.5 <= float(probability) <= 1 for probability in answers)
+    assert (tmp_path / "ladder.png").exists()
+
+
+def test_pretraining(tmp_path, monkeypatch):
+    text, pictures = execute("pretrain_with_lamb.ipynb", PRETRAINING, tmp_path, monkeypatch)
+    assert pictures == 4
+    losses = re.findall(r"^(\w+), batch (\d+): (\d+) updates, held-out loss ([\d.]+)", text, re.M)
+    assert [loss[:3] for loss in losses] == [
+        ("LAMB", "16", "8"),
+        ("LAMB", "32", "4"),
+        ("AdamW", "16", "8"),
+        ("AdamW", "32", "4"),
+    ]
+    assert all(5 < float(loss) < 7.5 for *_, loss in losses)  # ln 600 is 6.4
+    assert re.findall(r"updates, layers: (\d+), frozen: (\d+)", text) == [("1", "0"), ("2", "0")]
+    staged = metrics_of(tmp_path / "stack")
+    assert staged["updates"] == 8
+    assert 5 < staged["val_loss"] < 7.5
+    (accuracy,) = re.findall(r"^accuracy ([\d.]+)$", text, re.M)
+    assert 0.3 < float(accuracy) <= 1
+
+
+def test_there_are_notebooks():
+    assert len(NOTEBOOKS) == 2
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_file_is_valid_and_has_no_outputs(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(not cell.outputs and cell.execution_count is None for cell in code)
+    assert sum("parameters" in cell.metadata.get("tags", []) for cell in code) == 1
+
+
+def test_all_name_the_same_repository():
+    """The one address: `url` in setup.cfg."""
+    setup = configparser.ConfigParser()
+    setup.read(REPOSITORY / "setup.cfg")
+    repository = setup["metadata"]["url"].removeprefix("https://github.com/")
+    colab = f"https://colab.research.google.com/github/{repository}/blob/main/notebooks"
+    for path in NOTEBOOKS:
+        notebook = nbformat.read(path, as_version=4)
+        assert f"({colab}/{path.name})" in notebook.cells[0].source
+        sources = "\n".join(cell.source for cell in notebook.cells)
+        assert re.findall(r'^REPOSITORY = "(.+?)"', sources, re.M) == [repository]
+    readme = (REPOSITORY / "README.md").read_text()
+    assert f"({colab}/sentiment_transfer_learning.ipynb)" in readme
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name the folder with the data"),
+        (["/nowhere"], "/nowhere/minilm/model.safetensors: no such file"),
+    ],
+)
+def test_rendering_refuses_in_one_line(arguments, message):
+    command = ["bash", str(REPOSITORY / "scripts" / "render_notebooks.sh"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
