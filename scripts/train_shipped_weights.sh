@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Trains the model that ships with the package, tfbert/embedded/model, on public-domain novels.
-# Some 15 minutes on 2 cores by estimate: it has not been run as a whole yet, and the weights that
-# ship are random still.
+# Up to half an hour on 2 cores.
 #
 #   bash scripts/train_shipped_weights.sh NOVELS [WORK]
 #

@@ -1,7 +1,7 @@
 """What ships with the package, so that its main job runs offline: a sentiment set and a model.
 
 `sentiment/` was written for tfbert and is in the public domain (CC0, see its LICENSE).
-`model/` is a KerasHub preset directory; `scripts/make_embedded_model.py` makes it.
+`model/` is a KerasHub preset directory; `scripts/train_shipped_weights.sh` trains it.
 """
 
 from pathlib import Path
