@@ -1,7 +1,7 @@
 """What stock Keras gets wrong under `tf.distribute`, beside what is right here.
 
-Each test runs with both kinds of model; where stock Keras passes one day, its strict expected
-failure says so. The defects are those measured with Keras 3.15.1.
+Each test runs with both kinds of model, that of stock Keras among the slow tests; where it passes
+one day, its strict expected failure says so. The defects are those measured with Keras 3.15.1.
 """
 
 import pathlib
@@ -27,7 +27,8 @@ def stock(classifier):
 
 
 def stock_fails(reason):
-    failing = pytest.param(stock, marks=pytest.mark.xfail(strict=True, reason=reason))
+    marks = [pytest.mark.slow, pytest.mark.xfail(strict=True, reason=reason)]
+    failing = pytest.param(stock, marks=marks)
     return pytest.mark.parametrize("kind", [ours, failing])
 
 
