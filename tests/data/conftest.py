@@ -6,8 +6,10 @@ import string
 from pathlib import Path
 
 import pytest
+from small_records import LENGTH
 
 from tfbert.data.config import PrepareConfig
+from tfbert.data.prepare import prepare
 from tfbert.data.wordpieces import SPECIAL_TOKENS, Vocabulary
 
 WORDS = ("the", "movie", "was", "good", "bad", "it", "##ing", "watch", "and")
@@ -94,3 +96,27 @@ def configure(text_file, vocabulary_file, tmp_path):
         return PrepareConfig(**(defaults | options))
 
     return configure
+
+
+@pytest.fixture(scope="session")
+def prepared(vocabulary_file, tmp_path_factory):
+    """Folders of records from one text, by the kind of mask."""
+    folder = tmp_path_factory.mktemp("prepared")
+    text = folder / "text.txt"
+    sentence = "The movie {0} was good. It was {0}. And bad {0}, watching it! "
+    text.write_text("\n".join(sentence.format(i) * (i % 5 + 1) for i in range(500)))
+    for masking in ("dynamic", "fixed", "none"):
+        prepare(
+            PrepareConfig(
+                input=[str(text)],
+                output=str(folder / masking),
+                vocab=str(vocabulary_file),
+                lengths=[LENGTH, 64],
+                masking=masking,
+                validation_fraction=0.1,
+                shard_mb=0.012,
+                workers=1,
+                progress=False,
+            )
+        )
+    return {masking: folder / masking for masking in ("dynamic", "fixed", "none")}

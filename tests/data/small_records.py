@@ -1,0 +1,16 @@
+"""What the tests of readers share: the length of their records, and ways to compare batches."""
+
+import numpy as np
+
+LENGTH = 32
+
+
+def rows(batches, name="token_ids"):
+    return [bytes(row) for batch in batches for row in batch[name]]
+
+
+def restore(batch):
+    token_ids = batch["token_ids"].copy()
+    places, slots = np.nonzero(batch["mask_weights"])
+    token_ids[places, batch["mask_positions"][places, slots]] = batch["mask_ids"][places, slots]
+    return token_ids
