@@ -9,9 +9,9 @@ from tfbert.training.config import PretrainConfig
 pytestmark = pytest.mark.slow
 
 
-def check(recipe, accelerator, **options):
-    config = PretrainConfig.from_recipe(recipe, data="", output="")
-    return tpu_check(TpuCheckConfig(config, accelerator, **options))
+def check(recipe, accelerator, largest=True, **changes):
+    config = PretrainConfig.from_recipe(recipe, data="", output="", **changes)
+    return tpu_check(TpuCheckConfig(config, accelerator, largest=largest))
 
 
 def parameters(layers, width, vocabulary=30_522, positions=512):
@@ -23,15 +23,22 @@ def parameters(layers, width, vocabulary=30_522, positions=512):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "accelerator", "layers", "width", "shares"),
+    ("recipe", "accelerator", "changes", "layers", "width", "shares"),
     [
         # 65,536 / 2,048 sequences of 128, and 32,768 / 2,048 of 512: the paper's 1,024 chips.
-        ("lamb_76min", "v3-2048", 24, 1_024, [(32, 1), (16, 1)]),
-        ("base_one_gpu", "v5litepod-4", 12, 768, [(1_024, 4), (512, 8)]),
+        ("lamb_76min", "v3-2048", {}, 24, 1_024, [(32, 1), (16, 1)]),
+        (
+            "base_one_gpu",
+            "v5litepod-4",
+            {"device_tokens": 16_384},
+            12,
+            768,
+            [(1_024, 8), (512, 16)],
+        ),
     ],
 )
-def test_recipes_compile_and_fit(recipe, accelerator, layers, width, shares):
-    result = check(recipe, accelerator, largest=False)
+def test_recipes_compile_and_fit(recipe, accelerator, changes, layers, width, shares):
+    result = check(recipe, accelerator, largest=False, **changes)
     assert result.fits
     for phase, (share, pieces) in zip(result.phases, shares, strict=True):
         assert (phase.share, phase.program.pieces) == (share, pieces)
@@ -50,6 +57,14 @@ def test_the_largest_batch_is_found_and_verified():
     fitting = {p.batch_size: p.used for p in phase.others if p.fits}
     assert phase.largest == max(fitting)
     assert fitting[phase.largest] <= 15.75 * 2**30
+
+
+def test_a_recipe_for_40_gb_is_refused_where_there_are_16():
+    result = check("base_one_gpu", "v5litepod-4", largest=False)
+    short, long = (phase.program for phase in result.phases)
+    assert short.fits
+    assert not long.fits
+    assert 15.75 * 2**30 < long.used < 40 * 2**30
 
 
 def test_too_large_a_batch_is_refused_and_a_smaller_one_found():
