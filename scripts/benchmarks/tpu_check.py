@@ -32,9 +32,9 @@ machine without one ({machine}): **nothing of this was run on a TPU**, and no sp
 
 Each table is one `tfbert tpu-check --recipe NAME --accelerator TYPE`, with the option that stands
 beside the name: [cloud_tpu.md](cloud_tpu.md) says what it does. *A core* is the core's share of a
-batch, in sequences; *parts* the micro-batches in which it computes them; *largest at once* the most
-sequences that were compiled and fit, and *parts then* what the recipe needs with them. FLOPs are the
-model's matrix products.
+batch, in sequences; *parts* the micro-batches in which it computes them; *largest at once* the
+most sequences that were compiled and fit, and *parts then* what the recipe needs with them. FLOPs
+are the model's matrix products.
 """
 
 
