@@ -132,7 +132,7 @@ def test_an_unreachable_hub_is_one_line(monkeypatch, source):
     with pytest.raises(InputError) as error:
         load_encoder(source, "float32")
     assert str(error.value) == (
-        f"--model {source}: cannot be loaded: name or service not known; "
+        f"model {source}: cannot be loaded: name or service not known; "
         "check the name and the network, or give a local directory"
     )
 

@@ -18,7 +18,10 @@ GOOD = {"data": "records", "output": "run", "phases": [PHASE]}
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"phases": []}, "--recipe must be given: a YAML file or adamw_512"),
+        ({"phases": []}, "--recipe must be given, with a phase or more: a YAML file or adamw_512"),
+        ({"phases": [{**PHASE, "predictions": 127}]}, "--phases.0.predictions is 127: .* most 126"),
+        ({"phases": [{**PHASE, "growth": "top"}]}, "--phases.0.growth: nothing grows where no"),
+        ({"device_tokens": 127}, "--device-tokens is 127: it must be at least 128, a sequence"),
         ({"phases": [{**PHASE, "steps": 0}]}, "--phases.0.steps is 0"),
         ({"size": "huge"}, "--size is 'huge': it must be one of tiny"),
         ({"num_heads": 5}, "--num-heads is 5: it must divide --hidden-dim 768"),

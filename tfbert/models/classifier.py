@@ -123,7 +123,7 @@ def load_classifier(source, dtype="float32"):
     directory = Path(resolve_source(source))
     if directory.is_dir() and not (directory / "task.json").exists():
         raise InputError(
-            f"--model {source}: an encoder without a classification head; train one with "
+            f"model {source}: an encoder without a classification head; train one with "
             f"`tfbert finetune --model {source}`"
         )
     stock = load_preset(keras_hub.models.BertTextClassifier, source, dtype="float32")
@@ -131,7 +131,7 @@ def load_classifier(source, dtype="float32"):
     model = BertClassifier(backbone, stock.num_classes, dropout=stock.dropout)
     copy_weights(stock, model)
     if stock.preprocessor is None:
-        raise InputError(f"--model {source}: the preset holds no preprocessor, so no tokenizer")
+        raise InputError(f"model {source}: the preset holds no preprocessor, so no tokenizer")
     tokenizer = stock.preprocessor.tokenizer
     return TrainedClassifier(
         model,

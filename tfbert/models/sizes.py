@@ -72,6 +72,11 @@ def bert_size(name, num_layers=None, hidden_dim=None, num_heads=None, intermedia
         "intermediate_dim": intermediate_dim,
     }
     if hidden_dim is not None:
+        if num_heads is None and hidden_dim > 64 and hidden_dim % 64:
+            raise InputError(
+                f"--num-heads must be given: --hidden-dim {hidden_dim} is no multiple of 64, the "
+                "usual width of a head"
+            )
         changes["num_heads"] = num_heads or max(1, hidden_dim // 64)
         changes["intermediate_dim"] = intermediate_dim or 4 * hidden_dim
     given = {field: value for field, value in changes.items() if value is not None}

@@ -44,14 +44,14 @@ def resolve_source(source):
     path = as_path(source)
     if exists(path):
         if not path.is_dir():
-            raise InputError(f"--model {source}: is a file; a model is a directory")
+            raise InputError(f"model {source}: is a file; a model is a directory")
         is_run = (path / "config.yaml").exists() and not (path / "config.json").exists()
         if is_run and not is_whole(path / "model"):
-            raise InputError(f"--model {source}: an unfinished run: there is no model/ in it")
+            raise InputError(f"model {source}: an unfinished run: there is no model/ in it")
         directory = _check_directory(path / "model" if is_run else path)
         return _fetch(directory) if is_remote(directory) else str(directory)
     if is_remote(path):
-        raise InputError(f"--model {source}: no such folder")
+        raise InputError(f"model {source}: no such folder")
     if "://" in source:
         return source
     import keras_hub
@@ -59,7 +59,7 @@ def resolve_source(source):
     presets = keras_hub.models.BertBackbone.presets
     if source not in presets:
         raise InputError(
-            f"--model {source}: no such directory, and no BERT preset of that name; "
+            f"model {source}: no such directory, and no BERT preset of that name; "
             f"presets are {', '.join(sorted(presets))}"
         )
     return source
@@ -67,10 +67,10 @@ def resolve_source(source):
 
 def _check_directory(path):
     if not (path / "config.json").exists():
-        raise InputError(f"--model {path}: no config.json in it, so no preset and no model")
+        raise InputError(f"model {path}: no config.json in it, so no preset and no model")
     if not any(path.glob("*.safetensors")) and not any(path.glob("model*.h5")):
         raise InputError(
-            f"--model {path}: neither model.safetensors nor model.weights.h5 in it; pickled "
+            f"model {path}: neither model.safetensors nor model.weights.h5 in it; pickled "
             "weights (pytorch_model.bin) are not read: convert them to safetensors"
         )
     return path
@@ -111,7 +111,7 @@ def load_preset(preset_class, source, **kwargs):
             if os.path.isdir(preset)
             else "check the name and the network, or give a local directory"
         )
-        raise InputError(f"--model {source}: cannot be loaded: {reason}; {remedy}") from error
+        raise InputError(f"model {source}: cannot be loaded: {reason}; {remedy}") from error
 
 
 def load_encoder(source, dtype, rematerialize=False):

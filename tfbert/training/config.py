@@ -113,7 +113,10 @@ class PretrainConfig(RunOptions):
         object.__setattr__(self, "phases", make_phases(self.phases))  # the class is frozen
         super().__post_init__()
         if not self.phases:
-            raise InputError("--recipe must be given: a YAML file or " + ", ".join(recipe_names()))
+            raise InputError(
+                "--recipe must be given, with a phase or more: a YAML file or "
+                + ", ".join(recipe_names())
+            )
         require_at_least(self, 1, "global_batch_size", "device_tokens", "replicas")
         require_at_least(self, 1, "steps_per_execution", "eval_steps", "eval_sequences", "stages")
         require_at_least(self, 0, "weight_decay", "max_grad_norm")
@@ -129,6 +132,8 @@ class PretrainConfig(RunOptions):
             self.max_sequence_length,
             f"at least {longest}, the longest phase's",
         )
+        tokens, least = self.device_tokens, f"at least {longest}, a sequence of the longest phase"
+        require(tokens >= longest, "device_tokens", tokens, least)
         self._check_staging()
         # What does not fit together is refused now, not in the middle of a run.
         size, phases = self.bert_size, self.scaled_phases()
@@ -140,16 +145,20 @@ class PretrainConfig(RunOptions):
             for name in _STAGING_OPTIONS:
                 value = getattr(self, name)
                 require(value is None, name, value, "left out where there is no --staging")
+            if not any(phase.layers for phase in self.phases):
+                names = ("growth", "growth_slots")
+                self._refuse_in_phases(names, "nothing grows where no phase has layers")
             return
         if self.init:
             raise InputError(f"--staging {self.staging}: grows a new model, not that of --init")
+        self._refuse_in_phases(STAGED_FIELDS, f"left to the stages of --staging {self.staging}")
+
+    def _refuse_in_phases(self, names, reason):
         for number, phase in enumerate(self.phases):
             for field in dataclasses.fields(Phase):
-                if field.name in STAGED_FIELDS and getattr(phase, field.name) != field.default:
-                    raise InputError(
-                        f"--phases.{number}.{field.name.replace('_', '-')}: left to the stages of "
-                        f"--staging {self.staging}"
-                    )
+                if field.name in names and getattr(phase, field.name) != field.default:
+                    option = f"--phases.{number}.{field.name.replace('_', '-')}"
+                    raise InputError(f"{option}: {reason}")
 
     @property
     def bert_size(self):

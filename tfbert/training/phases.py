@@ -66,6 +66,9 @@ class Phase(Options):
         require_at_least(self, 1, "per_device_batch_size", "layers")
         require_at_least(self, 8, "sequence_length")
         require_at_least(self, 0, "freeze_layers")
+        predictions, places = self.predictions, self.sequence_length - 2
+        fits = predictions is None or predictions <= places
+        require(fits, "predictions", predictions, f"at most {places}, [CLS] and [SEP] left out")
         for name in ("warmup", "rewarmup"):
             value = getattr(self, name)
             require(0 <= value <= 1, name, value, "from 0 to 1")
