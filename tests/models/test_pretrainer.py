@@ -1,5 +1,6 @@
 import logging
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import tensorflow as tf
 from transformers_weights import assign_weights
 
+from tfbert.embedded import MODEL_DIRECTORY
 from tfbert.errors import InputError
 from tfbert.models.encoder import BertEncoder
 from tfbert.models.pretrainer import (
@@ -300,9 +302,11 @@ def test_what_was_saved_goes_on(saved):
     np.testing.assert_array_equal(without.mlm_head.bias, model.mlm_head.bias)
 
 
-def test_a_plain_encoder_gets_new_heads(caplog):
+def test_a_plain_encoder_gets_new_heads(caplog, tmp_path):
+    plain = shutil.copytree(MODEL_DIRECTORY, tmp_path / "m")
+    (plain / HEADS_FILE).unlink()
     with caplog.at_level(logging.INFO, "tfbert"):
-        model, _ = load_pretrainer("embedded")
+        model, _ = load_pretrainer(str(plain))
     assert "no pre-training heads" in caplog.text
     assert not np.any(model.mlm_head.bias)
     kernel = np.array(model.mlm_head.dense.kernel)
