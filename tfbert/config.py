@@ -139,6 +139,8 @@ class FinetuneConfig(RunOptions):
         class_weights: `none`, `balanced` (each class counts the same in the loss), or one number
             a class in the order of the labels.
         freeze_layers: Leave the embeddings and this many of the lowest layers as they are.
+        dropout: Rate of dropout in the encoder; by default that of the model. One that was
+            pre-trained without may need some where labels are few.
         early_stopping: Stop after this many epochs without a lower evaluation loss, and keep the
             best epoch's weights; 0 trains all epochs and keeps the last.
         precision: Arithmetic of the encoder; `auto` takes what the hardware is fastest in.
@@ -181,6 +183,7 @@ class FinetuneConfig(RunOptions):
     optimizer: Literal["adamw", "lamb"] = "adamw"
     class_weights: Literal["none", "balanced"] | list[float] = "none"
     freeze_layers: int = 0
+    dropout: float | None = None
     early_stopping: int = 0
     precision: PrecisionName = "auto"
     jit_compile: bool | None = None
@@ -210,6 +213,9 @@ class FinetuneConfig(RunOptions):
         for name in ("seed", "split_seed"):
             value = getattr(self, name)
             require(0 <= value < 2**32, name, value, "at least 0 and below 2^32")
+        dropout = self.dropout
+        valid = dropout is None or 0 <= dropout < 1
+        require(valid, "dropout", dropout, "at least 0 and below 1")
         fraction, warmup, rate = self.eval_fraction, self.warmup_fraction, self.learning_rate
         require(0 < fraction < 1, "eval_fraction", fraction, "above 0 and below 1")
         require(0 <= warmup < 1, "warmup_fraction", warmup, "at least 0 and below 1")

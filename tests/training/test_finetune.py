@@ -311,6 +311,16 @@ def test_padding_to_the_maximum(begun):
     assert {frozenset(batch) for batch in padded.batches.epoch(0)} == expected
 
 
+def test_dropout_is_the_model_s_or_another(begun):
+    own, none = (begun(dropout=rate)[0].backbone for rate in (None, 0.0))
+    assert own.dropout == 0.1
+    assert none.dropout == 0.0
+    rates = {part.rate for part in none._flatten_layers() if isinstance(part, Dropout)}
+    assert rates <= {0.0}
+    for one, two in zip(own.weights, none.weights, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
 def test_xla_gets_few_lengths(begun):
     for jit_compile, lengths in ((True, [32, 64, 96, 128]), (False, list(range(8, 129, 8)))):
         model, batches = begun(jit_compile=jit_compile)

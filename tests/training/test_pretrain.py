@@ -10,10 +10,13 @@ from pretraining_run import PHASES, scalars
 from tfbert.cli import main
 from tfbert.data.config import PrepareConfig
 from tfbert.data.prepare import prepare
+from tfbert.data.reader import PretrainingRecords
+from tfbert.data.record_source import open_records
 from tfbert.errors import InputError
+from tfbert.models.cooccurrence import count_neighbours, factorize
 from tfbert.models.sources import load_encoder
 from tfbert.training.config import PretrainConfig
-from tfbert.training.pretrain import pretrain
+from tfbert.training.pretrain import pretrain, save_untrained
 
 
 @pytest.fixture
@@ -118,6 +121,29 @@ def test_going_on_from_a_model(config, tmp_path):
         np.testing.assert_allclose(a, b, atol=1e-7, err_msg=a.path)
     embedded = pretrain(config(init="embedded", output=str(tmp_path / "third"), phases=phases))
     assert embedded.model.backbone.hidden_dim == 128
+
+
+def test_it_can_begin_with_cooccurrences(config, tmp_path):
+    still = [{**PHASES[0], "steps": 1, "learning_rate": 1e-30}]
+    begins = config(phases=still, embeddings="cooccurrence")
+    trained = np.array(pretrain(begins).model.backbone.token_embedding.embeddings)
+    for embeddings in ("cooccurrence", "random"):
+        save_untrained(config(phases=still, embeddings=embeddings), tmp_path / embeddings)
+    begun, random = (
+        load_encoder(str(tmp_path / name), "float32").backbone
+        for name in ("cooccurrence", "random")
+    )
+    np.testing.assert_allclose(trained, begun.token_embedding.embeddings, atol=1e-7)
+    source = open_records(begins.data, 16)
+    special = source.vocabulary.is_special()
+    counts = count_neighbours(PretrainingRecords(source, 8).sequences(), special)
+    counted = factorize(counts, 16, begins.seed)
+    random = np.array(random.token_embedding.embeddings)
+    known = counted.any(axis=1)
+    assert 100 < known.sum() < len(known)
+    np.testing.assert_allclose(trained[known], counted[known] * random.std(), rtol=1e-3)
+    np.testing.assert_allclose(trained[~known], random[~known], atol=1e-7)
+    assert not known[special].any()
 
 
 @pytest.mark.slow

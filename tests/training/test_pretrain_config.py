@@ -28,6 +28,11 @@ GOOD = {"data": "records", "output": "run", "phases": [PHASE]}
         ({"num_layers": 0}, "--num-layers is 0"),
         ({"max_sequence_length": 64}, "--max-sequence-length is 64: it must be at least 128"),
         ({"dropout": 1.0}, "--dropout is 1.0"),
+        ({"embeddings": "counted"}, "--embeddings is 'counted': it must be one of random, cooc"),
+        (
+            {"embeddings": "cooccurrence", "init": "embedded"},
+            "--embeddings is 'cooccurrence': it must be random beside --init",
+        ),
         ({"optimizer": "sgd"}, "--optimizer is 'sgd'"),
         ({"weight_decay": -1.0}, "--weight-decay is -1.0"),
         ({"max_grad_norm": -1.0}, "--max-grad-norm is -1.0"),

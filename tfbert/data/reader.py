@@ -147,6 +147,14 @@ class PretrainingRecords:
         dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
         return dataset.prefetch(tf.data.AUTOTUNE)
 
+    def sequences(self):
+        """Yields the token ids of all examples, (examples, length), a shard at a time, unmasked.
+
+        Masks that are fixed in the records stay in them.
+        """
+        for number in range(len(self.source.shards)):
+            yield self._load_shard(number)[0]["token_ids"]
+
     def _read(self, epoch, positions):
         """Examples at some positions of an epoch's order, with their masks."""
         order = self._shard_order(epoch)

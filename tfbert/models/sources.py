@@ -114,19 +114,21 @@ def load_preset(preset_class, source, **kwargs):
         raise InputError(f"model {source}: cannot be loaded: {reason}; {remedy}") from error
 
 
-def load_encoder(source, dtype, rematerialize=False):
+def load_encoder(source, dtype, rematerialize=False, dropout=None):
     """Loads the encoder and the tokenizer of a MODEL argument.
 
     Args:
         source: See `resolve_source`.
         dtype: Keras dtype policy of the encoder, such as `mixed_bfloat16`.
         rematerialize: As in `BertEncoder`.
+        dropout: Rate of dropout; by default that of the model.
     """
     import keras_hub
 
     from tfbert.models.encoder import BertEncoder
 
-    backbone = load_preset(BertEncoder, source, dtype=dtype, rematerialize=rematerialize)
+    changes = {} if dropout is None else {"dropout": dropout}
+    backbone = load_preset(BertEncoder, source, dtype=dtype, rematerialize=rematerialize, **changes)
     tokenizer = load_preset(keras_hub.models.BertTokenizer, source)
     if _activation(resolve_source(source)) == "gelu":
         log.info(

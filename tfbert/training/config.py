@@ -39,6 +39,10 @@ class PretrainConfig(RunOptions):
         intermediate_dim: Width of the feed-forward parts, where it differs from the size's.
         max_sequence_length: Positions that a new model has embeddings for.
         dropout: Rate of dropout in a new model.
+        embeddings: What a new model's token embeddings begin with: `random` numbers, or
+            `cooccurrence`, how often word pieces stand near each other in the records, factorized
+            (docs/pretraining.md). It takes a minute or two and
+            gives small budgets what words mean.
         staging: Train a model that grows, which takes less time (docs/staged_training.md): `stack`
             doubles it by copies of its layers (Gong et al. 2019), `mslt` puts blocks on top and
             trains the newest block and the heads alone, in the end all of it (Yang et al. 2020).
@@ -85,6 +89,7 @@ class PretrainConfig(RunOptions):
     intermediate_dim: int | None = None
     max_sequence_length: int = 512
     dropout: float = 0.1
+    embeddings: Literal["random", "cooccurrence"] = "random"
     staging: Literal["none", "stack", "mslt"] = "none"
     stages: int | None = None
     joint_share: float | None = None
@@ -134,6 +139,12 @@ class PretrainConfig(RunOptions):
         )
         tokens, least = self.device_tokens, f"at least {longest}, a sequence of the longest phase"
         require(tokens >= longest, "device_tokens", tokens, least)
+        require(
+            not self.init or self.embeddings == "random",
+            "embeddings",
+            self.embeddings,
+            "random beside --init, which has its own",
+        )
         self._check_staging()
         # What does not fit together is refused now, not in the middle of a run.
         size, phases = self.bert_size, self.scaled_phases()

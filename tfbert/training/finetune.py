@@ -96,7 +96,7 @@ def _finetune(config, strategy, run, resumes):
     learning_rate = config.learning_rate or task.learning_rate
     with strategy.scope():
         encoder = load_encoder(
-            config.model or "embedded", POLICIES[precision], config.rematerialize
+            config.model or "embedded", POLICIES[precision], config.rematerialize, config.dropout
         )
         freeze_lower_layers(encoder.backbone, config.freeze_layers)
         classifier = TrainedClassifier(

@@ -19,6 +19,7 @@ from tfbert.data.pretraining_batches import (
 from tfbert.data.reader import PretrainingRecords
 from tfbert.errors import InputError
 from tfbert.files import replacing
+from tfbert.models.cooccurrence import start_token_embeddings
 from tfbert.models.growth import grow, grow_optimizer
 from tfbert.models.pretrainer import load_pretrainer, make_pretrainer, save_pretrainer
 from tfbert.models.sizes import BertSize
@@ -171,18 +172,8 @@ def _make_model(config, options, records, precision, phases):
     vocabulary = list(records.source.vocabulary.pieces)
     next_sentence = options["sequences"] == "pairs"
     if not config.init:
-        tokenizer = make_tokenizer(vocabulary, options["lowercase"])
-        size = config.bert_size
-        phases = with_layers(phases, size.num_layers)
-        model = make_pretrainer(
-            dataclasses.replace(size, num_layers=phases[0].layers),
-            len(vocabulary),
-            next_sentence,
-            config.dropout,
-            config.max_sequence_length,
-            POLICIES[precision],
-            config.rematerialize,
-        )
+        phases = with_layers(phases, config.bert_size.num_layers)
+        model, tokenizer = _new_model(config, options, records, precision, phases[0].layers)
         return model, tokenizer, phases
     model, tokenizer = load_pretrainer(
         config.init, POLICIES[precision], next_sentence, config.rematerialize
@@ -199,6 +190,40 @@ def _make_model(config, options, records, precision, phases):
             f"phase has {longest}"
         )
     return model, tokenizer, with_layers(phases, model.backbone.num_layers, is_new=False)
+
+
+def _new_model(config, options, records, precision, num_layers):
+    """A new `BertPretrainer` of so many layers, before its first update, and the tokenizer."""
+    vocabulary = records.source.vocabulary
+    model = make_pretrainer(
+        dataclasses.replace(config.bert_size, num_layers=num_layers),
+        len(vocabulary),
+        options["sequences"] == "pairs",
+        config.dropout,
+        config.max_sequence_length,
+        POLICIES[precision],
+        config.rematerialize,
+    )
+    if config.embeddings == "cooccurrence":
+        log.info("counting which word pieces stand near each other")
+        start_token_embeddings(model, records.sequences(), vocabulary.is_special(), config.seed)
+    return model, make_tokenizer(list(vocabulary.pieces), options["lowercase"])
+
+
+def save_untrained(config, directory):
+    """Saves the model that `pretrain` begins with: what training is to be compared with.
+
+    Args:
+        config: `PretrainConfig` without `init`.
+        directory: Where to write the preset; what is there is not replaced.
+    """
+    keras.utils.set_random_seed(config.seed)
+    source = open_phase(config.data, "train", config.phases[0].sequence_length)
+    options = read_dataset(config.data)["options"]
+    records = PretrainingRecords(source, config.phases[0].global_batch_size)
+    model, tokenizer = _new_model(config, options, records, "float32", config.bert_size.num_layers)
+    with replacing(directory) as temporary:
+        save_pretrainer(model, tokenizer, temporary)
 
 
 def _make_optimizer(config, phases, model):

@@ -1,0 +1,106 @@
+"""Token embeddings to begin with, from how often word pieces stand near each other.
+
+With little time, masked-token training sees each rarer word a few times and learns hardly what it
+means. Counting sees every word as often as the text has it, and takes a minute: the association of
+words and their neighbours, factorized, gives embeddings like those of word2vec (Levy & Goldberg,
+"Neural Word Embedding as Implicit Matrix Factorization", NeurIPS 2014).
+"""
+
+import numpy as np
+import scipy.sparse
+from scipy.sparse.linalg import svds
+
+WINDOW = 10  # pieces to each side; the nearest one counts 1, the farthest a tenth
+# Levy, Goldberg & Dagan, "Improving Distributional Similarity" (TACL 2015), sections 3.2 and 3.3.
+_CONTEXT_POWER = 0.75  # makes associations with rare words smaller
+_SINGULAR_VALUE_POWER = 0.5
+_PAIRS_AT_ONCE = 20_000_000
+
+
+def count_neighbours(batches, is_special):
+    """How often word pieces stand near each other.
+
+    Args:
+        batches: Iterable of (sequences, length) integer arrays of token ids.
+        is_special: (vocabulary,) bool; padding, [CLS], [SEP], [MASK] and the like have no
+            neighbours, and nothing beyond one is near.
+
+    Returns:
+        (vocabulary, vocabulary) `scipy.sparse.csr_matrix`, symmetric: pairs at most `WINDOW` apart,
+        each weighted by its nearness.
+    """
+    size = len(is_special)
+    counts = scipy.sparse.csr_matrix((size, size), dtype=np.float32)
+    pending, pairs = [], 0
+    for token_ids in batches:
+        special = is_special[token_ids]
+        # Pieces are of one stretch where as many special ones have gone before.
+        stretch = np.cumsum(special, axis=1)
+        for distance in range(1, min(WINDOW + 1, token_ids.shape[1])):
+            near = ~special[:, distance:] & (stretch[:, distance:] == stretch[:, :-distance])
+            near &= ~special[:, :-distance]
+            left, right = token_ids[:, :-distance][near], token_ids[:, distance:][near]
+            weights = np.full(len(left), (WINDOW + 1 - distance) / WINDOW, np.float32)
+            pending.append((weights, left, right))
+            pairs += len(left)
+        if pairs > _PAIRS_AT_ONCE:
+            counts, pending, pairs = counts + _sparse(pending, size), [], 0
+    if pending:
+        counts = counts + _sparse(pending, size)
+    return (counts + counts.T).tocsr()
+
+
+def _sparse(pending, size):
+    weights, left, right = (np.concatenate(part) for part in zip(*pending, strict=True))
+    return scipy.sparse.coo_matrix((weights, (left, right)), shape=(size, size)).tocsr()
+
+
+def factorize(counts, dim, seed=0):
+    """Embeddings whose products approximate the association of word pieces.
+
+    Args:
+        counts: Symmetric sparse matrix as `count_neighbours` gives it.
+        dim: Width of the embeddings.
+        seed: Seed of the directions in which they lie.
+
+    Returns:
+        (vocabulary, dim) float32 array; rows have a root mean square of 1, and are 0 for pieces
+        without neighbours.
+    """
+    counts = counts.tocoo()
+    occurrences = np.asarray(counts.sum(axis=1)).ravel().astype(np.float64)
+    contexts = occurrences**_CONTEXT_POWER
+    contexts /= max(contexts.sum(), 1e-30)
+    # Positive pointwise mutual information.
+    association = np.log(counts.data / (occurrences[counts.row] * contexts[counts.col]))
+    kept = association > 0
+    matrix = scipy.sparse.csr_matrix(
+        (association[kept], (counts.row[kept], counts.col[kept])), shape=counts.shape
+    )
+    rank = min(dim, counts.shape[0] - 1)
+    left, values, _ = svds(matrix, k=rank, rng=seed)
+    # Turned at random, so that no direction is special, as none is in random embeddings.
+    directions, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(dim, dim)))
+    embeddings = (left * values**_SINGULAR_VALUE_POWER) @ directions[:rank]
+    norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    found = norms > 1e-6 * norms.max(initial=1e-30)
+    return np.where(found, embeddings / np.maximum(norms, 1e-30) * dim**0.5, 0).astype(np.float32)
+
+
+def start_token_embeddings(model, batches, is_special, seed=0):
+    """Gives a new model token embeddings of the text; those of special pieces stay random.
+
+    The spread of each embedding is that of the random ones, so that the sums with position and
+    segment embeddings and the first losses are as in BERT.
+
+    Args:
+        model: `BertPretrainer`, new.
+        batches, is_special: As in `count_neighbours`.
+        seed: Seed of their directions.
+    """
+    embeddings = model.backbone.token_embedding.embeddings
+    random = np.array(embeddings)
+    counted = factorize(count_neighbours(batches, is_special), random.shape[1], seed)
+    counted *= random.std()
+    known = counted.any(axis=1, keepdims=True)
+    embeddings.assign(np.where(known, counted, random))
