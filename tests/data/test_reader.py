@@ -56,6 +56,14 @@ def test_order_of_the_files(prepared):
     assert rows(read_epochs(records)) == all_rows(prepared["none"])
 
 
+@pytest.mark.parametrize("masking", ["none", "dynamic"])
+def test_all_sequences_unmasked(prepared, masking):
+    records = PretrainingRecords(open_records(prepared[masking]), 64)
+    found = [sequences.astype(np.int32) for sequences in records.sequences()]
+    assert len(found) > 1
+    assert [bytes(row) for sequences in found for row in sequences] == all_rows(prepared[masking])
+
+
 @pytest.mark.parametrize("batch_size", [7, 64, 2000])
 def test_batches_go_on_over_the_end_of_an_epoch(prepared, batch_size):
     one_by_one = PretrainingRecords(open_records(prepared["none"]), 1, seed=1)
