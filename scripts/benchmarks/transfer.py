@@ -23,7 +23,6 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import matplotlib
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -33,6 +32,7 @@ from tfbert.data.config import PrepareConfig, VocabConfig
 from tfbert.data.prepare import prepare
 from tfbert.data.vocabulary import learn_vocabulary
 from tfbert.files import replacing
+from tfbert.training.curves import read_curves
 from tfbert.training.pretrain import save_untrained
 
 SEEDS = (1, 2, 3)
@@ -40,7 +40,7 @@ LABELS = 2_000
 EPOCHS = 6
 RATES = (1e-4, 5e-4)  # every start tries both with the first seed, and keeps the better one
 VOCABULARY_SIZE = 8_000
-LENGTHS = [32, 128]  # of the recipe's phases
+LENGTH = 32  # of the recipe's sequences
 DROPOUT = 0.1  # in fine-tuning, for all starts alike; the recipe trains without
 WORDS_A_DOCUMENT = 800  # of the novels, which have no documents shorter than a book
 BEGINNING = "co-occurrence alone"  # the model that the pre-training begins with
@@ -61,7 +61,7 @@ def main():
     records = make_records(arguments.data, work, arguments.tiny)
     config = tfbert.PretrainConfig.from_recipe(
         "mini_cpu",
-        [("phases.0.steps", 4), ("phases.1.steps", 2)] if arguments.tiny else (),
+        [("phases.0.steps", 4)] if arguments.tiny else (),
         data=str(records),
         output=str(work / "pretrained"),
     )
@@ -73,7 +73,7 @@ def main():
     }
     results = fine_tuned(models, arguments.data / "glue" / "SST-2", work, arguments.tiny)
     picture = arguments.output.with_suffix(".png")
-    draw(curves(work / "pretrained" / "logs" / "evaluation"), picture)
+    draw(read_curves(work / "pretrained", "evaluation"), picture)
     text = report(config, pretrained, results, picture.name)
     with replacing(arguments.output) as temporary:
         temporary.write_text(text)
@@ -89,7 +89,7 @@ def make_records(data, work, tiny):
     if not vocabulary.exists():
         learn_vocabulary(VocabConfig([text], vocabulary, VOCABULARY_SIZE))
     prepare(
-        PrepareConfig([text], str(records), str(vocabulary), sequences="filled", lengths=LENGTHS)
+        PrepareConfig([text], str(records), str(vocabulary), sequences="filled", lengths=[LENGTH])
     )
     return records
 
@@ -160,24 +160,13 @@ def fine_tuned(models, task, work, tiny):
     return results
 
 
-def curves(directory):
-    """`{name: (updates, values)}` of the held-out text."""
-    events = EventAccumulator(str(directory), size_guidance={"tensors": 0, "scalars": 0}).Reload()
-    points = {}
-    for name in events.Tags()["tensors"]:
-        read = events.Tensors(name)
-        values = [float(event.tensor_proto.float_val[0]) for event in read]
-        points[name] = ([event.step for event in read], values)
-    return points
-
-
 def draw(points, path):
     """Loss and accuracy of masked tokens on held-out text."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
     for axis, (name, title) in zip(
         axes, (("loss", "loss, nats"), ("accuracy", "accuracy")), strict=True
     ):
-        axis.plot(*points[name])
+        axis.plot([p.update for p in points[name]], [p.value for p in points[name]])
         axis.set_title(f"Masked tokens of held-out text: {title}", fontsize=10)
         axis.set_xlabel("updates")
         axis.grid(alpha=0.3)
