@@ -234,14 +234,8 @@ def measured_stages(run, phases):
         end = begin + phase["steps"]
         here = [speed for step, speed in speeds.items() if begin < step <= end]
         seconds = phase["steps"] * phase["global_batch_size"] / statistics.median(here)
-        stages.append(
-            {
-                "layers": phase["layers"],
-                "frozen": phase["freeze_layers"],
-                "steps": phase["steps"],
-                "seconds": seconds,
-            }
-        )
+        stage = {"layers": phase["layers"], "frozen": phase["freeze_layers"]}
+        stages.append({**stage, "steps": phase["steps"], "seconds": seconds})
         begin = end
     return stages
 
