@@ -33,6 +33,7 @@ PROJECTION = RANDOM.normal(size=(6, 17, 32)).astype("float32")
 
 def make_stock(dropout=0.0, dtype="float32"):
     """A stock encoder whose biases and norms are away from their initial values."""
+    keras.utils.set_random_seed(1)
     stock = keras_hub.models.BertBackbone(**CONFIG, dropout=dropout, dtype=dtype)
     random = np.random.default_rng(1)
     for variable in weights_by_path(stock).values():
