@@ -4,7 +4,7 @@
 #   bash scripts/render_notebooks.sh DATA [NAME ...]      DATA: laid out as shared/data
 #
 # NAME is sentiment_transfer_learning or pretrain_with_lamb; by default both. On 2 CPU cores that do
-# nothing else each should take about ten minutes. Runs go to runs/notebooks/.
+# nothing else each takes some 15 minutes. Runs go to runs/notebooks/.
 
 set -euo pipefail
 
