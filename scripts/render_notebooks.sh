@@ -66,6 +66,7 @@ nbformat.write(notebook, sys.argv[1])
 EOF
     rm -rf "$repository/docs/$name.md" "$repository/docs/${name}_files"
     jupyter nbconvert --to markdown --log-level WARN --output-dir "$repository/docs" "$name.ipynb"
+    ruff format --quiet "$repository/docs/$name.md"
 done
 if [ -f sentiment/ladder.png ]; then
     cp sentiment/ladder.png "$repository/docs/ladder.png"
