@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import types
 import typing
 from typing import Literal
@@ -9,6 +10,9 @@ from typing import Literal
 import numpy as np
 
 from tfbert.errors import InputError
+
+# What YAML 1.1 takes for text, as there is no point: 2e-4.
+_YAML_TEXT = r"[-+]?\d+[eE][-+]?\d+"
 
 
 class Options:
@@ -27,6 +31,8 @@ class Options:
                 value = os.fspath(value)
             elif isinstance(value, np.generic):
                 value = value.item()
+            elif isinstance(value, str) and re.fullmatch(_YAML_TEXT, value) and _accepts(hint, 0.0):
+                value = float(value)
             object.__setattr__(self, name, value)  # the class is frozen
             require(_accepts(hint, value), name, value, _in_words(hint))
 
@@ -55,7 +61,7 @@ def _in_words(hint):
         return "one of " + ", ".join(arguments)
     if origin is list:
         return f"a list, each {_in_words(arguments[0])}"
-    words = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+    words = {str: "text", int: "a whole number", float: "a finite number", bool: "true or false"}
     return words.get(hint, "left out")
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from tfbert.errors import InputError
 from tfbert.models.cooccurrence import (
     WINDOW,
     count_neighbours,
@@ -76,6 +77,12 @@ def test_factors(dim):
     np.testing.assert_allclose(cosines(embeddings[3:19]), cosines(expected), atol=1e-4)
     np.testing.assert_allclose((embeddings[3:19] ** 2).mean(1), 1, rtol=1e-5)
     np.testing.assert_array_equal(embeddings[[0, 1, 2, 19]], 0)
+
+
+@pytest.mark.parametrize("row", [[CLS, 3, SEP, PAD], [CLS, 3, 3, 3, SEP]])
+def test_text_without_associations(row):
+    with pytest.raises(InputError, match="--embeddings cooccurrence: no two word pieces"):
+        factorize(count_neighbours([np.array([row] * 4)], SPECIAL), 8)
 
 
 def test_words_of_one_use_are_near():

@@ -33,6 +33,8 @@ def test_numbers_beside_a_name():
         ({"name": "huge"}, "--size is 'huge': it must be one of tiny, mini"),
         ({"name": "tiny", "num_layers": 0}, "--num-layers is 0"),
         ({"name": "tiny", "hidden_dim": 127}, "--num-heads must be given: --hidden-dim 127 is no"),
+        ({"name": "tiny", "hidden_dim": 32, "num_heads": 0}, "--num-heads is 0"),
+        ({"name": "tiny", "hidden_dim": 32, "intermediate_dim": 0}, "--intermediate-dim is 0"),
         ({"name": "tiny", "num_heads": 3}, "--num-heads is 3: it must divide --hidden-dim 128"),
     ],
 )

@@ -26,7 +26,8 @@ GOOD = {"steps": 10, "global_batch_size": 8, "learning_rate": 0.1}
         ({"predictions": 0}, "--predictions is 0"),
         ({"sequence_length": 7}, "--sequence-length is 7: it must be at least 8"),
         ({"learning_rate": 0.0}, "--learning-rate is 0.0: it must be above 0"),
-        ({"learning_rate": "6e-3"}, "--learning-rate is '6e-3': it must be a number"),
+        ({"learning_rate": "high"}, "--learning-rate is 'high': it must be a finite number"),
+        ({"steps": "1e3"}, "--steps is '1e3': it must be a whole number"),
         ({"warmup": 1.1}, "--warmup is 1.1: it must be from 0 to 1"),
         ({"decay_power": 0.0}, "--decay-power is 0.0"),
         ({"decay_from": "end"}, "--decay-from is 'end': it must be one of warmup, start"),
@@ -38,6 +39,10 @@ GOOD = {"steps": 10, "global_batch_size": 8, "learning_rate": 0.1}
 def test_a_wrong_number_is_named(change, message):
     with pytest.raises(InputError, match=message):
         Phase(**{**GOOD, **change})
+
+
+def test_a_number_that_yaml_takes_for_text():
+    assert Phase(**{**GOOD, "learning_rate": "6e-3"}).learning_rate == 0.006
 
 
 @pytest.mark.parametrize(

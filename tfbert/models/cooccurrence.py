@@ -10,6 +10,8 @@ import numpy as np
 import scipy.sparse
 from scipy.sparse.linalg import svds
 
+from tfbert.errors import InputError
+
 WINDOW = 10  # pieces to each side; the nearest one counts 1, the farthest a tenth
 # Levy, Goldberg & Dagan, "Improving Distributional Similarity" (TACL 2015), sections 3.2 and 3.3.
 _CONTEXT_POWER = 0.75  # makes associations with rare words smaller
@@ -66,6 +68,9 @@ def factorize(counts, dim, seed=0):
     Returns:
         (vocabulary, dim) float32 array; rows have a root mean square of 1, and are 0 for pieces
         without neighbours.
+
+    Raises:
+        InputError: If no two pieces are near each other more often than by chance.
     """
     counts = counts.tocoo()
     occurrences = np.asarray(counts.sum(axis=1)).ravel().astype(np.float64)
@@ -74,6 +79,11 @@ def factorize(counts, dim, seed=0):
     # Positive pointwise mutual information.
     association = np.log(counts.data / (occurrences[counts.row] * contexts[counts.col]))
     kept = association > 0
+    if not kept.any():
+        raise InputError(
+            "--embeddings cooccurrence: no two word pieces of the records stand near each other "
+            "more often than by chance; give more text, or --embeddings random"
+        )
     matrix = scipy.sparse.csr_matrix(
         (association[kept], (counts.row[kept], counts.col[kept])), shape=counts.shape
     )

@@ -77,7 +77,8 @@ def bert_size(name, num_layers=None, hidden_dim=None, num_heads=None, intermedia
                 f"--num-heads must be given: --hidden-dim {hidden_dim} is no multiple of 64, the "
                 "usual width of a head"
             )
-        changes["num_heads"] = num_heads or max(1, hidden_dim // 64)
-        changes["intermediate_dim"] = intermediate_dim or 4 * hidden_dim
+        usual = {"num_heads": max(1, hidden_dim // 64), "intermediate_dim": 4 * hidden_dim}
+    else:
+        usual = {}
     given = {field: value for field, value in changes.items() if value is not None}
-    return dataclasses.replace(SIZES[name], **given)
+    return dataclasses.replace(SIZES[name], **{**usual, **given})

@@ -38,7 +38,10 @@ def describe_hardware():
     gpus = tf.config.list_physical_devices("GPU")
     lines = [f"GPU        {_gpu_name(gpu)}" for gpu in gpus] or ["GPU        none"]
     if not gpus and Path("/dev/nvidia0").exists():
-        lines += ["           There is one that TensorFlow does not see: install tfbert[cuda]."]
+        lines += [
+            "           There is one that TensorFlow does not see: "
+            "%pip install tensorflow[and-cuda]==2.20.*, then restart the runtime."
+        ]
     lines += [
         f"CPU        {os.cpu_count()} x {_cpu_name()}",
         f"memory     {_memory_gib():.0f} GiB",

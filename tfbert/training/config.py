@@ -119,7 +119,7 @@ class PretrainConfig(RunOptions):
         super().__post_init__()
         if not self.phases:
             raise InputError(
-                "--recipe must be given, with a phase or more: a YAML file or "
+                "--recipe must be given, and name a YAML file with one phase or more, or one of "
                 + ", ".join(recipe_names())
             )
         require_at_least(self, 1, "global_batch_size", "device_tokens", "replicas")

@@ -33,6 +33,11 @@ def plan_lines(costs, phases, data, peak):
             f"{_layers_in_words(phase, size.num_layers)}{expected.flops:.1e} operations, about "
             f"{duration(expected.seconds)}"
         )
+        if phase.global_batch_size > part.train.examples:
+            lines.append(
+                f"phase {number}: a batch is more than the {part.train.examples:,} sequences there "
+                "are; an update sees some of them more than once"
+            )
     less = f", {total.whole_depth:.2f} times fewer than at full depth"
     lines.append(
         f"all phases: {total.flops:.1e} operations{less if total.whole_depth > 1 else ''}, about "
