@@ -370,14 +370,15 @@ def variant_row(name, words, runs, full):
     accuracy = mean(itertools.chain(*(run["sst2"] for run, _ in pairs)))
     return (
         f"| {name} | `{words}` | {seconds:.0f} | {faster:.2f} | {wall:.2f} | {final:.3f} | "
-        f"{at_end:.3f} | {'not reached' if to_final is None else f'{to_final:.2f}'} | "
+        f"{'none yet' if at_end is None else f'{at_end:.3f}'} | "
+        f"{'not reached' if to_final is None else f'{to_final:.2f}'} | "
         f"{accuracy:.4f}, {interval(pairs)} |"
     )
 
 
 def loss_at(curve, seconds):
-    """The loss after so much training, or the last one before."""
-    return [loss for time, loss in curve if time <= seconds * 1.0001][-1]
+    """The loss after so much training, or the last one before; None where there is none."""
+    return next((loss for time, loss in curve[::-1] if time <= seconds * 1.0001), None)
 
 
 def interval(pairs):
