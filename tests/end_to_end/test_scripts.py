@@ -38,6 +38,14 @@ def test_the_quick_start(tmp_path):
     assert f"tensorboard --logdir {tmp_path}/run/classifier/logs" in done.stdout
 
 
+def test_tensorboard_starts():
+    """With setuptools from 82 on it would not."""
+    command = [sys.executable, "-m", "tensorboard.main", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^2\.\d+\.\d+$", done.stdout, re.M)
+
+
 def test_an_unsuitable_python_is_one_line(tmp_path):
     for name in ("python3.12", "python3.11", "python3", "python"):
         (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
