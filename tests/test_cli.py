@@ -1,3 +1,5 @@
+import io
+import logging
 import subprocess
 import sys
 
@@ -30,6 +32,16 @@ def test_help_names_every_option_and_does_not_wait_for_tensorflow(command):
     for field in COMMANDS[command][1].__dataclass_fields__:
         dashes = "" if POSITIONAL.get(command) == field else "--"
         assert f"{dashes}{field.replace('_', '-')}" in done.stdout
+
+
+def test_messages_go_to_what_is_standard_error_now(monkeypatch):
+    for message in ("first", "second"):
+        stream = io.StringIO()
+        monkeypatch.setattr(sys, "stderr", stream)
+        assert main(["nosuch"]) == 2
+        logging.getLogger("tfbert").info(message)
+        assert stream.getvalue().endswith(f"tfbert: {message}\n")
+        stream.close()
 
 
 def test_the_package_offers_what_it_lists():

@@ -146,6 +146,8 @@ def _joins_as_chief(config):
     return False
 
 
+_LOG = logging.StreamHandler()
+
 COMMANDS = {
     "finetune": (finetune, FinetuneConfig),
     "evaluate": (evaluate, EvaluateConfig),
@@ -357,7 +359,7 @@ def _log_to_standard_error():
     """Shows the package's own messages, and not those of the libraries below it."""
     logger = logging.getLogger("tfbert")
     logger.setLevel(logging.INFO)
+    _LOG.stream = sys.stderr  # a program may have changed it since the last call
     if not logger.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("tfbert: %(message)s"))
-        logger.addHandler(handler)
+        _LOG.setFormatter(logging.Formatter("tfbert: %(message)s"))
+        logger.addHandler(_LOG)
