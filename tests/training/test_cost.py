@@ -1,4 +1,5 @@
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 
@@ -7,6 +8,7 @@ from tfbert.models.sizes import SIZES, BertSize
 from tfbert.training.config import PretrainConfig
 from tfbert.training.cost import CostModel, forecast
 from tfbert.training.phases import Phase, with_layers
+from tfbert.training.plan import plan_lines
 
 SIZE = BertSize(num_layers=3, hidden_dim=8, num_heads=2, intermediate_dim=12)
 
@@ -79,3 +81,14 @@ def test_a_forecast_by_hand():
     _, whole = forecast(costs, full, [20] * 3, 1e12)
     assert total.whole_depth == pytest.approx(whole.flops / total.flops)
     assert whole.whole_depth == 1
+
+
+@pytest.mark.parametrize(("examples", "said"), [(31, True), (32, False)])
+def test_the_plan_says_where_a_batch_is_more_than_there_is(examples, said):
+    data = SimpleNamespace(
+        train=SimpleNamespace(examples=examples), predictions=2, accumulate_steps=1
+    )
+    phases = [Phase(5, 32, 16, learning_rate=0.1, layers=3)]
+    lines = plan_lines(CostModel(SIZE, 50, 16), phases, [data], peak=1e9)
+    warnings = [line for line in lines if f"more than the {examples} sequences" in line]
+    assert bool(warnings) == said
