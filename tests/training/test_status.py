@@ -86,6 +86,7 @@ def test_a_place_that_cannot_be_written_does_not_stop_the_run(tmp_path):
     (folder / STATUS_FILE).unlink()
     folder.rmdir()
     status.close("finished")
+    assert not folder.exists()
 
 
 def test_what_is_no_run_is_named(tmp_path):

@@ -71,6 +71,7 @@ def bert_size(name, num_layers=None, hidden_dim=None, num_heads=None, intermedia
         "num_heads": num_heads,
         "intermediate_dim": intermediate_dim,
     }
+    usual = {}
     if hidden_dim is not None:
         if num_heads is None and hidden_dim > 64 and hidden_dim % 64:
             raise InputError(
@@ -78,7 +79,5 @@ def bert_size(name, num_layers=None, hidden_dim=None, num_heads=None, intermedia
                 "usual width of a head"
             )
         usual = {"num_heads": max(1, hidden_dim // 64), "intermediate_dim": 4 * hidden_dim}
-    else:
-        usual = {}
     given = {field: value for field, value in changes.items() if value is not None}
     return dataclasses.replace(SIZES[name], **{**usual, **given})

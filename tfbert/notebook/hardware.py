@@ -40,7 +40,7 @@ def describe_hardware():
     if not gpus and Path("/dev/nvidia0").exists():
         lines += [
             "           There is one that TensorFlow does not see: "
-            "%pip install tensorflow[and-cuda]==2.20.*, then restart the runtime."
+            "%pip install 'tensorflow[and-cuda]==2.20.*', then restart the runtime."
         ]
     lines += [
         f"CPU        {os.cpu_count()} x {_cpu_name()}",
