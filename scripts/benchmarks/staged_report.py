@@ -37,13 +37,15 @@ def draw(results, path):
     whole = mean(sum(run["predicted"]) for run in searched) / 100
     parts += (("search", "search, seed", "operations, % of full depth's", predicted, whole),)
     for axes, (part, title, label, costs, unit) in zip(panels, parts, strict=True):
+        if not results[part]:
+            continue
         for number, (name, runs) in enumerate(results[part].items()):
             for index, run in enumerate(runs.values()):
                 spent, losses = zip(*curve(run, costs(run)), strict=True)
                 colour = pyplot.cm.tab20(2 * number % 20 + number // 10)
                 spent = [cost / unit for cost in spent]
                 axes.plot(spent, losses, color=colour, label=None if index else name)
-        axes.set(xlabel=label, title=f"{title} {', '.join(next(iter(results[part].values())))}")
+        axes.set(xlabel=label, title=f"{title} {seeds_of(results[part])}")
         axes.legend(fontsize="small")
     panels[0].set_ylabel("held-out masked-LM loss")
     with replacing(path) as temporary:
@@ -72,32 +74,40 @@ def report(results):
         "",
         "![held-out loss against time](benchmark_staged_training.png)",
         "",
-        f"## On fresh seeds ({', '.join(next(iter(results['confirmed'].values())))})",
-        "",
-        *fresh(results["confirmed"], results["words"]),
-        "",
-        f"SST-2: accuracy on dev after {tune['labels']:,} labels, mean over "
-        f"{len(tune['seeds'])} fine-tunings a model, and the difference to full depth at equal "
-        "updates, with the 95 % interval over the pre-training seeds.",
-        "",
-        f"## The search (seed {', '.join(next(iter(results['search'].values())))})",
+    ]
+    if results["confirmed"]:
+        lines += [
+            f"## On fresh seeds ({seeds_of(results['confirmed'])})",
+            "",
+            *fresh(results["confirmed"], results["words"]),
+            "",
+            f"SST-2: accuracy on dev after {tune['labels']:,} labels, mean over "
+            f"{len(tune['seeds'])} fine-tunings a model, and the difference to full depth, with "
+            "the 95 % interval over the pre-training seeds.",
+            "",
+            *stages_beside_the_cost_model(results["confirmed"]),
+            "",
+        ]
+    lines += [
+        f"## The search (seed {seeds_of(results['search'])})",
         "",
         "In operations by the cost model instead of seconds, so that it can be repeated beside "
         "other work.",
         "",
         *searched(results["search"], results["words"]),
-        "",
-        *stages_beside_the_cost_model(results["confirmed"]),
-        "",
-        "## Peak memory of MSLT's stages, above that of the imports",
-        "",
     ]
-    whole = results["memory"][WHOLE]
-    lines += [
-        f"- {name}: {peak / 1e6:,.0f} MB, {peak / whole:.2f} of full depth"
-        for name, peak in results["memory"].items()
-    ]
+    if results["memory"]:
+        whole = results["memory"][WHOLE]
+        lines += ["", "## Peak memory of MSLT's stages, above that of the imports", ""]
+        lines += [
+            f"- {name}: {peak / 1e6:,.0f} MB, {peak / whole:.2f} of full depth"
+            for name, peak in results["memory"].items()
+        ]
     return "\n".join(lines) + "\n"
+
+
+def seeds_of(variants):
+    return ", ".join(variants[WHOLE])
 
 
 def fresh(variants, words):
@@ -106,7 +116,7 @@ def fresh(variants, words):
     heads += ["final loss", "loss at full depth's end", "times faster to full depth's final loss"]
     lines = [f"| {' | '.join([*heads, 'SST-2, difference'])} |", "|---" * 9 + "|"]
     for name, runs in variants.items():
-        pairs = [(runs[seed], variants[WHOLE][seed]) for seed in runs]
+        pairs = pairs_of(runs, variants)
         wall = mean(whole["command_seconds"] / run["command_seconds"] for run, whole in pairs)
         seconds = mean(sum(measured(run)) for run, _ in pairs)
         faster, *losses = compared(pairs, measured)
@@ -121,10 +131,15 @@ def searched(variants, words):
     heads += ["loss at full depth's operations", "times fewer to full depth's final loss"]
     lines = [f"| {' | '.join(heads)} |", "|---" * 6 + "|"]
     for name, runs in variants.items():
-        pairs = [(runs[seed], variants[WHOLE][seed]) for seed in runs]
+        pairs = pairs_of(runs, variants)
         cells = [name, options(words[name]), *compared(pairs, predicted)]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def pairs_of(runs, variants):
+    """Pairs of (run, full depth's run of that seed)."""
+    return [(run, variants[WHOLE][seed]) for seed, run in runs.items() if seed in variants[WHOLE]]
 
 
 def options(words):
@@ -157,6 +172,9 @@ def transfer(pairs):
 
     The unit is the pre-training: fine-tunings of one model are no independent comparisons.
     """
+    pairs = [pair for pair in pairs if all(run["sst2"] for run in pair)]
+    if not pairs:
+        return "not yet"
     differences = [mean(run["sst2"]) - mean(whole["sst2"]) for run, whole in pairs]
     text = f"{mean(mean(run['sst2']) for run, _ in pairs):.4f}, {mean(differences):+.4f}"
     if len(differences) < 2:

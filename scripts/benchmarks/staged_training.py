@@ -1,14 +1,16 @@
 """Staged training beside full depth; writes docs/benchmark_staged_training.{md,json,png}.
 
     python scripts/benchmarks/staged_training.py DATA [--runs DIR] [--seeds N ...] [--quick]
-        [--variant NAME "OPTIONS" ...]
+        [--variant NAME "OPTIONS" ...] [--report] [--again]
 
 DATA holds imdb/unsup.txt.gz and glue/SST-2/. Every run is a run directory in DIR: what is finished
-is not run again, what was interrupted goes on. About an hour on 2 cores that do nothing else.
+is not run again, what was interrupted goes on, and what the last report has of the same recipe
+and options is not measured again. About three hours on 2 cores that do nothing else.
 """
 
 import argparse
 import concurrent.futures
+import itertools
 import json
 import os
 import pathlib
@@ -27,6 +29,7 @@ import yaml
 from staged_report import WHOLE, write_report
 
 from tfbert.embedded import SENTIMENT_DIRECTORY
+from tfbert.files import read_json, write_json
 from tfbert.training.config import PretrainConfig
 from tfbert.training.cost import CostModel, forecast
 from tfbert.training.phases import with_layers
@@ -34,7 +37,7 @@ from tfbert.training.phases import with_layers
 STACK, MSLT = "--staging stack", "--staging mslt"
 SHARES = {  # of the updates for each stage
     "stack late": f"{STACK} --stage-shares 0.5 0.25 0.25",
-    "mslt brief": f"{MSLT} --stage-shares 0.62 0.02 0.02 0.02 0.32",
+    "mslt brief": f"{MSLT} --stage-shares 0.65 0.02 0.02 0.02 0.29",
 }
 LONGER = "--recipe RUNS/longer.yaml"
 FOUND = {
@@ -47,6 +50,7 @@ FOUND = {
 SEARCH = {
     WHOLE: "",
     "full depth slow": "--recipe RUNS/slow.yaml",
+    "full depth fast": "--recipe RUNS/fast.yaml",
     "stack": STACK,
     "stack late": SHARES["stack late"],
     "stack each": f"{SHARES['stack late']} --stage-schedule each",
@@ -54,6 +58,8 @@ SEARCH = {
     "mslt": MSLT,
     "mslt late": f"{MSLT} --stage-shares 0.55 0.1 0.1 0.1 0.15",
     "mslt later": f"{MSLT} --stage-shares 0.7 0.05 0.05 0.05 0.15",
+    "mslt joint": f"{MSLT} --stage-shares 0.62 0.02 0.02 0.02 0.32",
+    "mslt joint longer": f"{MSLT} --stage-shares 0.62 0.02 0.02 0.02 0.32 {LONGER}",
     "mslt brief": SHARES["mslt brief"],
     "mslt longer": FOUND["mslt longer"],
 }
@@ -107,6 +113,8 @@ def main():
         help="search with these options of `tfbert pretrain` too",
     )
     parser.add_argument("--quick", action="store_true", help="tiny, on the embedded set")
+    parser.add_argument("--report", action="store_true", help="only write what is there")
+    parser.add_argument("--again", action="store_true", help="measure what the report has, too")
     parser.add_argument("--memory", metavar="CONFIG", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.memory:
@@ -114,7 +122,10 @@ def main():
         return
     if not (arguments.data or arguments.quick):
         parser.error("DATA or --quick must be given")
-    print(write_report(Benchmark(arguments).results(), arguments.output))
+    benchmark = Benchmark(arguments)
+    if not arguments.report:
+        benchmark.make()
+    print(write_report(benchmark.results(), arguments.output))
 
 
 class Benchmark:
@@ -128,40 +139,70 @@ class Benchmark:
         self.search = {**(papers if self.quick else SEARCH), **dict(arguments.variant)}
         self.folder.mkdir(parents=True, exist_ok=True)
         self.records, self.labelled = self.folder / "records", self.folder / "sst2.tsv"
-        recipe = QUICK if self.quick else RECIPE
-        phase = recipe["phases"][0]
+        self.recipe = recipe = QUICK if self.quick else RECIPE
+        depth, phase = recipe["num_layers"], recipe["phases"][0]
+        self.memory_cases = {  # layers, frozen ones: early and middle stages of MSLT
+            "stage 1": (depth // 4, 0),
+            "stage 2": (depth // 2, depth // 4),
+            WHOLE: (depth, 0),
+        }
+        self.fresh = [(name, words, seed) for seed in self.seeds for name, words in FOUND.items()]
+        self.searched = [(name, words, SEARCH_SEED) for name, words in self.search.items()]
+        report = arguments.output / "benchmark_staged_training.json"
+        self.before = read_json(report) if report.exists() and not arguments.again else {}
+        if self.before and self.before["settings"]["recipe"] != recipe:
+            self.before = {}
         slow = {"learning_rate": phase["learning_rate"] / 2}
+        fast = {"learning_rate": phase["learning_rate"] * 2}
         longer = {"steps": phase["steps"] * 5 // 4}
-        for name, change in {"recipe": {}, "slow": slow, "longer": longer}.items():
+        changes = {"recipe": {}, "slow": slow, "fast": fast, "longer": longer}
+        for name, change in changes.items():
             changed = {**recipe, "phases": [{**phase, **change}]}
             (self.folder / f"{name}.yaml").write_text(yaml.safe_dump(changed))
-        self.recipe = self.folder / "recipe.yaml"
+
+    def make(self):
+        """Makes every run whose numbers are not there."""
+        self.prepare()
+        fresh = [job for job in self.fresh if not (self.known(*job) or {}).get("sst2")]
+        searched = [job for job in self.searched if not self.known(*job)]
+        one_on_each_core(self.train, [*fresh, *searched])
+        tunings = [(name, seed) for name, _, seed in fresh]
+        one_on_each_core(self.tune, itertools.product(tunings, self.tuning_seeds))
+        for name in self.memory_cases:
+            self.measure_memory(name)
 
     def results(self):
         """`{"search", "confirmed": {name: {seed: numbers}}, "memory", "words", "settings"}`."""
-        self.prepare()
-        fresh = [(name, words, seed) for seed in self.seeds for name, words in FOUND.items()]
-        searched = [(name, words, SEARCH_SEED) for name, words in self.search.items()]
-        one_on_each_core(self.train, [*fresh, *searched])
-        tunings = [(name, seed, own) for name, _, seed in fresh for own in self.tuning_seeds]
-        accuracies = dict(zip(tunings, one_on_each_core(self.tune, tunings), strict=True))
-        confirmed = {name: {} for name in FOUND}
-        for name, _, seed in fresh:
-            sst2 = [accuracies[name, seed, own] for own in self.tuning_seeds]
-            confirmed[name][str(seed)] = {**self.numbers(name, seed), "sst2": sst2}
-        recipe = yaml.safe_load(self.recipe.read_text())
+        memory = {name: self.folder / f"memory-{name}.json" for name in self.memory_cases}
+        there = {name: read_json(path) for name, path in memory.items() if path.exists()}
         return {
-            "search": {name: {str(seed): self.numbers(name, seed)} for name, _, seed in searched},
-            "confirmed": confirmed,
+            "search": self.collect(self.searched),
+            "confirmed": self.collect(self.fresh),
             "words": {**self.search, **FOUND},
-            "memory": self.memory(recipe),
+            "memory": {**self.before.get("memory", {}), **there},
             "settings": {
-                "recipe": recipe,
+                "recipe": self.recipe,
                 "machine": f"{os.cpu_count()} cores, {platform.machine()}",
                 "quick": self.quick,
                 "fine_tuning": {"labels": LABELS, "seeds": self.tuning_seeds},
             },
         }
+
+    def collect(self, jobs):
+        """Numbers of the runs that are there."""
+        found = {}
+        for name, words, seed in jobs:
+            numbers = self.numbers(name, seed) or self.known(name, words, seed)
+            if numbers:
+                found.setdefault(name, {})[str(seed)] = numbers
+        return found
+
+    def known(self, name, words, seed):
+        """The numbers that the last report had of a run, None if it had none."""
+        if self.before.get("words", {}).get(name) != words:
+            return None
+        part = "confirmed" if seed in self.seeds else "search"
+        return self.before[part].get(name, {}).get(str(seed))
 
     def prepare(self):
         """Vocabulary and records of the text, labelled sentences."""
@@ -191,30 +232,16 @@ class Benchmark:
     def train(self, name, words, seed):
         """Pre-trains a model unless it is there."""
         if not (self.run(name, seed) / "metrics.json").exists():
-            own = ["--recipe", self.recipe, "--data", self.records, "--seed", seed]
+            own = ["--recipe", self.folder / "recipe.yaml", "--data", self.records, "--seed", seed]
             words = words.replace("RUNS", str(self.folder))
             tfbert("pretrain", *own, *shlex.split(words), "--output", self.run(name, seed))
 
-    def numbers(self, name, seed):
-        """What the report says about a pre-training."""
-        run = self.run(name, seed)
-        phases = yaml.safe_load((run / "config.yaml").read_text())["resolved"]["phases"]
-        config = PretrainConfig.from_recipe(str(run / "config.yaml"))
-        vocabulary_size = len((self.folder / "vocab.txt").read_text().splitlines())
-        return {
-            "stages": measured_stages(run, phases),
-            "predicted": predicted_flops(config, phases, vocabulary_size),
-            "losses": sorted(scalars(run / "logs" / "evaluation", "loss").items()),
-            "command_seconds": json.loads((run / "metrics.json").read_text())["seconds"],
-        }
-
-    def tune(self, name, seed, tuning_seed):
-        """Accuracy on SST-2 after training a pre-trained model on some labels."""
-        run = self.run(name, seed)
-        output = run.with_name(f"{run.name}-sst2-{tuning_seed}")
+    def tune(self, pretrained, seed):
+        """Trains a pre-trained model, (name, seed), on some labels of SST-2."""
+        run = self.run(*pretrained)
+        output = run.with_name(f"{run.name}-sst2-{seed}")
         if not (output / "metrics.json").exists():
-            words = ["--model", run, "--output", output, "--seed", tuning_seed]
-            words += ["--learning-rate", 1e-4]
+            words = ["--model", run, "--output", output, "--seed", seed, "--learning-rate", 1e-4]
             if self.quick:
                 words += ["--task", "embedded", "--epochs", 1, "--max-length", 32]
             else:
@@ -222,28 +249,40 @@ class Benchmark:
                 words += ["--eval-data", self.data / "glue/SST-2/dev.tsv", "--epochs", 3]
                 words += ["--dropout", 0.1]
             tfbert("finetune", *words)
-        return json.loads((output / "metrics.json").read_text())["accuracy"]
 
-    def memory(self, recipe):
-        """Peak bytes above the imports: an early and a middle stage of MSLT, and full depth."""
-        depth = recipe["num_layers"]
-        cases = {"stage 1": (depth // 4, 0), "stage 2": (depth // 2, depth // 4)}
-        found = {}
-        for name, (layers, frozen) in {**cases, WHOLE: (depth, 0)}.items():
-            path = self.folder / f"memory-{name.replace(' ', '-')}.json"
-            if not path.exists():
-                phase = {**recipe["phases"][0], "steps": 2, "freeze_layers": frozen}
-                config = {**recipe, "num_layers": layers, "phases": [phase], "overwrite": True}
-                config |= {"data": str(self.records), "output": str(self.folder / "memory")}
-                command = [sys.executable, __file__, "--memory", json.dumps(config)]
-                answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-                path.write_text(answer.stdout.splitlines()[-1])
-            found[name] = json.loads(path.read_text())
-        return found
+    def numbers(self, name, seed):
+        """What the report says about a pre-training; None if it is not through."""
+        run = self.run(name, seed)
+        if not (run / "metrics.json").exists():
+            return None
+        phases = yaml.safe_load((run / "config.yaml").read_text())["resolved"]["phases"]
+        config = PretrainConfig.from_recipe(str(run / "config.yaml"))
+        vocabulary_size = len((self.folder / "vocab.txt").read_text().splitlines())
+        tuned = sorted(self.folder.glob(f"{run.name}-sst2-*/metrics.json"))
+        return {
+            "stages": measured_stages(run, phases),
+            "predicted": predicted_flops(config, phases, vocabulary_size),
+            "losses": sorted(scalars(run / "logs" / "evaluation", "loss").items()),
+            "command_seconds": read_json(run / "metrics.json")["seconds"],
+            "sst2": [read_json(path)["accuracy"] for path in tuned],
+        }
+
+    def measure_memory(self, name):
+        """Peak bytes of two updates above the imports, in a process of its own."""
+        path = self.folder / f"memory-{name}.json"
+        if path.exists():
+            return
+        layers, frozen = self.memory_cases[name]
+        phase = {**self.recipe["phases"][0], "steps": 2, "freeze_layers": frozen}
+        config = {**self.recipe, "num_layers": layers, "phases": [phase], "overwrite": True}
+        config |= {"data": str(self.records), "output": str(self.folder / "memory")}
+        command = [sys.executable, __file__, "--memory", json.dumps(config)]
+        answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        write_json(path, json.loads(answer.stdout.splitlines()[-1]))
 
 
 def one_on_each_core(function, jobs):
-    """`[function(*job)]`: as many at a time as there are cores, the processes of each on its own.
+    """Calls `function(*job)`, as many at a time as there are cores, each with a core of its own.
 
     A model of this size trains on two cores 1.2 times as fast as on one. Every run has the same
     neighbours, whatever is measured.
@@ -256,7 +295,8 @@ def one_on_each_core(function, jobs):
         os.sched_setaffinity(0, {cores.get()})  # of this thread, and of what it starts
 
     with concurrent.futures.ThreadPoolExecutor(cores.qsize(), initializer=pin) as pool:
-        return list(pool.map(lambda job: function(*job), jobs))
+        for _ in pool.map(lambda job: function(*job), jobs):
+            pass  # raises what a job raised
 
 
 def tfbert(*words):
