@@ -164,10 +164,10 @@ class Benchmark:
         """Makes every run whose numbers are not there."""
         self.prepare()
         fresh = [job for job in self.fresh if not (self.known(*job) or {}).get("sst2")]
-        searched = [job for job in self.searched if not self.known(*job)]
-        one_on_each_core(self.train, [*fresh, *searched])
+        one_on_each_core(self.train, fresh)
         tunings = [(name, seed) for name, _, seed in fresh]
         one_on_each_core(self.tune, itertools.product(tunings, self.tuning_seeds))
+        one_on_each_core(self.train, [job for job in self.searched if not self.known(*job)])
         for name in self.memory_cases:
             self.measure_memory(name)
 
