@@ -1,14 +1,15 @@
 """How much faster sentiment classifiers train, step by step; writes docs/benchmark_sentiment.md.
 
     python scripts/benchmarks/sentiment.py --data DATA [--task sst2|imdb|movie_reviews]
-        [--model MODEL] [--steps N] [--accuracy] [--shuffling] [--predict] [--pipeline] [--report]
+        [--model MODEL] [--train-examples N] [--steps N]
+        [--accuracy] [--shuffling] [--predict] [--pipeline] [--report]
     python scripts/benchmarks/sentiment.py --quick --results FOLDER --docs FOLDER
 
 Without one of the last five options the speed of every row is measured, with some of them only what
 they name: --accuracy trains every row over the seeds, --shuffling trains one model on batches by
 length and on uniformly shuffled ones, --predict compares predictions of 20,000 sentences,
 --pipeline measures the input pipeline alone, --report writes the documents only. Rows take turns.
-DATA is laid out as shared/data. Every number is a JSON file in the results folder and is not
+DATA is laid out as shared/data. Every number is a JSON file in docs/benchmark_sentiment and is not
 measured again, so that an interrupted benchmark goes on where it was; the documents show all that
 is there, of all tasks. --quick tries all of it in a minute on the embedded model.
 """
@@ -80,6 +81,7 @@ def main():
     parser.add_argument("--task", choices=("sst2", "imdb", "movie_reviews"), default="sst2")
     parser.add_argument("--model", help="where to start; DATA/minilm by default")
     parser.add_argument("--max-length", type=int, help="by default the task's")
+    parser.add_argument("--train-examples", type=int, help="train on so many, drawn at random")
     parser.add_argument("--steps", type=int, default=200, help="steps of each row to measure")
     parser.add_argument("--rounds", type=int, default=4, help="turns that these are divided into")
     parser.add_argument("--rows", nargs="+", choices=ROWS, help="only these")
@@ -89,7 +91,7 @@ def main():
     parser.add_argument("--report", action="store_true", help="write the documents only")
     parser.add_argument("--sentences", type=int, default=20_000, help="for --predict")
     parser.add_argument("--quick", action="store_true", help="tiny data, to try it")
-    parser.add_argument("--results", type=Path, default=REPOSITORY / "runs/benchmark_sentiment")
+    parser.add_argument("--results", type=Path, default=REPOSITORY / "docs/benchmark_sentiment")
     parser.add_argument("--docs", type=Path, default=REPOSITORY / "docs")
     options = parser.parse_args()
     if options.quick:
@@ -99,7 +101,8 @@ def main():
         parser.error("--data or --quick must be given")
     else:
         data = options.data or "."
-        setting = settings_of(options.task, data, options.model, options.max_length)
+        words = (options.model, options.max_length, options.train_examples)
+        setting = settings_of(options.task, data, *words)
     if not options.report:
         run(setting, options)
     write_report(options.results, options.docs)
@@ -108,6 +111,8 @@ def main():
 def run(setting, options):
     """Measures what the options ask for and is not there yet."""
     name = f"{setting.task}-{setting.max_length}-{Path(setting.model).name}"
+    if setting.train_limit:
+        name += f"-{setting.train_limit}"
     cells = Cells(options.results / name)
     cells.measure("setting", describe, setting)
     chosen = [part for part in PARTS if getattr(options, part) or options.quick]

@@ -101,7 +101,8 @@ def write(path, parts):
 
 def title(setting):
     name = NAMES.get(setting["task"], setting["task"])
-    return f"{name}, {setting['model']}, at most {setting['max_length']} tokens"
+    examples = f"{setting['training_examples']:,} examples"
+    return f"{name}, {setting['model']}, {examples} of at most {setting['max_length']} tokens"
 
 
 def section(folder, setting):

@@ -85,6 +85,7 @@ class Setting:
         epochs: Passes over the data where accuracy is measured.
         points: Evaluations an epoch.
         limit: Examples to keep of each split; None keeps all.
+        train_limit: Examples to keep of the training split; None keeps all.
     """
 
     task: str
@@ -95,13 +96,15 @@ class Setting:
     epochs: int
     points: int
     limit: int | None = None
+    train_limit: int | None = None
 
     @functools.cached_property
     def examples(self):
         """(texts, labels) of training, (texts, labels) of evaluation, number of classes."""
         train, evaluation = Source(self.task, self.data).splits()
         names = label_names(train, evaluation)
-        order = np.random.default_rng(0).permutation(len(train.texts))[: self.limit]
+        order = np.random.default_rng(0).permutation(len(train.texts))
+        order = order[: self.limit][: self.train_limit]
         ids = label_ids(train, names)
         return (
             ([train.texts[i] for i in order], ids[order]),
@@ -320,7 +323,7 @@ def padding_difference(model, setting, rows=16):
     return float(np.abs(fixed - np.asarray(model(inputs))).max())
 
 
-def settings_of(task, data, model, max_length=None):
+def settings_of(task, data, model, max_length=None, train_limit=None):
     """The `Setting` of a task whose files lie in the folder `data` as in shared/data."""
     folder = Path(data)
     places = {"sst2": "glue/SST-2", "imdb": "imdb", "movie_reviews": "movie_reviews.zip"}
@@ -332,6 +335,7 @@ def settings_of(task, data, model, max_length=None):
         max_length=max_length or TASKS[task].max_length,
         epochs=TASKS[task].epochs,
         points={"sst2": 10, "imdb": 4, "movie_reviews": 2}[task],
+        train_limit=train_limit,
     )
 
 
