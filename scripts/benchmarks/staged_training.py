@@ -165,8 +165,8 @@ class Benchmark:
         self.prepare()
         fresh = [job for job in self.fresh if not (self.known(*job) or {}).get("sst2")]
         one_on_each_core(self.train, fresh)
-        tunings = [(name, seed) for name, _, seed in fresh]
-        one_on_each_core(self.tune, itertools.product(tunings, self.tuning_seeds))
+        tunings = itertools.product(self.tuning_seeds, fresh)
+        one_on_each_core(self.tune, [(name, seed, own) for own, (name, _, seed) in tunings])
         one_on_each_core(self.train, [job for job in self.searched if not self.known(*job)])
         for name in self.memory_cases:
             self.measure_memory(name)
@@ -236,12 +236,13 @@ class Benchmark:
             words = words.replace("RUNS", str(self.folder))
             tfbert("pretrain", *own, *shlex.split(words), "--output", self.run(name, seed))
 
-    def tune(self, pretrained, seed):
-        """Trains a pre-trained model, (name, seed), on some labels of SST-2."""
-        run = self.run(*pretrained)
-        output = run.with_name(f"{run.name}-sst2-{seed}")
+    def tune(self, name, seed, tuning_seed):
+        """Trains a pre-trained model on some labels of SST-2."""
+        run = self.run(name, seed)
+        output = run.with_name(f"{run.name}-sst2-{tuning_seed}")
         if not (output / "metrics.json").exists():
-            words = ["--model", run, "--output", output, "--seed", seed, "--learning-rate", 1e-4]
+            words = ["--model", run, "--output", output, "--seed", tuning_seed]
+            words += ["--learning-rate", 1e-4]
             if self.quick:
                 words += ["--task", "embedded", "--epochs", 1, "--max-length", 32]
             else:
