@@ -91,7 +91,7 @@ def test_it_writes_its_page_and_repeats_no_run(tmp_path):
     ]
     assert all(stage["seconds"] > 0 for stage in stages)
     page = (tmp_path / "docs" / "benchmark_staged_training.md").read_text()
-    assert "| full depth | `` |" in page
+    assert "| full depth |  | 1.00 | " in page
     assert "| mslt brief | 5 | 4 | 0 | 29 | " in page
     assert (tmp_path / "docs" / "benchmark_staged_training.png").stat().st_size > 1_000
 
