@@ -288,8 +288,7 @@ class Benchmark:
 def one_on_each_core(function, jobs):
     """Calls `function(*job)`, as many at a time as there are cores, each with a core of its own.
 
-    A model of this size trains on two cores 1.2 times as fast as on one. Every run has the same
-    neighbours, whatever is measured.
+    A model of this size gains little from a second core, and every run has a neighbour.
     """
     cores = queue.SimpleQueue()
     for core in os.sched_getaffinity(0):
