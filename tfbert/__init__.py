@@ -13,6 +13,7 @@ from tfbert._version import __version__
 tpu_environment.prepare()
 
 _HOMES = {
+    "AdamW": "tfbert.optimizers.adamw",
     "BertClassifier": "tfbert.models.classifier",
     "BertEncoder": "tfbert.models.encoder",
     "BertPretrainer": "tfbert.models.pretrainer",

@@ -82,7 +82,7 @@ def main():
     parser.add_argument("--model", help="where to start; DATA/minilm by default")
     parser.add_argument("--max-length", type=int, help="by default the task's")
     parser.add_argument("--train-examples", type=int, help="train on so many, drawn at random")
-    parser.add_argument("--steps", type=int, default=200, help="steps of each row to measure")
+    parser.add_argument("--steps", type=int, default=200, help="measured steps of each row")
     parser.add_argument("--rounds", type=int, default=4, help="turns that these are divided into")
     parser.add_argument("--rows", nargs="+", choices=ROWS, help="only these")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)

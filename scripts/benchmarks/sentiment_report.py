@@ -256,7 +256,7 @@ def shuffling(folder, setting):
     lines += [f"| batches | {' | '.join(f'seed {s}' for s in seeds)} | mean | difference |"]
     lines += ["|" + "---|" * (len(seeds) + 3)]
     for key, row in rows.items():
-        name = "by length" if key == "dropout" else SHUFFLING[key].title
+        name = "by length" if key == "adam" else SHUFFLING[key].title
         values = [f"{row.curves[s][-1][1]:.4f}" if s in row.curves else "-" for s in seeds]
         difference = "-"
         if key != "uniform":

@@ -112,15 +112,18 @@ def seeds_of(variants):
 
 def fresh(variants, words):
     """Table of the variants beside full depth: means over the seeds, compared seed by seed."""
-    heads = ["variant", "options", "seconds", "times faster", "with start and evaluations"]
-    heads += ["final loss", "loss at full depth's end", "times faster to full depth's final loss"]
-    lines = [f"| {' | '.join([*heads, 'SST-2, difference'])} |", "|---" * 9 + "|"]
+    heads = ["variant", "options", "seeds", "seconds", "times faster", "with start and evaluations"]
+    heads += ["final loss", "difference", "loss at full depth's end"]
+    heads += ["times faster to full depth's final loss", "SST-2, difference"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, runs in variants.items():
         pairs = pairs_of(runs, variants)
         wall = mean(whole["command_seconds"] / run["command_seconds"] for run, whole in pairs)
         seconds = mean(sum(measured(run)) for run, _ in pairs)
-        faster, *losses = compared(pairs, measured)
-        cells = [name, options(words[name]), f"{seconds:.0f}", faster, f"{wall:.2f}", *losses]
+        faster, final, *losses = compared(pairs, measured)
+        apart = mean(run["losses"][-1][1] - whole["losses"][-1][1] for run, whole in pairs)
+        cells = [name, options(words[name]), ", ".join(runs), f"{seconds:.0f}", faster]
+        cells += [f"{wall:.2f}", final, f"{apart:+.3f}", *losses]
         lines.append(f"| {' | '.join([*cells, transfer(pairs)])} |")
     return lines
 
@@ -185,15 +188,15 @@ def transfer(pairs):
 
 def stages_beside_the_cost_model(variants):
     """Section of measured seconds beside what the cost model makes of full depth's speed."""
-    whole = variants[WHOLE].values()
-    speed = sum(sum(run["predicted"]) for run in whole) / sum(sum(measured(run)) for run in whole)
     lines = [
-        f"## Stages and the cost model, at full depth's {speed / 1e9:.0f} GFLOP/s (measured)",
+        "## Stages and the cost model, at the speed of full depth on the same seeds",
         "",
         "| variant | stage | layers | frozen | updates | predicted s | measured s | off |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for name, runs in variants.items():
+        whole = [whole for _, whole in pairs_of(runs, variants)]
+        speed = mean(sum(predicted(run)) / sum(measured(run)) for run in whole)
         for number, stage in enumerate(next(iter(runs.values()))["stages"]):
             forecast = mean(predicted(run)[number] for run in runs.values()) / speed
             seconds = mean(measured(run)[number] for run in runs.values())

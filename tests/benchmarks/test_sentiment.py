@@ -56,7 +56,7 @@ def test_the_report_counts_right(tmp_path):
         curve = [[500, accuracies[0]], [1000, accuracies[1]]]
         write(f"accuracy-stock-{seed}", {"curve": curve})
         better = [[500, 0.86 if seed < 3 else 0.5], [1000, 0.86]]
-        write(f"accuracy-dropout-{seed}", {"curve": better})
+        write(f"accuracy-adam-{seed}", {"curve": better})
         write(f"accuracy-uniform-{seed}", {"curve": curve})
     write("pipeline", {"examples": 1000, "seconds": dict.fromkeys(PIPELINE, 0.5)})
     write(

@@ -63,7 +63,8 @@ def test_the_report_counts_right(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "benchmark_staged_training.json").read_text()) == results
     assert (tmp_path / "benchmark_staged_training.png").stat().st_size > 1_000
     # 100 s / 55 s, 150 s / 100 s; SST-2 is 0.02 and 0.04 above 0.7: 0.03 +- 12.706 x 0.01
-    row = "| stack | `--staging stack` | 55 | 1.82 | 1.50 | 4.500 | 4.500 | 2.86 (2.86, 2.86) "
+    row = "| stack | `--staging stack` | 2, 3 | 55 | 1.82 | 1.50 | 4.500 | -0.500 | 4.500 "
+    row += "| 2.86 (2.86, 2.86) "
     assert row + "| 0.7300, +0.0300 ± 0.1271 |" in page
     assert "| stack | `--staging stack` | 1.67 | 4.500 | 4.500 | 2.50 |" in page
     assert "| lost | `--staging mslt` | 1.67 | 5.100 | 5.100 | never |" in page
@@ -96,6 +97,6 @@ def test_it_writes_its_page_and_repeats_no_run(tmp_path):
     assert (tmp_path / "docs" / "benchmark_staged_training.png").stat().st_size > 1_000
 
     done = {path: path.stat().st_mtime for path in (tmp_path / "runs").glob("*/metrics.json")}
-    assert len(done) == 3 + 4 * (1 + 1) + 1  # search; fresh seed, fine-tuned; memory
+    assert len(done) == 3 + 5 * (1 + 1) + 1  # search; fresh seed, fine-tuned; memory
     subprocess.run(command, check=True, env=environment, timeout=300)
     assert done == {path: path.stat().st_mtime for path in done}

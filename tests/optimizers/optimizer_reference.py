@@ -1,4 +1,4 @@
-"""LAMB and LARS in NumPy float64, written from the papers and not from the package."""
+"""AdamW, LAMB and LARS in NumPy float64, written from the papers and not from the package."""
 
 import re
 
@@ -80,6 +80,14 @@ class LambReference(Reference):
         if self.bias_correction:
             m, v = m / (1 - self.beta_1 ** s["t"]), v / (1 - self.beta_2 ** s["t"])
         return m / (np.sqrt(v) + self.epsilon) + decay * x
+
+
+class AdamwReference(LambReference):
+    """The published update is LAMB's direction times the rate."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, exclude_from_layer_adaptation=[""], **kwargs)
+        self.no_decay = kwargs.get("exclude_from_weight_decay", NORMS_AND_BIASES)
 
 
 class LarsReference(Reference):

@@ -1,16 +1,13 @@
 """LAMB: Adam's direction with decay, at a rate that is adapted layer by layer."""
 
-import math
-
 import keras
-from keras import ops
 
 from tfbert.optimizers.exclusions import NORMS_AND_BIASES
-from tfbert.optimizers.layerwise import LayerwiseOptimizer
+from tfbert.optimizers.moments import AdamMoments
 
 
 @keras.saving.register_keras_serializable(package="tfbert")
-class LAMB(LayerwiseOptimizer):
+class LAMB(AdamMoments):
     """LAMB as the paper has it (You et al., arXiv 1904.00962, Algorithm 2).
 
     For every variable x with the reduced gradient g, at its update number t:
@@ -42,8 +39,6 @@ class LAMB(LayerwiseOptimizer):
         model.compile(optimizer=tfbert.LAMB(1e-3), loss="sparse_categorical_crossentropy")
     """
 
-    slot_names = ("momentum", "velocity")
-
     def __init__(
         self,
         learning_rate=1e-3,
@@ -62,28 +57,23 @@ class LAMB(LayerwiseOptimizer):
         name="lamb",
         **kwargs,
     ):
-        for beta_name, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
-            if not 0 <= beta < 1:
-                raise ValueError(f"{beta_name} must be from 0 to below 1: {beta}")
-        if not epsilon > 0:
-            raise ValueError(f"epsilon must be positive: {epsilon}")
         super().__init__(
             learning_rate,
-            weight_decay,
-            exclude_from_weight_decay,
-            exclude_from_layer_adaptation,
-            max_grad_norm,
-            weight_norm_bounds,
-            trust_ratio_bounds,
-            record_statistics,
-            jit_compile,
+            beta_1,
+            beta_2,
+            epsilon,
+            bias_correction,
+            weight_decay=weight_decay,
+            exclude_from_weight_decay=exclude_from_weight_decay,
+            exclude_from_layer_adaptation=exclude_from_layer_adaptation,
+            max_grad_norm=max_grad_norm,
+            weight_norm_bounds=weight_norm_bounds,
+            trust_ratio_bounds=trust_ratio_bounds,
+            record_statistics=record_statistics,
+            jit_compile=jit_compile,
             name=name,
             **kwargs,
         )
-        self.beta_1 = float(beta_1)
-        self.beta_2 = float(beta_2)
-        self.epsilon = float(epsilon)
-        self.bias_correction = bool(bias_correction)
 
     @classmethod
     def paper(cls, learning_rate, **kwargs):
@@ -140,33 +130,3 @@ class LAMB(LayerwiseOptimizer):
             exclude_from_layer_adaptation=None if weight_decay else [""],
             **kwargs,
         )
-
-    def update_direction(self, gradient, weight, slots, age, decay):
-        """`u` and the new moments; see this class and `LayerwiseOptimizer`."""
-        momentum = self.beta_1 * slots["momentum"] + (1.0 - self.beta_1) * gradient
-        velocity = self.beta_2 * slots["velocity"] + (1.0 - self.beta_2) * ops.square(gradient)
-        mean, spread = momentum, velocity
-        if self.bias_correction:
-            mean = momentum / _bias_correction(self.beta_1, age)
-            spread = velocity / _bias_correction(self.beta_2, age)
-        direction = mean / (ops.sqrt(spread) + self.epsilon)
-        if decay:
-            direction = direction + decay * weight
-        return direction, {"momentum": momentum, "velocity": velocity}
-
-    def get_config(self):
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "beta_1": self.beta_1,
-            "beta_2": self.beta_2,
-            "epsilon": self.epsilon,
-            "bias_correction": self.bias_correction,
-        }
-
-
-def _bias_correction(beta, age):
-    """1 - beta^age; a float32 power would lose the digits of 1 - 0.999."""
-    if not beta:
-        return 1.0
-    return -ops.expm1(age * math.log(beta))

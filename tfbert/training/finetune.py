@@ -24,13 +24,13 @@ from tfbert.models.classifier import (
 )
 from tfbert.models.freezing import freeze_lower_layers
 from tfbert.models.sources import load_encoder
-from tfbert.optimizers.lamb import LAMB
 from tfbert.optimizers.schedules import WarmupPolynomialDecay
 from tfbert.training.batch_size import accumulation
 from tfbert.training.callbacks import ProgressBar, StatusUpdates, TensorBoardCurves
 from tfbert.training.compilation import resolve_jit_compile
 from tfbert.training.evaluate import evaluate_examples
 from tfbert.training.failures import explaining_exhausted_memory
+from tfbert.training.optimizers import make_optimizer
 from tfbert.training.precision import POLICIES, choose_precision
 from tfbert.training.predict import lengths_for, rows_for
 from tfbert.training.recovery_session import bring_best_weights_back
@@ -184,20 +184,10 @@ def _compile(model, config, learning_rate, updates, accumulate_steps):
     schedule = WarmupPolynomialDecay(
         learning_rate, updates, warmup_steps=round(config.warmup_fraction * updates)
     )
-    if config.optimizer == "lamb":
-        optimizer = LAMB(schedule, weight_decay=config.weight_decay)
-    else:
-        optimizer = keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay, epsilon=1e-6)
-        # By variable, not by name: Keras compares names of TensorFlow's that differ from its own.
-        optimizer.exclude_from_weight_decay(
-            var_list=[
-                variable
-                for variable in model.trainable_variables
-                if variable.path.endswith(("gamma", "beta", "bias"))
-            ]
-        )
     model.compile(
-        optimizer=optimizer,
+        optimizer=make_optimizer(
+            config.optimizer, model, schedule, weight_decay=config.weight_decay
+        ),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         weighted_metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
         accumulate_steps=accumulate_steps,

@@ -23,11 +23,11 @@ from tfbert.models.cooccurrence import start_token_embeddings
 from tfbert.models.growth import grow, grow_optimizer
 from tfbert.models.pretrainer import load_pretrainer, make_pretrainer, save_pretrainer
 from tfbert.models.sizes import BertSize
-from tfbert.optimizers.lamb import LAMB
 from tfbert.tokenizer import make_tokenizer
 from tfbert.training.cost import CostModel
 from tfbert.training.failures import explaining_exhausted_memory
 from tfbert.training.flops import matmul_peak
+from tfbert.training.optimizers import make_optimizer
 from tfbert.training.phase_checkpoints import phase_to_go_on_with, recovery_of_phase
 from tfbert.training.phases import (
     accumulate_steps,
@@ -228,22 +228,15 @@ def save_untrained(config, directory):
 
 def _make_optimizer(config, phases, model):
     schedule = learning_rate_schedule(phases)
-    norm = config.max_grad_norm or None
-    if config.optimizer == "lamb":
-        return LAMB(
-            schedule,
-            weight_decay=config.weight_decay,
-            max_grad_norm=norm,
-            record_statistics=True,
-        )
-    optimizer = keras.optimizers.AdamW(
-        schedule, weight_decay=config.weight_decay, epsilon=1e-6, global_clipnorm=norm
+    options = {} if config.optimizer == "adamw" else {"record_statistics": True}
+    return make_optimizer(
+        config.optimizer,
+        model,
+        schedule,
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm or None,
+        **options,
     )
-    # By variable, not by name: Keras compares names of TensorFlow's that differ from its own.
-    optimizer.exclude_from_weight_decay(
-        var_list=[v for v in model.variables if v.path.endswith(("gamma", "beta", "bias"))]
-    )
-    return optimizer
 
 
 def _digest(dataset):
