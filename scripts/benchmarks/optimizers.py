@@ -140,7 +140,8 @@ def keras_forms(gradients):
         "tfbert.LAMB(jit_compile=False), MirroredStrategy": form(
             lambda: tfbert.LAMB(1e-3, jit_compile=False)
         ),
-        "keras Adam, MirroredStrategy": form(lambda: keras.optimizers.Adam(1e-3)),
+        "keras AdamW, MirroredStrategy": form(lambda: keras.optimizers.AdamW(1e-3)),
+        "tfbert.AdamW, MirroredStrategy": form(lambda: tfbert.AdamW(1e-3)),
         "keras Lamb, whole step under XLA, no strategy": form(
             lambda: keras.optimizers.Lamb(1e-3), one_replica, True
         ),

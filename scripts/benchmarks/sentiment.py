@@ -196,7 +196,11 @@ def measure_predict(cells, setting, options):
 
 
 def predictions(forms, texts):
-    """Seconds of each form; its largest difference in the probability of the stock's label."""
+    """Seconds of each form; what differs from stock's answers.
+
+    `difference` is the largest in the probability of a label that both give, `changed` the number
+    of other labels.
+    """
     result = {}
     for name, form in forms.items():
         began = time.perf_counter()
@@ -205,10 +209,12 @@ def predictions(forms, texts):
         if name == "stock":
             logits = np.float64(answers)
             odds = np.exp(logits - logits.max(-1, keepdims=True))
-            expected = (odds / odds.sum(-1, keepdims=True)).max(-1)
+            expected, labels = (odds / odds.sum(-1, keepdims=True)).max(-1), logits.argmax(-1)
         else:
             found = np.array([answer["probability"] for answer in answers])
-            result[name]["difference"] = float(np.abs(found - expected).max())
+            same = np.array([int(answer["label"]) for answer in answers]) == labels
+            result[name]["difference"] = float(np.abs(found - expected)[same].max(initial=0.0))
+            result[name]["changed"] = int((~same).sum())
     return result
 
 

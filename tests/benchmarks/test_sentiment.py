@@ -63,7 +63,7 @@ def test_the_report_counts_right(tmp_path):
         "predict-200-1x0",
         {
             "stock": {"seconds": 10.0, "examples": 200},
-            "tfbert, float32": {"seconds": 2.0, "examples": 200, "difference": 1e-6},
+            "tfbert, float32": {"seconds": 2.0, "examples": 200, "difference": 1e-6, "changed": 3},
         },
     )
     run("--report", "--results", str(tmp_path / "results"), "--docs", str(tmp_path))
@@ -75,7 +75,7 @@ def test_the_report_counts_right(tmp_path):
     assert row_of(page, "+ batches by length") == ["-"] * 5
     assert "10.00 times stock; 8 asked, reached" in page
     assert "0.7258 to 0.9742" in page  # 0.85 ± 4.3027 x 0.05 / sqrt(3)
-    assert row_of(page, "tfbert, float32") == ["100.0", "5.00", "1.0e-06"]
+    assert row_of(page, "tfbert, float32") == ["100.0", "5.00", "1.0e-06", "3"]
     assert row_of(page, "next run") == ["1,000", "10"]
     assert (tmp_path / "benchmark_sentiment.png").read_bytes().startswith(b"\x89PNG")
     shuffling = (tmp_path / "benchmark_shuffling.md").read_text()

@@ -15,15 +15,15 @@ class OptimizerLogger(keras.callbacks.Callback):
     `optimizer/skipped_steps`, `optimizer/gradient_norm`, and by variable `weight_norm/PATH`,
     `update_norm/PATH`, `trust_ratio/PATH`.
 
-    Gradient norm and ratios are those of LAMB and LARS with `record_statistics=True`, the loss
-    scale that of a `LossScaleOptimizer`. Reading them waits for the device: with many steps an
-    execution this costs nothing to speak of.
+    Gradient norm and ratios are those of AdamW, LAMB and LARS with `record_statistics=True`, the
+    loss scale that of a `LossScaleOptimizer`. Reading them waits for the device: with many steps
+    an execution this costs nothing to speak of.
 
     Args:
         log_dir: Folder for the events; `log_dir/optimizer` is written.
 
     Raises:
-        ValueError: on the start of training, where LAMB or LARS does not record.
+        ValueError: on the start of training, where one of these does not record.
     """
 
     def __init__(self, log_dir):

@@ -1,4 +1,4 @@
-"""What LAMB and LARS have in common: options, clipping, the trust ratio, statistics."""
+"""What AdamW, LAMB and LARS have in common: options, clipping, the trust ratio, statistics."""
 
 import math
 

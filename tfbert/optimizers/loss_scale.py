@@ -65,7 +65,8 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
             ours = isinstance(inner_optimizer, ReducingOptimizer)
             if not ours and getattr(inner_optimizer, option, None):
                 raise ValueError(
-                    f"{kind}({option}=...) fails under a strategy: use tfbert.LAMB or tfbert.LARS"
+                    f"{kind}({option}=...) fails under a strategy: use tfbert.AdamW, tfbert.LAMB "
+                    "or tfbert.LARS"
                 )
         super().__init__(inner_optimizer, initial_scale, dynamic_growth_steps, name, **kwargs)
         self.minimum_scale = float(minimum_scale)

@@ -41,7 +41,7 @@ def check_accumulation(model, optimizer, accumulate_steps):
     if replicas > 1 and stock and getattr(inner, "ema_overwrite_frequency", None):
         raise ValueError(
             f"{type(inner).__name__}(ema_overwrite_frequency=...) fails under a strategy: use "
-            "tfbert.LAMB or tfbert.LARS"
+            "tfbert.AdamW, tfbert.LAMB or tfbert.LARS"
         )
     if not getattr(inner, "gradient_accumulation_steps", None):
         return

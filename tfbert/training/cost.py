@@ -15,8 +15,8 @@ from tfbert.training.flops import BACKWARD, training_flops
 # says what it is on this machine (`mfu`).
 UTILISATION = 0.35
 
-# Operations a parameter and update, counted in `LAMB.update_direction` with clipping, norms and
-# the assignment, and in Keras' AdamW.
+# Operations a parameter and update, counted in `AdamMoments.update_direction` with clipping and the
+# assignment, and in LAMB's norms.
 _OPTIMIZER = {"lamb": 23, "adamw": 17}
 
 # Operations a number that leaves the embeddings: two sums, a layer norm (8) and dropout (2).
