@@ -1,7 +1,7 @@
 """How much faster sentiment classifiers train, step by step; writes docs/benchmark_sentiment.md.
 
     python scripts/benchmarks/sentiment.py --data DATA [--task sst2|imdb|movie_reviews]
-        [--model MODEL] [--train-examples N] [--steps N]
+        [--model MODEL] [--train-examples N] [--epochs N] [--steps N]
         [--accuracy] [--shuffling] [--predict] [--pipeline] [--report]
     python scripts/benchmarks/sentiment.py --quick --results FOLDER --docs FOLDER
 
@@ -82,6 +82,7 @@ def main():
     parser.add_argument("--model", help="where to start; DATA/minilm by default")
     parser.add_argument("--max-length", type=int, help="by default the task's")
     parser.add_argument("--train-examples", type=int, help="train on so many, drawn at random")
+    parser.add_argument("--epochs", type=int, help="by default the task's")
     parser.add_argument("--steps", type=int, default=200, help="measured steps of each row")
     parser.add_argument("--rounds", type=int, default=4, help="turns that these are divided into")
     parser.add_argument("--rows", nargs="+", choices=ROWS, help="only these")
@@ -101,7 +102,7 @@ def main():
         parser.error("--data or --quick must be given")
     else:
         data = options.data or "."
-        words = (options.model, options.max_length, options.train_examples)
+        words = (options.model, options.max_length, options.train_examples, options.epochs)
         setting = settings_of(options.task, data, *words)
     if not options.report:
         run(setting, options)
@@ -113,6 +114,8 @@ def run(setting, options):
     name = f"{setting.task}-{setting.max_length}-{Path(setting.model).name}"
     if setting.train_limit:
         name += f"-{setting.train_limit}"
+    if options.epochs:
+        name += f"-epochs-{setting.epochs}"
     cells = Cells(options.results / name)
     cells.measure("setting", describe, setting)
     chosen = [part for part in PARTS if getattr(options, part) or options.quick]

@@ -364,7 +364,7 @@ def padding_difference(model, setting, rows=16):
     return float(np.abs(fixed - np.asarray(model(inputs))).max())
 
 
-def settings_of(task, data, model, max_length=None, train_limit=None):
+def settings_of(task, data, model, max_length=None, train_limit=None, epochs=None):
     """The `Setting` of a task whose files lie in the folder `data` as in shared/data."""
     folder = Path(data)
     places = {"sst2": "glue/SST-2", "imdb": "imdb", "movie_reviews": "movie_reviews.zip"}
@@ -374,7 +374,7 @@ def settings_of(task, data, model, max_length=None, train_limit=None):
         model=model or str(folder / "minilm"),
         batch_size={"movie_reviews": 8}.get(task, 32),
         max_length=max_length or TASKS[task].max_length,
-        epochs=TASKS[task].epochs,
+        epochs=epochs or TASKS[task].epochs,
         points={"sst2": 5, "imdb": 4, "movie_reviews": 2}[task],
         train_limit=train_limit,
     )

@@ -81,10 +81,28 @@ def test_kept_elements_have_the_exact_scale(dtype):
     inputs = tf.cast(tf.random.stateless_normal((64, 65), seed=(1, 2)), dtype)
     outputs = layer(inputs, training=True)
     assert outputs.dtype == dtype
-    expected = inputs * tf.cast(256 / 230, dtype)
+    expected = tf.cast(tf.cast(inputs, "float32") * (256 / 230), dtype)  # rounded once
     kept = np.asarray(outputs) != 0
     assert 0.85 < kept.mean() < 0.95
     np.testing.assert_array_equal(np.asarray(outputs)[kept], np.asarray(expected)[kept])
+
+
+@pytest.mark.parametrize("rate", [0.001, 0.9999])
+def test_a_rate_that_8_bits_round_away_takes_16(rate):
+    layer = Dropout(rate, seed=1)
+    assert layer.bits == 16
+    assert layer.keep_probability == pytest.approx(1 - rate, abs=2**-17)
+    assert Dropout.from_config(layer.get_config()).bits == 16
+
+
+def test_the_scale_has_no_bias_in_bfloat16():
+    """The scale rounded by itself would be a third of a percent too small."""
+    layer = Dropout(0.1, seed=8, dtype="bfloat16")
+    inputs = tf.random.stateless_uniform((100_000,), (1, 2), 1.0, 2.0)
+    inputs = tf.cast(inputs, "bfloat16")
+    ratios = np.float64(layer(inputs, training=True)) / np.float64(inputs)
+    ratios = ratios[ratios != 0]
+    assert abs(ratios.mean() * 230 / 256 - 1) < SIGMAS * ratios.std() / np.sqrt(len(ratios))
 
 
 def test_the_expectation_is_the_input():

@@ -46,6 +46,16 @@ def test_logits_are_in_the_order_of_the_texts(trained_run):
         np.testing.assert_allclose(classifier.model(inputs)[0], row, atol=1e-5)
 
 
+def test_batches_that_are_filled_up_keep_the_order(trained_run, monkeypatch):
+    """As on a TPU, whose cores share every batch evenly."""
+    classifier = load_classifier(trained_run.run_directory)
+    texts = [TEXTS[i % 4] + " More." * (i * 5 % 13) for i in range(20)]
+    tokens = tokenize(classifier.tokenizer, texts, classifier.max_length)
+    expected = predict_logits(classifier, tokens, batch_size=7)
+    monkeypatch.setattr(predict_module, "rows_for", lambda classifier, batch_size: 8)
+    np.testing.assert_allclose(predict_logits(classifier, tokens, batch_size=7), expected, atol=1e-5)
+
+
 def test_standard_input(trained_run, monkeypatch):
     stdin = io.TextIOWrapper(io.BytesIO(b"good\r\nbad"))
     monkeypatch.setattr(sys, "stdin", stdin)

@@ -34,7 +34,9 @@ def attention(query, key, value, padding_mask, dropout, seed):
     if seed is not None:
         shape = ops.shape(query)
         mask = dropout.draw_mask((*shape[:3], shape[2]), seed)
-        value = value * ops.cast(1 / dropout.keep_probability, value.dtype)
+        # Rounded once; of the small tensor, not of the probabilities.
+        scaled = ops.cast(value, "float32") * (1 / dropout.keep_probability)
+        value = ops.cast(scaled, value.dtype)
 
     @with_gradient
     def core(query, key, value):

@@ -225,7 +225,7 @@ def _training_batches(classifier, data, config):
         )
     else:
         # Where all are padded alike, none is longer than another.
-        token_counts = texts.lengths * (not config.pad_to_max_length)
+        token_counts = texts.lengths * (len(lengths) > 1)
         batches = LengthBatches(token_counts, config.global_batch_size, config.seed)
     labels = label_ids(data.train, data.labels)
     return TrainingBatches(texts, batches, lengths, labels, data.class_weights, rows)

@@ -31,15 +31,15 @@ def predict_logits(classifier, texts, batch_size, title=None):
     Returns:
         (texts, classes) float32.
     """
-    batches = LengthBatches(texts.lengths, batch_size)
-    dataset = prediction_dataset(
-        texts, batches, lengths_for(classifier), rows_for(classifier, batch_size)
-    )
+    rows = rows_for(classifier, batch_size)
+    # Batches of as many texts as rows: only the last one may be filled up.
+    batches = LengthBatches(texts.lengths, rows or batch_size)
+    dataset = prediction_dataset(texts, batches, lengths_for(classifier), rows)
     bar = [ProgressBar(len(texts), batch_size, title)] if title else []
     with explaining_exhausted_memory(batch_size, classifier.max_length):
-        rows = classifier.model.predict(dataset, verbose=0, callbacks=bar)
-    logits = np.empty((len(texts), rows.shape[-1]), np.float32)
-    logits[np.concatenate(batches.epoch(0))] = rows[: len(texts)]  # the last batch may be filled up
+        found = classifier.model.predict(dataset, verbose=0, callbacks=bar)
+    logits = np.empty((len(texts), found.shape[-1]), np.float32)
+    logits[np.concatenate(batches.epoch(0))] = found[: len(texts)]
     return logits
 
 
