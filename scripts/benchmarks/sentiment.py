@@ -36,6 +36,7 @@ from sentiment_rows import (
     Row,
     Speed,
     make_model,
+    padded_tokens,
     settings_of,
     train,
     training_batches,
@@ -146,6 +147,7 @@ def describe(setting):
         "training_examples": len(texts),
         "evaluation_examples": len(held_out),
         "mean_tokens": float(setting.train_tokens.lengths.mean()),
+        "padded_tokens": {key: padded_tokens(row, setting) for key, row in LADDER.items()},
         "auto": choose_precision("auto"),
         "machine": f"{os.cpu_count()} cores ({processor}), Python {platform.python_version()}, "
         f"TensorFlow {tf.__version__}, Keras {keras.__version__}, KerasHub {keras_hub.__version__}",

@@ -16,11 +16,13 @@ NAMES = {"sst2": "SST-2", "imdb": "IMDB", "movie_reviews": "movie_reviews"}
 HEADER = """# Sentiment classifiers, faster step by step
 
 Written by `python scripts/benchmarks/sentiment.py --data DATA` and its options. Each row has all
-steps above it. Examples a second: rows take turns, a few steps at a time; a row without cached
-tokens pays for tokenizing its examples. Accuracy: mean over the seeds (± standard deviation) after
-the last epoch. Time to the stock run's accuracy: the examples until a row's evaluation, made a few
-times an epoch, first reaches the mean accuracy at which stock ended, over its examples a second;
-the median over seeds, without the time of evaluations and of reading cached tokens.
+steps above it. Examples a second: rows take turns, a few steps at a time; what was measured, padded
+tokens a second, is divided by the padded tokens of an example over a whole epoch, so that a few
+batches of short texts are no advantage. A row without cached tokens pays for tokenizing. Accuracy:
+mean over the seeds (± standard deviation) after the last epoch. Time to the stock run's accuracy:
+the examples until a row's evaluation, made a few times an epoch, first reaches the mean accuracy at
+which stock ended, over its examples a second; the median over seeds, without the time of
+evaluations and of reading cached tokens.
 Stock is KerasHub's `TextClassifier` with its preprocessor; for its accuracy it is trained on
 batches padded to their longest text, which gives the same logits.
 """
@@ -30,7 +32,7 @@ class Measured(NamedTuple):
     """What there is of one row; None where nothing was measured.
 
     Args:
-        speed: Examples a second.
+        speed: Examples a second, at the padding of a whole epoch.
         padding: Share of the tokens that is padding.
         curves: By seed, list of (examples, accuracy).
     """
@@ -59,6 +61,7 @@ class Measured(NamedTuple):
 
 def read_rows(folder, rows):
     """{key: Measured} of a results folder."""
+    padded_tokens = read_json(folder / "setting.json")["padded_tokens"]
     measured = {}
     for key, row in rows.items():
         parts = [read_json(path) for path in sorted(folder.glob(f"speed-{key}-*.json"))]
@@ -68,7 +71,7 @@ def read_rows(folder, rows):
             for path in sorted(folder.glob(f"accuracy-{row.trained_as or key}-*.json"))
         }
         measured[key] = Measured(
-            totals["examples"] / totals["seconds"] if parts else None,
+            totals["padded"] / totals["seconds"] / padded_tokens[key] if parts else None,
             1 - totals["tokens"] / totals["padded"] if parts else None,
             curves,
         )

@@ -230,6 +230,21 @@ class Clock(keras.callbacks.Callback):
         self.ends.append(time.perf_counter())
 
 
+def padded_length(row, setting, examples):
+    """The length that a batch of these examples is padded to."""
+    if row.batches == "fixed":
+        return setting.max_length
+    allowed = padded_lengths(setting.max_length)
+    return int(allowed[np.searchsorted(allowed, setting.train_tokens.lengths[examples].max())])
+
+
+def padded_tokens(row, setting):
+    """Tokens of an example with its padding, the mean over the first epoch."""
+    batches = training_batches(row, setting, 1).batches.epoch(0)
+    total = sum(len(batch) * padded_length(row, setting, batch) for batch in batches)
+    return total / sum(map(len, batches))
+
+
 @dataclasses.dataclass
 class Speed:
     """A row whose speed is measured a few steps at a time."""
@@ -257,7 +272,7 @@ class Speed:
         planned = self._planned(number * (steps + 1), steps + 1)
         lengths = {}  # by padded length, a batch of it
         for rows in planned:
-            lengths.setdefault(self._padded(rows), rows)
+            lengths.setdefault(padded_length(row, setting, rows), rows)
         self._fit([rows for length, rows in lengths.items() if length not in self._ready])
         self._ready.update(lengths)
         clock = self._fit(planned)
@@ -268,7 +283,7 @@ class Speed:
             "seconds": seconds,
             "examples": sum(map(len, measured)),
             "tokens": int(sum(setting.train_tokens.lengths[rows].sum() for rows in measured)),
-            "padded": int(sum(len(rows) * self._padded(rows) for rows in measured)),
+            "padded": sum(len(rows) * padded_length(row, setting, rows) for rows in measured),
         }
 
     def _planned(self, begin, steps):
@@ -276,14 +291,6 @@ class Speed:
         source = training_batches(self.row, self.setting, 1)
         epochs = (source.batches.epoch(each) for each in itertools.count())
         return list(itertools.islice(itertools.chain.from_iterable(epochs), begin, begin + steps))
-
-    def _padded(self, rows):
-        """The length that a batch is padded to."""
-        if self.row.batches == "fixed":
-            return self.setting.max_length
-        allowed = padded_lengths(self.setting.max_length)
-        longest = self.setting.train_tokens.lengths[rows].max()
-        return int(allowed[np.searchsorted(allowed, longest)])
 
     def _fit(self, planned):
         """Trains on these batches; a `Clock`."""

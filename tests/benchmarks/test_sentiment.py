@@ -19,6 +19,7 @@ SETTING = {
     "training_examples": 1000,
     "evaluation_examples": 100,
     "mean_tokens": 25.0,
+    "padded_tokens": {"stock": 10.0, "cached": 10.0, "lamb": 20.0},
     "auto": "float32",
     "machine": "a machine",
 }
@@ -52,6 +53,7 @@ def test_the_report_counts_right(tmp_path):
     write("speed-stock-50x0", speed(9.0, 200))
     write("speed-stock-50x1", speed(11.0, 300))  # 200 in 20 s, 75 % padding
     write("speed-cached-50x0", speed(1.0, 900))
+    write("speed-lamb-50x0", speed(1.0, 900))  # on short texts: 10 tokens each instead of 20
     for seed, accuracies in ((1, (0.7, 0.8)), (2, (0.7, 0.9)), (3, (0.7, 0.85))):
         curve = [[500, accuracies[0]], [1000, accuracies[1]]]
         write(f"accuracy-stock-{seed}", {"curve": curve})
@@ -72,6 +74,7 @@ def test_the_report_counts_right(tmp_path):
     assert row_of(page, "stock:") == ["10.0", "1.00", "75 %", "0.8500 (± 0.0500)", "1.7"]
     # Trained as the row before it; two of three seeds reach 0.85 after 500, at 100 a second.
     assert row_of(page, "+ input") == ["100.0", "10.00", "10 %", "0.8600 (± 0.0000)", "0.1"]
+    assert row_of(page, "+ 4 times larger batch")[:3] == ["50.0", "5.00", "10 %"]
     assert row_of(page, "+ batches by length") == ["-"] * 5
     assert "10.00 times stock; 8 asked, reached" in page
     assert "0.7258 to 0.9742" in page  # 0.85 ± 4.3027 x 0.05 / sqrt(3)

@@ -12,9 +12,7 @@ import tfbert
 # name: (class, constructor's arguments, reference)
 TABLE = {
     "adamw": (tfbert.AdamW, {}, AdamwReference),
-    "adamw-decay-0": (tfbert.AdamW, {"weight_decay": 0.0}, AdamwReference),
     "adamw-all-decayed": (tfbert.AdamW, {"exclude_from_weight_decay": None}, AdamwReference),
-    "adamw-clipped": (tfbert.AdamW, {"max_grad_norm": 1.0}, AdamwReference),
     "lamb": (tfbert.LAMB, {}, LambReference),
     "lamb-decay-0": (tfbert.LAMB, {"weight_decay": 0.0}, LambReference),
     "lamb-decay-0.1": (tfbert.LAMB, {"weight_decay": 0.1}, LambReference),

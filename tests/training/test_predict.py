@@ -53,7 +53,9 @@ def test_batches_that_are_filled_up_keep_the_order(trained_run, monkeypatch):
     tokens = tokenize(classifier.tokenizer, texts, classifier.max_length)
     expected = predict_logits(classifier, tokens, batch_size=7)
     monkeypatch.setattr(predict_module, "rows_for", lambda classifier, batch_size: 8)
-    np.testing.assert_allclose(predict_logits(classifier, tokens, batch_size=7), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        predict_logits(classifier, tokens, batch_size=7), expected, atol=1e-5
+    )
 
 
 def test_standard_input(trained_run, monkeypatch):

@@ -32,8 +32,8 @@ class Dropout(keras.layers.Layer):
 
     Args:
         rate: Fraction of the elements to drop, from 0 to below 1.
-        bits: Random bits an element, 8 or 16. None takes 8, and 16 for a rate so near to 0 or 1 that
-            it would round to it in 8.
+        bits: Random bits an element, 8 or 16. None takes 8, and 16 for a rate that 8 bits would
+            round to 0 or 1.
         seed: Integer, or None for a random one.
 
     Attributes:
