@@ -31,3 +31,9 @@ def test_its_configuration_has_no_word_of_layer_adaptation():
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert again.get_config() == config
     assert again.exclusions.has_decay("dense/bias")
+
+
+@pytest.mark.parametrize("option", ["exclude_from_layer_adaptation", "trust_ratio_bounds"])
+def test_options_of_layer_adaptation_are_refused(option):
+    with pytest.raises(TypeError, match=f"AdamW .* takes no {option}"):
+        tfbert.AdamW(0.1, **{option: None})

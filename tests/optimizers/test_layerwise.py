@@ -124,11 +124,12 @@ def test_state_is_the_slots_and_scalars(name):
 @every_optimizer
 def test_config_round_trip(name):
     schedule = keras.optimizers.schedules.CosineDecay(0.1, 10)
+    layerwise = {} if name.startswith("adamw") else {"exclude_from_layer_adaptation": []}
     given = make(
         name,
         learning_rate=schedule,
         exclude_from_weight_decay=["a", "b$"],
-        exclude_from_layer_adaptation=[],
+        **layerwise,
         record_statistics=True,
         use_ema=True,
         ema_momentum=0.5,

@@ -5,6 +5,8 @@ import keras
 from tfbert.optimizers.exclusions import NORMS_AND_BIASES
 from tfbert.optimizers.moments import AdamMoments
 
+_OF_ADAPTATION = ("exclude_from_layer_adaptation", "weight_norm_bounds", "trust_ratio_bounds")
+
 
 @keras.saving.register_keras_serializable(package="tfbert")
 class AdamW(AdamMoments):
@@ -33,6 +35,7 @@ class AdamW(AdamMoments):
             as in `LayerwiseOptimizer`.
 
     Raises:
+        TypeError: an option of layer adaptation.
         ValueError: a number out of its range, and as in `LayerwiseOptimizer`.
 
     Example:
@@ -55,6 +58,9 @@ class AdamW(AdamMoments):
         name="adamw",
         **kwargs,
     ):
+        for option in _OF_ADAPTATION:
+            if option in kwargs:
+                raise TypeError(f"AdamW adapts no layer's rate, so it takes no {option}")
         super().__init__(
             learning_rate,
             beta_1,
@@ -77,6 +83,6 @@ class AdamW(AdamMoments):
     def get_config(self):
         """The constructor's arguments."""
         config = super().get_config()
-        for name in ("exclude_from_layer_adaptation", "weight_norm_bounds", "trust_ratio_bounds"):
-            del config[name]
+        for option in _OF_ADAPTATION:
+            del config[option]
         return config
