@@ -121,13 +121,12 @@ def section(folder, setting):
 
 def about(setting):
     note = (
-        "From the third row on the precision is what `--precision auto` takes on this machine, "
-        f"{setting['auto']}."
+        "From batches by length on the precision is what `--precision auto` takes on this "
+        f"machine, {setting['auto']}."
     )
     if setting["auto"] == "float32":
         note += (
-            " It has no bfloat16 instructions: the second row may be slower than the first, is "
-            "shown as it is, and the rows after it do without it."
+            " It has no bfloat16 instructions, so that mixed precision is no step of its ladder."
         )
     return (
         f"{setting['training_examples']:,} training and {setting['evaluation_examples']:,} "
@@ -145,6 +144,8 @@ def ladder_table(rows):
         "|---|---|---|---|---|---|",
     ]
     for key, row in rows.items():
+        if row.speed is None and not row.curves:
+            continue
         seconds = row.seconds_to(target) if target is not None else None
         if not row.curves or row.speed is None or target is None:
             minutes = "-"
@@ -169,9 +170,8 @@ def verdicts(rows, setting):
     if stock.speed and any(row.speed for key, row in rows.items() if key != "stock"):
         key, fastest = max(rows.items(), key=lambda item: comparable_speed(item[1], stock))
         times, asked = fastest.speed / stock.speed, TIMES_TO_REACH.get(setting["task"])
-        text = (
-            f"Fastest of what is not less accurate: *{LADDER[key].title}*, {times:.2f} times stock"
-        )
+        known = "Fastest at stock's accuracy" if len(stock.curves) > 1 else "Fastest"
+        text = f"{known}: *{LADDER[key].title}*, {times:.2f} times stock"
         if asked:
             text += f"; {asked:g} asked, {'reached' if times >= asked else 'not reached'}"
         lines.append(text + ".")
@@ -190,10 +190,11 @@ def verdicts(rows, setting):
 
 
 def comparable_speed(row, stock):
-    """A row's speed, 0 where there is none or its mean accuracy is below stock's interval."""
-    known = row.curves and len(stock.curves) > 1
-    if known and statistics.mean(row.accuracies) < interval(stock.accuracies)[0]:
-        return 0
+    """A row's speed; 0 where there is none, or where its accuracy is below stock's or not known."""
+    if len(stock.curves) > 1:
+        low, _ = interval(stock.accuracies)
+        if not row.curves or statistics.mean(row.accuracies) < low:
+            return 0
     return row.speed or 0
 
 
@@ -325,7 +326,7 @@ def draw(ladders, path):
         bars = panel.barh(titles, [row.speed for row in shown.values()], color=colors)
         notes = []
         for row in shown.values():
-            note = f"{row.speed:.0f}"
+            note = f"{row.speed:.3g}"
             note += f"  ({row.speed / stock:.1f} x)" if stock else ""
             note += f"  accuracy {statistics.mean(row.accuracies):.3f}" if row.curves else ""
             notes.append(note)
