@@ -72,3 +72,13 @@ def test_batches_of_one_shape_are_filled_up_with_weight_0(texts):
                 assert labels[:count].tolist() == LABELS[positions].tolist()
                 assert sample_weights.shape == (6,)
                 assert (sample_weights[:count] > 0).all() and not sample_weights[count:].any()
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_examples_of_some_steps(texts, epoch):
+    batches = TokenBatches(LENGTHS, padded_lengths(8), 24, seed=3)
+    source = TrainingBatches(texts, batches, padded_lengths(8), LABELS, np.ones(3, np.float32))
+    sizes = [len(batch) for batch in batches.epoch(epoch)]
+    assert len({*sizes}) > 1
+    assert [source.examples_in(epoch, step, step) for step in range(len(sizes))] == sizes
+    assert source.examples_in(epoch, 1, 2) == sum(sizes[1:3])

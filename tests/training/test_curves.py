@@ -7,6 +7,7 @@ import pytest
 from tfbert.training import callbacks as callbacks_module
 from tfbert.training.callbacks import TensorBoardCurves
 from tfbert.training.curves import epoch_speeds, read_curves
+from tfbert.training.progress import Progress
 
 EPOCHS, STEPS = 3, 50
 
@@ -17,7 +18,8 @@ def run(tmp_path, monkeypatch):
     clock = {"now": 0.0}
     fake = SimpleNamespace(perf_counter=lambda: clock["now"])
     monkeypatch.setattr(callbacks_module, "time", fake)
-    writer = TensorBoardCurves(tmp_path / "logs", batch_size=8)
+    batches = SimpleNamespace(examples_in=lambda epoch, first, last: 8 * (last + 1 - first))
+    writer = TensorBoardCurves(tmp_path / "logs", batches)
     writer.set_params({"steps": STEPS})
     writer.set_model(SimpleNamespace(optimizer=keras.optimizers.SGD(0.5)))
     for epoch in range(EPOCHS):
@@ -44,3 +46,30 @@ def test_points_of_a_curve(run):
     assert seconds == sorted(seconds)
     evaluation = read_curves(run, "evaluation")["loss"]
     assert [(point.update, point.value) for point in evaluation] == [(50, 1), (100, 0), (150, -1)]
+
+
+def test_points_where_batches_differ_in_size(tmp_path):
+    """20 batches of 32 at loss 0.7, then 20 of 512 at 0.3: so much stand in the curve."""
+    sizes = np.array([32] * 20 + [512] * 20)
+    losses = np.array([0.7] * 20 + [0.3] * 20)
+    means = np.cumsum(sizes * losses) / np.cumsum(sizes)  # over examples, as the logs have it
+    batches = SimpleNamespace(examples_in=lambda _, first, last: int(sizes[first : last + 1].sum()))
+    writer = TensorBoardCurves(tmp_path / "logs", batches)
+    writer.set_params({"steps": 40})
+    writer.set_model(SimpleNamespace(optimizer=keras.optimizers.SGD(0.5)))
+    writer.on_epoch_begin(0)
+    for step, mean in enumerate(means):
+        writer.on_train_batch_end(step, {"loss": mean})
+    writer.on_train_end()
+    values = [point.value for point in read_curves(tmp_path)["loss"]]
+    np.testing.assert_allclose(values, [0.7, 0.3], rtol=1e-6)
+
+
+def test_the_loss_of_an_update_where_batches_differ_in_size():
+    progress = Progress()
+    assert progress.advance(0, 0, {"loss": 0.7}, examples=16) is None
+    mean = (16 * 0.7 + 1024 * 0.3 + 16 * 0.5) / (16 + 1024 + 16)
+    progress.advance(1, 1, {"loss": (16 * 0.7 + 1024 * 0.3) / 1040}, examples=1024)
+    before = progress.watch.recent
+    progress.advance(2, 2, {"loss": mean}, examples=16)
+    assert progress.watch.recent == pytest.approx(0.95 * before + 0.05 * 0.5)

@@ -12,20 +12,23 @@ import math
 
 import numpy as np
 
-PAD_MULTIPLE = 8  # lengths are rounded up to it: fewer shapes, better aligned matrix products
+# Lengths are rounded up: fewer shapes, better aligned matrix products. Short ones to less, or a
+# tenth of a batch of sentences would be padding.
+PAD_MULTIPLE = 8
+_SHORT, _SHORT_MULTIPLE = 32, 4
 # Batches in a pool: more waste less padding, fewer mix the examples better. A small data set has at
-# least four pools, or the same texts would meet in every epoch.
+# least four pools, if as many batches, or the same texts would meet in every epoch.
 _POOL_BATCHES = 64
 _LEAST_POOLS = 4
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class LengthBatches:
     """The batches of every epoch.
 
     Args:
         lengths: (examples,) tokens of each example.
-        batch_size: Examples a batch; the last batch of an epoch may hold fewer.
+        batch_size: Examples a batch; one batch of an epoch may hold fewer.
         seed: Seed of the order; None keeps one fixed order, longest first (an evaluation that
             runs out of memory does so at once).
     """
@@ -46,7 +49,7 @@ class LengthBatches:
             return self._cut(order)
         random = np.random.default_rng((self.seed, number))
         order = random.permutation(len(self.lengths))
-        pool_size = self.batch_size * min(_POOL_BATCHES, math.ceil(self.steps / _LEAST_POOLS))
+        pool_size = self.batch_size * min(_POOL_BATCHES, max(1, self.steps // _LEAST_POOLS))
         batches = []
         for begin in range(0, len(order), pool_size):
             pool = order[begin : begin + pool_size]
@@ -57,7 +60,7 @@ class LengthBatches:
         return [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class TokenBatches:
     """Batches of so many tokens instead of so many examples, padding included.
 
@@ -119,12 +122,13 @@ def padded_lengths(max_length, few=False):
     Args:
         max_length: The last of them.
         few: At most four, for a compiler that makes a program a length, instead of all multiples
-            of `PAD_MULTIPLE`.
+            of 4 up to 32 and of 8 from there on.
     """
-    step = PAD_MULTIPLE
     if few:
-        step *= math.ceil(max_length / (4 * PAD_MULTIPLE))
-    return np.array([*range(step, max_length, step), max_length])
+        step = PAD_MULTIPLE * math.ceil(max_length / (4 * PAD_MULTIPLE))
+        return np.array([*range(step, max_length, step), max_length])
+    short = range(_SHORT_MULTIPLE, min(_SHORT, max_length), _SHORT_MULTIPLE)
+    return np.array([*short, *range(_SHORT, max_length, PAD_MULTIPLE), max_length])
 
 
 def collate(texts, positions, lengths):

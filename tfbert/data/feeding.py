@@ -1,6 +1,7 @@
 """Batches as what `fit` and `predict` take."""
 
 import dataclasses
+import functools
 import itertools
 from typing import Any
 
@@ -19,8 +20,8 @@ class TrainingBatches:
         lengths: (n,) the lengths that batches may be padded to.
         labels: (examples,) int32.
         class_weights: (classes,) float32, the weight of each class in the loss.
-        rows: Rows that every batch is filled up to, by rows of weight 0; None leaves the last one
-            of an epoch smaller. A TPU takes batches of one shape only: give it one length, too.
+        rows: Rows that every batch is filled up to, by rows of weight 0; None leaves one of an
+            epoch smaller. A TPU takes batches of one shape only: give it one length, too.
     """
 
     texts: Any
@@ -34,6 +35,10 @@ class TrainingBatches:
     def steps_per_epoch(self):
         """Batches an epoch."""
         return self.batches.steps
+
+    def examples_in(self, epoch, first, last):
+        """Examples of the steps `first` to `last` of an epoch, both included."""
+        return int(_sizes(self.batches, epoch)[first : last + 1].sum())
 
     def dataset(self, epoch, step):
         """All batches from that step of that epoch on, without end.
@@ -77,6 +82,12 @@ def prediction_dataset(texts, batches, lengths, rows=None):
     return _dataset(generate, False, batches.steps, _shape(rows, lengths))
 
 
+@functools.lru_cache(maxsize=1)
+def _sizes(batches, epoch):
+    """(steps,) examples of each batch of an epoch."""
+    return np.array([len(batch) for batch in batches.epoch(epoch)])
+
+
 def _filled(example, rows):
     """(inputs, labels, weights), filled up with rows of weight 0."""
     inputs, labels, weights = example
@@ -108,4 +119,17 @@ def _dataset(generate, labelled, batches, shape):
     signature = (inputs, labels, weights) if labelled else (inputs,)
     dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
     count = tf.data.INFINITE_CARDINALITY if batches is None else batches
-    return dataset.apply(tf.data.experimental.assert_cardinality(count))
+    return untuned(dataset.apply(tf.data.experimental.assert_cardinality(count)))
+
+
+def untuned(dataset):
+    """A dataset without tf.data's autotuning, which has nothing to tune where Python makes batches.
+
+    Its thread sleeps ever longer, up to a minute, and who lets go of an iterator waits until it
+    wakes (TensorFlow 2.20): ten seconds and more an evaluation.
+    """
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)

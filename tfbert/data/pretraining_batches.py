@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tfbert.data.dataset import read_dataset
+from tfbert.data.feeding import untuned
 from tfbert.data.masking import Masker
 from tfbert.data.reader import PretrainingRecords
 from tfbert.data.record_source import open_records
@@ -127,7 +128,7 @@ class PretrainingBatches:
             examples_of(self.records.batch(first)),
         )
         dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
-        return dataset.prefetch(tf.data.AUTOTUNE)
+        return untuned(dataset.prefetch(tf.data.AUTOTUNE))
 
 
 def held_out_dataset(source, batch_size, sequences):
@@ -149,4 +150,5 @@ def held_out_dataset(source, batch_size, sequences):
     records = PretrainingRecords(source, batch_size, shuffle=False)
     batches = [examples_of(records.batch(step)) for step in range(available // batch_size)]
     arrays = tf.nest.map_structure(lambda *parts: np.concatenate(parts), *batches)
-    return tf.data.Dataset.from_tensor_slices(arrays).batch(batch_size, drop_remainder=True)
+    dataset = tf.data.Dataset.from_tensor_slices(arrays).batch(batch_size, drop_remainder=True)
+    return untuned(dataset)

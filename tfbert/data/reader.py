@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfbert.data.feeding import untuned
 from tfbert.data.foreign import parse_examples
 from tfbert.data.masking import example_keys
 from tfbert.data.randomness import make_key, permutation
@@ -145,7 +146,7 @@ class PretrainingRecords:
                 step += 1
 
         dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
-        return dataset.prefetch(tf.data.AUTOTUNE)
+        return untuned(dataset.prefetch(tf.data.AUTOTUNE))
 
     def sequences(self):
         """Yields the token ids of all examples, (examples, length), a shard at a time, unmasked.

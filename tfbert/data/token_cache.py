@@ -1,11 +1,12 @@
 """Texts that were tokenized once, kept for the next run on the same data.
 
 An entry's name is a hash of all that its content depends on: the texts, the vocabulary, the
-tokenizer's options, the longest sequence. So an entry never grows old, and other data never finds
-it.
+tokenizer's options, the longest sequence, the versions of the libraries that tokenize. So an entry
+never grows old, and other data never finds it.
 """
 
 import hashlib
+import importlib.metadata
 import io
 import json
 import logging
@@ -22,7 +23,15 @@ log = logging.getLogger("tfbert")
 # To be raised when `tokenize` gives other ids for the same texts.
 _VERSION = 1
 _KEPT_IN_MEMORY = 4  # data sets: those of training and evaluation, of two tasks
-_SETTINGS = ("lowercase", "strip_accents", "split", "special_tokens_in_strings")
+_SETTINGS = (
+    "lowercase",
+    "strip_accents",
+    "split",
+    "special_tokens_in_strings",
+    "suffix_indicator",
+    "oov_token",
+)
+_LIBRARIES = ("keras-hub", "tensorflow-text")
 _memory = OrderedDict()
 
 
@@ -58,6 +67,7 @@ def tokenize_once(tokenizer, texts, max_length, cache):
 def _key(tokenizer, texts, max_length):
     config = tokenizer.get_config()
     settings = [_VERSION, max_length, *(config[name] for name in _SETTINGS)]
+    settings += [importlib.metadata.version(library) for library in _LIBRARIES]
     digest = hashlib.sha256(json.dumps(settings).encode())
     for strings in (tokenizer.get_vocabulary(), texts):
         encoded = [string.encode("utf-8", "surrogatepass") for string in strings]

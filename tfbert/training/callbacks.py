@@ -77,22 +77,22 @@ class TensorBoardCurves(keras.callbacks.Callback):
 
     Args:
         directory: Where TensorBoard looks: `train/` and `evaluation/` in it.
-        batch_size: Examples an update.
+        batches: What is trained on, a `BatchSource` with `examples_in`.
         every: Updates between two points of the training curves.
     """
 
-    def __init__(self, directory, batch_size, every=20):
+    def __init__(self, directory, batches, every=20):
         super().__init__()
         self.directory = directory
         with saving(directory):
             self.train = tf.summary.create_file_writer(str(directory / "train"))
             self.evaluation = tf.summary.create_file_writer(str(directory / "evaluation"))
-        self.batch_size = batch_size
+        self.batches = batches
         self.every = every
         self._sums, self._batches = {}, 0
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._first_update = epoch * self.params["steps"]
+        self._epoch, self._first_update = epoch, epoch * self.params["steps"]
         self._sums, self._batches, self._time = {}, 0, time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
@@ -100,11 +100,13 @@ class TensorBoardCurves(keras.callbacks.Callback):
         if count < self.every and batch + 1 != self.params["steps"]:
             return
         values = {"learning_rate": float(self.model.optimizer.learning_rate)}
-        values["examples_per_second"] = count * self.batch_size / (now - self._time)
+        examples = self.batches.examples_in(self._epoch, self._batches, batch)
+        seen = self.batches.examples_in(self._epoch, 0, batch)
+        values["examples_per_second"] = examples / (now - self._time)
         for name, mean in (logs or {}).items():
             # Keras hands out the mean since the epoch began: take the last interval out of it.
-            total = mean * (batch + 1)
-            values[name] = (total - self._sums.get(name, 0.0)) / count
+            total = mean * seen
+            values[name] = (total - self._sums.get(name, 0.0)) / examples
             self._sums[name] = total
         self._batches, self._time = batch + 1, now
         self._write(self.train, self._first_update + batch + 1, values)

@@ -19,7 +19,8 @@ class BatchSource(Protocol):
 
     `steps_per_epoch` is a number; `dataset(epoch, step)` is a `tf.data.Dataset` of global batches
     from there on, through all further epochs, without end. Where epochs differ in length, a method
-    `steps_in(epoch)` gives the steps of one, and `steps_per_epoch` is the longest.
+    `steps_in(epoch)` gives the steps of one, and `steps_per_epoch` is the longest. Where batches
+    differ in size, a method `examples_in(epoch, first, last)` gives the examples of some steps.
     """
 
     steps_per_epoch: int
@@ -182,6 +183,10 @@ class EpochData:
 
     def _end_epoch(self):
         self._position = (self._position[0] + 1, 0)
+        if not self._limit:
+            # Now and not an epoch later: the older an iterator, the longer tf.data lets one wait
+            # that lets go of it (see `tfbert.data.feeding.untuned`).
+            self._iterator = None
         if self._adapter:
             self._adapter.on_epoch_end()
 

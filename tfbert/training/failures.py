@@ -16,7 +16,7 @@ def explaining_exhausted_memory(
         max_length: Tokens of the longest of them.
         others: What may help beside a smaller batch, as the end of a sentence.
         option: The option that makes batches smaller.
-        value: What to give it; by default half of `batch_size`.
+        value: What to give it; by default half of `batch_size`, and 0 where nothing is less.
 
     Raises:
         MachineError: In place of TensorFlow's `ResourceExhaustedError` or a `MemoryError`.
@@ -26,7 +26,8 @@ def explaining_exhausted_memory(
     try:
         yield
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+        value = batch_size // 2 if value is None else value
+        remedy = f"{option} {value}{others}" if value else others.removeprefix(", ")
         raise MachineError(
-            f"out of memory with batches of {batch_size} x {max_length} tokens: try {option} "
-            f"{value or max(1, batch_size // 2)}{others}"
+            f"out of memory with batches of {batch_size} x {max_length} tokens: try {remedy}"
         ) from error

@@ -246,7 +246,7 @@ def _fit(classifier, batches, data, config, epochs, run, status):
     examples_a_step = (
         examples / batches.steps_per_epoch if config.tokens_per_batch else config.global_batch_size
     )
-    callbacks = [TensorBoardCurves(run.logs, examples_a_step), StatusUpdates(status)]
+    callbacks = [TensorBoardCurves(run.logs, batches), StatusUpdates(status)]
     if config.progress:
         callbacks.append(ProgressBar(epochs * examples, round(examples_a_step), "training"))
     if config.early_stopping:
@@ -257,6 +257,10 @@ def _fit(classifier, batches, data, config, epochs, run, status):
         monitor="val_loss",
         fingerprint={
             "data": _digest(batches, evaluation_texts, data.evaluation.labels),
+            # Of what lengths there are, a TPU and XLA decide.
+            "division into batches, which depends on the kind of device": _digest_of(
+                batches.batches.epoch(0)
+            ),
             "precision": model.backbone.dtype_policy.name,
         },
     )
@@ -285,7 +289,7 @@ def _explaining_exhausted_memory(classifier, config):
             max_length,
             others,
             "--tokens-per-batch",
-            max(max_length, config.tokens_per_batch // 2),
+            max(max_length, config.tokens_per_batch // 2) % config.tokens_per_batch,
         )
     micro_batch = math.ceil(config.global_batch_size / replicas / model.accumulate_steps)
     return explaining_exhausted_memory(
@@ -298,7 +302,10 @@ def _digest(batches, evaluation_texts, evaluation_labels):
     texts = batches.texts
     evaluation_labels = np.array(evaluation_labels, np.str_)
     arrays = (texts.values, texts.lengths, batches.labels, evaluation_texts.values)
-    arrays += (evaluation_labels,)
+    return _digest_of((*arrays, evaluation_labels))
+
+
+def _digest_of(arrays):
     return hashlib.sha256(b"".join(np.ascontiguousarray(a).data for a in arrays)).hexdigest()[:16]
 
 

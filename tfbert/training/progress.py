@@ -13,7 +13,8 @@ class Progress:
         epoch, step: What comes next, both counted from 0; the step may be the end of the epoch,
             of which then only the evaluation is missing.
         updates: Updates made.
-        epoch_updates: Updates of this epoch, which `mean_loss` is the mean over.
+        epoch_examples: Examples of this epoch, which `mean_loss` is the mean over; updates, where
+            all batches are taken for equal.
         mean_loss: As the logs gave it last.
         logs: The logs as they were last.
         skipped: Lists of epoch, first and last step that are left out.
@@ -25,7 +26,7 @@ class Progress:
     epoch: int = 0
     step: int = 0
     updates: int = 0
-    epoch_updates: int = 0
+    epoch_examples: int = 0
     mean_loss: float = 0.0
     logs: dict = dataclasses.field(default_factory=dict)
     skipped: list = dataclasses.field(default_factory=list)
@@ -33,21 +34,27 @@ class Progress:
     best: dict | None = None
     watch: LossWatch = dataclasses.field(default_factory=LossWatch)
 
-    def advance(self, first, last, logs):
+    def advance(self, first, last, logs, examples=None):
         """Takes in the steps `first` to `last` of this epoch and the logs after them.
+
+        Args:
+            first, last: Steps, both included.
+            logs: As Keras' callbacks get them.
+            examples: Of these steps; None where all batches are equal.
 
         Returns:
             None, or in words why the run has diverged.
         """
         updates = last - first + 1
-        total = self.epoch_updates + updates
+        examples = updates if examples is None else examples
+        total = self.epoch_examples + examples
         mean = float(logs.get("loss", 0.0))
         # The logs give the mean over the epoch so far: take what is known already out of it.
-        recent = (mean * total - self.mean_loss * self.epoch_updates) / updates
+        recent = (mean * total - self.mean_loss * self.epoch_examples) / examples
         reason = self.watch.check(recent, updates)
         self.step = last + 1
         self.updates += updates
-        self.epoch_updates, self.mean_loss, self.logs = total, mean, logs
+        self.epoch_examples, self.mean_loss, self.logs = total, mean, logs
         return reason
 
     def end_epoch(self, logs, monitor, mode):
@@ -69,7 +76,7 @@ class Progress:
         if is_best:
             self.best = {"step": self.updates, "epoch": self.epoch, "value": float(value)}
         self.epoch, self.step = self.epoch + 1, 0
-        self.epoch_updates, self.mean_loss, self.logs = 0, 0.0, logs
+        self.epoch_examples, self.mean_loss, self.logs = 0, 0.0, logs
         return is_best
 
     def segments(self, steps):

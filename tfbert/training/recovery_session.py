@@ -239,7 +239,9 @@ class RecoverySession:
         self._is_saved = False
         rising = self.progress.watch.is_rising
         logs = {name: float(value) for name, value in logs.items()}
-        reason = self.progress.advance(self._first_step, step, logs)
+        count = getattr(self._data.source, "examples_in", lambda *steps: None)
+        examples = count(self.progress.epoch, self._first_step, step)
+        reason = self.progress.advance(self._first_step, step, logs, examples)
         if reason:
             self._diverge(step, reason, rising)
 
