@@ -10,7 +10,7 @@ from typing import Literal
 import yaml
 
 from tfbert.errors import InputError
-from tfbert.options import Options, require, require_at_least
+from tfbert.options import Options, require, require_at_least, require_dropout
 from tfbert.remote import as_path
 from tfbert.training.recovery import Recovery
 
@@ -213,9 +213,7 @@ class FinetuneConfig(RunOptions):
         for name in ("seed", "split_seed"):
             value = getattr(self, name)
             require(0 <= value < 2**32, name, value, "at least 0 and below 2^32")
-        dropout = self.dropout
-        valid = dropout is None or 0 <= dropout < 1
-        require(valid, "dropout", dropout, "at least 0 and below 1")
+        require_dropout(self)
         fraction, warmup, rate = self.eval_fraction, self.warmup_fraction, self.learning_rate
         require(0 < fraction < 1, "eval_fraction", fraction, "above 0 and below 1")
         require(0 <= warmup < 1, "warmup_fraction", warmup, "at least 0 and below 1")

@@ -77,3 +77,10 @@ def require_at_least(config, minimum, *names):
     for name in names:
         value = getattr(config, name)
         require(value is None or value >= minimum, name, value, f"at least {minimum}")
+
+
+def require_dropout(config):
+    """Requires `dropout` to be None or a rate that `tfbert.models.dropout` does not round away."""
+    rate = config.dropout
+    valid = rate is None or rate == 0 or 1e-5 <= rate <= 0.9999
+    require(valid, "dropout", rate, "0, or from 0.00001 to 0.9999")

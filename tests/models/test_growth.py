@@ -3,9 +3,12 @@ import numpy as np
 import pytest
 from test_pretrainer import random_records
 
-from tfbert.models.growth import grow, grow_optimizer, origin_of_layer
+from tfbert.models.growth import grow, grow_optimizer
+from tfbert.models.layer_origins import origin_of_layer
 from tfbert.models.pretrainer import make_pretrainer
 from tfbert.models.sizes import BertSize
+from tfbert.optimizers.adamw import AdamW
+from tfbert.optimizers.application import ReducingOptimizer
 from tfbert.optimizers.lamb import LAMB
 from tfbert.training.dropout_seeds import stateless_dropout, step_key
 from tfbert.training.keras_internals import seed_generators
@@ -20,7 +23,11 @@ ORIGINS = {
     ("top", 2, 5): [0, 1, 0, 1, 0],
     ("random", 1, 3): [0, None, None],
 }
-OPTIMIZERS = {"lamb": lambda: LAMB(0.01, jit_compile=False), "adamw": keras.optimizers.AdamW}
+OPTIMIZERS = {
+    "lamb": lambda: LAMB(0.01, jit_compile=False),
+    "adamw": lambda: AdamW(0.01, jit_compile=False),
+    "keras adamw": keras.optimizers.AdamW,
+}
 
 
 def make(layers, dtype="float32", dropout=0.1):
@@ -66,7 +73,7 @@ def weights_of(model):
 def slots_of(optimizer):
     """`{path: {name: array}}`, read without the code that is under test."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
-    if isinstance(inner, LAMB):
+    if isinstance(inner, ReducingOptimizer):
         names = ("momentum", "velocity", "first_step")
         return {
             path: {name: np.array(slots[name]) for name in names}
@@ -191,3 +198,11 @@ def test_dropout_of_the_old_layers_goes_on():
 def test_a_model_does_not_shrink():
     with pytest.raises(ValueError, match="the model has 2 layers: it cannot grow to 2"):
         grow(make(2), 2)
+
+
+def test_unknown_names_are_refused():
+    model = make(1)
+    with pytest.raises(ValueError, match="growth='stacked': must be one of stack, top, random"):
+        grow(model, 2, "stacked")
+    with pytest.raises(ValueError, match="slots='zero': must be one of copied, zeros, reset"):
+        grow_optimizer(model, grow(model, 2), slots="zero")

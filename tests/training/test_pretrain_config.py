@@ -31,6 +31,7 @@ GOOD = {"data": "records", "output": "run", "phases": [PHASE]}
         ({"num_layers": 0}, "--num-layers is 0"),
         ({"max_sequence_length": 64}, "--max-sequence-length is 64: it must be at least 128"),
         ({"dropout": 1.0}, "--dropout is 1.0"),
+        ({"dropout": 1e-6}, "--dropout is 1e-06: it must be 0, or from 0.00001 to 0.9999"),
         ({"embeddings": "counted"}, "--embeddings is 'counted': it must be one of random, cooc"),
         (
             {"embeddings": "cooccurrence", "init": "embedded"},

@@ -12,6 +12,7 @@ from pretraining_run import QUICK, scalars
 
 from tfbert.models.encoder import BertEncoder
 from tfbert.models.sources import load_encoder
+from tfbert.optimizers.loss_scale import LossScaleOptimizer
 from tfbert.training.config import PretrainConfig
 from tfbert.training.phases import batch_orders, make_phases
 from tfbert.training.preemption import Preempted
@@ -19,6 +20,7 @@ from tfbert.training.pretrain import pretrain
 from tfbert.training.pretrain_callbacks import PretrainingCurves
 
 PHASE = {"sequence_length": 16, "global_batch_size": 8, "steps": 6, "learning_rate": 0.01}
+SECOND_LENGTH = {"sequence_length": 24, "global_batch_size": 4}
 MSLT = {
     "phases": [PHASE],
     "staging": "mslt",
@@ -55,7 +57,7 @@ def _layers(*numbers):
 def no_measurement():
     """The machine's peak is not measured: it would take a second of both cores."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tfbert.training.pretrain.matmul_peak", lambda dtype: 1e11)
+        patch.setattr("tfbert.training.pretrain.matmul_peak_of", lambda strategy, dtype: 1e11)
         yield
 
 
@@ -151,9 +153,10 @@ def test_a_run_that_is_stopped_between_stages(pretrain_config, tmp_path, monkeyp
         {"precision": "bfloat16", "optimizer": "lamb", "rematerialize": True},
         {"optimizer": "lamb", "device_tokens": 32, "steps_per_execution": 2},
         {"optimizer": "lamb", "growth_slots": "reset", "stage_schedule": "each"},
+        {"phases": [{**PHASE, "steps": 3}, {**SECOND_LENGTH, "steps": 3}]},
     ],
 )
-def test_stages_in_every_precision_and_with_accumulation(pretrain_config, options):
+def test_stages_in_every_precision_at_both_lengths_and_with_accumulation(pretrain_config, options):
     result = pretrain(pretrain_config(**{**MSLT, **options}))
     assert np.isfinite(result.metrics["val_loss"])
     assert result.model.backbone.num_layers == 2
@@ -184,3 +187,19 @@ def test_stages_see_the_batches_of_full_depth():
     assert batch_orders(phases) == [(0, 0), (0, 3), (0, 5)]
     longer = make_phases([{**PHASE, "sequence_length": 24, "steps": n} for n in (1, 2)])
     assert batch_orders([*phases, *longer, phases[0]])[3:] == [(1, 0), (1, 1), (2, 0)]
+
+
+@pytest.mark.slow
+def test_skipped_updates_count_where_a_stage_begins(pretrain_config, monkeypatch):
+    """A scale that overflows float16: without the count the schedule would lag behind."""
+    original = LossScaleOptimizer.__init__
+
+    def huge(self, inner_optimizer, *args, **kwargs):
+        original(self, inner_optimizer, initial_scale=2.0**120)
+
+    monkeypatch.setattr(LossScaleOptimizer, "__init__", huge)
+    result = pretrain(pretrain_config(**{**MSLT, "precision": "float16"}))
+    optimizer = result.model.optimizer
+    assert int(np.array(optimizer.skipped_steps)) > 2
+    # The stages of 2 updates before are counted whole, the last one by what was not skipped.
+    assert 4 <= int(np.array(optimizer.iterations)) < 6

@@ -114,10 +114,10 @@ def test_the_rate_over_all_stages_and_in_each():
     ramps[50:53], ramps[80:82] = np.arange(3) / 3, np.arange(2) / 2
     np.testing.assert_allclose(rates(whole), envelope * ramps, atol=1e-7)
 
-    each = staged(phases, stages, **options, stage_schedule="each", stage_warmup=0.1)
+    each = staged(phases, stages, **options, stage_schedule="each", stage_warmup=0.2)
     parts = []
     for steps in (50, 30, 20):
-        step, warmup = np.arange(steps), steps // 10
+        step, warmup = np.arange(steps), steps // 5
         decay = 0.1 * (steps - step) / (steps - warmup)
         parts.append(np.where(step < warmup, 0.1 * step / warmup, decay))
     np.testing.assert_allclose(rates(each), np.concatenate(parts), atol=1e-7)
@@ -147,6 +147,9 @@ def test_staging_scales_with_the_batch():
         ({"staging": "mslt", "joint_share": 1.0}, "--joint-share is 1.0"),
         ({"staging": "mslt", "stage_shares": [0.5, 0.4]}, "--stage-shares .* sum up to 1"),
         ({"staging": "stack", "stage_shares": [1.0], "stages": 1}, "--stages 1: --stage-shares"),
+        ({"staging": "mslt", "stage_shares": [1.0]}, "--stage-shares .* two or more"),
+        ({"staging": "stack", "stages": 1, "joint_share": 0.5}, "--joint-share 0.5: a single"),
+        ({"staging": "stack", "frozen_dropout": False}, "--frozen-dropout is False: .* freezes no"),
         ({"staging": "mslt", "init": "embedded"}, "--staging mslt: grows a new model"),
         ({"staging": "mslt", "stage_warmup": 2.0}, "--stage-warmup is 2.0"),
     ],
@@ -190,6 +193,8 @@ def test_layers_left_out_are_the_models():
     # What one starts from may grow beyond its own depth, and not shrink.
     deeper = [phases[0], dataclasses.replace(phases[1], layers=6)]
     assert [p.layers for p in with_layers(deeper, 4, is_new=False)] == [4, 6]
+    left_out = [dataclasses.replace(deeper[1]), phases[1]]
+    assert [p.layers for p in with_layers(left_out, 4, is_new=False)] == [6, 6]
     with pytest.raises(InputError, match=r"--phases\.0\.layers is 4: it must be at least 5"):
         with_layers(deeper, 5, is_new=False)
 

@@ -13,8 +13,8 @@ class BertEncoder(keras_hub.models.BertBackbone):
     """KerasHub's `BertBackbone` with transformer layers that train faster.
 
     Inputs, outputs, attributes, variable paths and weights are the stock class's; outputs are
-    equal up to rounding. Dropout rates are multiples of 1/256 (see `Dropout`), on which training
-    alone depends. Presets are written with stock classes.
+    equal up to rounding. Dropout rates are rounded (see `Dropout`), on which training alone
+    depends. Presets are written with stock classes.
 
     Args:
         rematerialize: Whether each transformer layer computes its activations again in the

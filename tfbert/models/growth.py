@@ -4,14 +4,9 @@ Progressive stacking (Gong et al., ICML 2019) copies layer l to l + n; multi-sta
 training (MSLT; Yang et al., arXiv 2011.13635) puts a copy of the top-most block on top.
 """
 
-import re
-from typing import Literal
-
 from tfbert.models.encoder import BertEncoder, weights_by_path
+from tfbert.models.layer_origins import SlotsName, check_name, origin_of_path
 from tfbert.optimizers.carrying import carry_over
-
-GrowthName = Literal["stack", "top", "random"]
-SlotsName = Literal["copied", "zeros", "reset"]
 
 
 def grow(model, num_layers, growth="stack"):
@@ -31,7 +26,7 @@ def grow(model, num_layers, growth="stack"):
         A `BertPretrainer`.
 
     Raises:
-        ValueError: If the model is not shallower.
+        ValueError: If the model is not shallower, or `growth` none of the names.
 
     Example:
 
@@ -59,8 +54,8 @@ def grow_optimizer(model, deeper, growth="stack", slots="copied"):
 
     Args:
         model: The shallower model, compiled.
-        deeper: What `grow` made of it, compiled with an optimizer of the same class: `LAMB`,
-            `LARS`, one of Keras' own, or any of these in a `LossScaleOptimizer`.
+        deeper: What `grow` made of it, compiled with an optimizer of the same class: `AdamW`,
+            `LAMB`, `LARS`, one of Keras' own, or any of these in a `LossScaleOptimizer`.
         growth: As it was given to `grow`.
         slots: What new layers start with: slots `copied` from the layer that their weights are
             from, or `zeros`. With `reset` all slots start from zeros, as in Gong et al. The
@@ -68,7 +63,11 @@ def grow_optimizer(model, deeper, growth="stack", slots="copied"):
 
     Returns:
         List of the paths whose slots start from zeros.
+
+    Raises:
+        ValueError: If `growth` or `slots` is none of the names.
     """
+    check_name("slots", slots, SlotsName)
     old, new = model.backbone.num_layers, deeper.backbone.num_layers
     with deeper.distribute_strategy.scope():
         deeper.optimizer.build(deeper.trainable_variables)
@@ -80,41 +79,3 @@ def grow_optimizer(model, deeper, growth="stack", slots="copied"):
         return source if slots == "copied" or source == path else None
 
     return carry_over(model.optimizer, deeper.optimizer, origin)
-
-
-def origin_of_layer(layer, old, new, growth):
-    """The layer whose copy a layer of a deeper encoder is.
-
-    Args:
-        layer: Number of the layer, from 0.
-        old: Layers before.
-        new: Layers afterwards.
-        growth: `stack`: layer j is a copy of layer j mod `old` (Gong et al. 2019, where `new` is
-            twice `old`; TensorFlow Model Garden for others). `top`: the new layers are copies of
-            as many top-most ones, in their order (MSLT). `random`: they have new weights.
-
-    Returns:
-        A number below `old`, or None for new weights.
-    """
-    if layer < old:
-        return layer
-    if growth == "random":
-        return None
-    if growth == "stack":
-        return layer % old
-    block = min(new - old, old)
-    return old - block + (layer - old) % block
-
-
-_LAYER = re.compile(r"transformer_layer_(\d+)/")
-
-
-def origin_of_path(path, old, new, growth):
-    """`origin_of_layer` for the path of a variable of the model; paths elsewhere stay."""
-    match = _LAYER.search(path)
-    if not match:
-        return path
-    layer = origin_of_layer(int(match[1]), old, new, growth)
-    if layer is None:
-        return None
-    return f"{path[: match.start(1)]}{layer}{path[match.end(1) :]}"

@@ -30,8 +30,9 @@ class AdamW(AdamMoments):
         epsilon: Float, positive. 1e-6 as BERT was trained; Keras' AdamW has 1e-7.
         weight_decay: Float, at least 0; 0 makes it Adam.
         bias_correction: Bool. Without it m^ = m and v^ = v, as BERT was trained.
-        exclude_from_weight_decay, max_grad_norm, record_statistics, jit_compile, **kwargs:
-            as in `LayerwiseOptimizer`.
+        exclude_from_weight_decay: List of regular expressions, searched in a variable's path;
+            a match has no decay. None or `[]` means no variable.
+        max_grad_norm, record_statistics, jit_compile, **kwargs: as in `LayerwiseOptimizer`.
 
     Raises:
         TypeError: an option of layer adaptation.

@@ -10,7 +10,7 @@ def carry_over(source, target, rename=None):
     """Gives an optimizer the state of another one of the same class.
 
     For a grown model whose optimizer is new. The number of updates is taken over, loss scale and
-    counters likewise. `LAMB` and `LARS` correct the bias of new slots by their own age; Keras'
+    counters likewise. `AdamW` and `LAMB` correct the bias of new slots by their own age; Keras'
     optimizers know one age only, so that their first updates from zeros are up to
     (1 - beta_1) / sqrt(1 - beta_2) times as large, 3.2 for Adam: let the rate rise from 0.
 

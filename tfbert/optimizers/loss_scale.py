@@ -23,8 +23,8 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
     under a `mixed_float16` policy.
 
     Args:
-        inner_optimizer: `tfbert.LAMB`, `tfbert.LARS` or one of Keras' optimizers. Under a
-            strategy Keras' own clip the reduced gradient here.
+        inner_optimizer: `tfbert.AdamW`, `tfbert.LAMB`, `tfbert.LARS` or one of Keras' optimizers.
+            Under a strategy Keras' own clip the reduced gradient here.
         initial_scale: Float, at least `minimum_scale`.
         dynamic_growth_steps: Int, at least 1. Updates without overflow before a doubling.
         minimum_scale: Float, positive. The floor.

@@ -6,17 +6,11 @@ from typing import Literal
 
 from tfbert.config import PrecisionName, RunOptions, StrategyName, read_options
 from tfbert.errors import InputError
+from tfbert.models.layer_origins import GrowthName, SlotsName
 from tfbert.models.sizes import bert_size
-from tfbert.options import require, require_at_least
+from tfbert.options import require, require_at_least, require_dropout
 from tfbert.recipes import recipe_names, recipe_path
-from tfbert.training.phases import (
-    GrowthName,
-    Phase,
-    SlotsName,
-    make_phases,
-    scaled_to_batch,
-    with_layers,
-)
+from tfbert.training.phases import Phase, make_phases, scaled_to_batch, with_layers
 from tfbert.training.staging import DEFAULTS, STAGED_FIELDS, make_stages, staged
 
 SizeName = Literal["tiny", "mini", "small", "medium", "base", "large"]
@@ -53,7 +47,7 @@ class PretrainConfig(RunOptions):
         stage_schedule: `whole` (the default) lays the recipe's rate over all stages, with a
             warm-up where each begins; with `each` they have the whole of it one by one.
         stage_warmup: Share of a stage's updates in which the rate rises; by default that of the
-            recipe.
+            recipe. With `whole`, of the later stages: the first one has the recipe's warm-up.
         growth: What a staging's new layers begin with, as in a phase.
         growth_slots: What their optimizer state begins with, as in a phase.
         frozen_dropout: Whether layers that a stage does not train have dropout, as in a phase.
@@ -125,7 +119,7 @@ class PretrainConfig(RunOptions):
         require_at_least(self, 1, "global_batch_size", "device_tokens", "replicas")
         require_at_least(self, 1, "steps_per_execution", "eval_steps", "eval_sequences", "stages")
         require_at_least(self, 0, "weight_decay", "max_grad_norm")
-        require(0 <= self.dropout < 1, "dropout", self.dropout, "at least 0 and below 1")
+        require_dropout(self)
         for name in ("joint_share", "stage_warmup"):
             value = getattr(self, name)
             require(value is None or 0 < value < 1, name, value, "above 0 and below 1")
@@ -162,6 +156,9 @@ class PretrainConfig(RunOptions):
             return
         if self.init:
             raise InputError(f"--staging {self.staging}: grows a new model, not that of --init")
+        frozen = self.frozen_dropout
+        is_used = self.staging == "mslt" or frozen is None
+        require(is_used, "frozen_dropout", frozen, "left out: --staging stack freezes nothing")
         self._refuse_in_phases(STAGED_FIELDS, f"left to the stages of --staging {self.staging}")
 
     def _refuse_in_phases(self, names, reason):

@@ -5,11 +5,9 @@ import math
 from typing import Literal
 
 from tfbert.errors import InputError
+from tfbert.models.layer_origins import GrowthName, SlotsName
 from tfbert.options import Options, require, require_at_least
 from tfbert.training.batch_size import accumulation
-
-GrowthName = Literal["stack", "top", "random"]
-SlotsName = Literal["copied", "zeros", "reset"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +145,7 @@ def with_layers(phases, num_layers, is_new=True):
     """
     full, least = [], 1 if is_new else num_layers
     for number, phase in enumerate(phases):
-        layers = num_layers if phase.layers is None else phase.layers
+        layers = max(num_layers, 0 if is_new else least) if phase.layers is None else phase.layers
         if layers < least:
             raise InputError(
                 f"--phases.{number}.layers is {layers}: it must be at least {least}, as a model "

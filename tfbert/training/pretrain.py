@@ -26,7 +26,7 @@ from tfbert.models.sizes import BertSize
 from tfbert.tokenizer import make_tokenizer
 from tfbert.training.cost import CostModel
 from tfbert.training.failures import explaining_exhausted_memory
-from tfbert.training.flops import matmul_peak
+from tfbert.training.flops import matmul_peak_of
 from tfbert.training.optimizers import make_optimizer
 from tfbert.training.phase_checkpoints import phase_to_go_on_with, recovery_of_phase
 from tfbert.training.phases import (
@@ -122,7 +122,7 @@ def _pretrain(config, strategy, run, resumes):
     }
     fingerprint = {"records": _digest(dataset), "precision": precision}
     with run.writing(config, resumes, command="pretrain", resolved=resolved) as status:
-        peak = matmul_peak(model.mlm_head.compute_dtype)
+        peak = matmul_peak_of(strategy, model.mlm_head.compute_dtype)
         for line in plan_lines(costs, phases, data, peak):
             log.info(line)
         flops = [
@@ -258,6 +258,9 @@ def _begin_phase(model, config, phases, number, part):
     phase = phases[number]
     if phase.layers > model.backbone.num_layers:
         model = _grown(model, config, phases, number)
+    inner = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    # Updates that float16 skipped count, or the schedule would lag behind the phases.
+    inner.iterations.assign(sum(earlier.steps for earlier in phases[:number]))
     model.freeze_lower_layers(phase.freeze_layers, phase.frozen_dropout)
     # Loss scaling, where there is any, goes on through the phases.
     _compile(model, model.optimizer, config, part.accumulate_steps)
@@ -293,8 +296,8 @@ def _fit(model, config, number, phase, part, callbacks, recovery):
     replicas = model.distribute_strategy.num_replicas_in_sync
     micro_batch = phase.global_batch_size // replicas // part.accumulate_steps
     if config.staging != "none":  # of the recipe's phases, which the stages divide
-        lengths = [phase.sequence_length for phase in config.phases]
-        number = lengths.index(phase.sequence_length)
+        order, _ = batch_orders(config.scaled_phases())[number]
+        number = [order for order, _ in batch_orders(config.phases)].index(order)
     option = f"--phases.{number}.per-device-batch-size"
     with explaining_exhausted_memory(
         micro_batch, phase.sequence_length, " or a smaller model", option

@@ -97,15 +97,23 @@ def make_stages(staging, num_layers, stages=None, joint_share=None, stage_shares
         if min(stage_shares, default=0) <= 0 or abs(sum(stage_shares) - 1) > 1e-6:
             raise InputError(f"--stage-shares {stage_shares}: they must be above 0 and sum up to 1")
         stages = len(stage_shares) - (staging == "mslt")
+        if not stages:
+            raise InputError(
+                f"--stage-shares {stage_shares}: mslt has a joint stage after the others, so there "
+                "must be two or more"
+            )
     elif stages is None:
         stages = DEFAULTS[staging].stages
+    if staging == "stack" and stages == 1 and joint_share is not None:
+        raise InputError(f"--joint-share {joint_share}: a single stage has all of the updates")
     if joint_share is None:
         joint_share = DEFAULTS[staging].joint_share
     parts = 2 ** (stages - 1) if staging == "stack" else stages
     if stages < 1 or num_layers % parts:
         raise InputError(
             f"--num-layers {num_layers}: cannot be divided into the {parts} equal parts of "
-            f"{stages} stages; try other --stages"
+            f"{stages} stages; try another number of "
+            + ("--stages" if stage_shares is None else "--stage-shares")
         )
     block = num_layers // parts
     if staging == "stack":
@@ -133,10 +141,11 @@ def staged(phases, stages, growth, growth_slots, frozen_dropout, stage_schedule,
         stages: List of `Stage`.
         growth, growth_slots, frozen_dropout: As in `Phase`.
         stage_schedule: `whole` lays the recipe's rate over all stages, and lets it rise from 0
-            again where a stage begins; with `each` a stage has the recipe's peak, warm-up and
-            decay for itself.
-        stage_warmup: Share of a stage's updates in which the rate rises; by default the `warmup`
-            of the recipe.
+            again where a later stage begins; with `each` a stage has the recipe's peak, warm-up
+            and decay for itself.
+        stage_warmup: Share of a stage's updates in which the rate rises (again); by default the
+            `warmup` of the recipe. With `whole` the first stage has the recipe's schedule, whose
+            warm-up is a share of all updates.
 
     Returns:
         List of `Phase`.
@@ -174,6 +183,8 @@ def staged(phases, stages, growth, growth_slots, frozen_dropout, stage_schedule,
             warmup = leader.warmup if stage_warmup is None else stage_warmup
             if done > phase_begin or phase.continues_schedule:
                 changes |= _rate(leader, begins_stage, stage_schedule, warmup)
+            elif begins_stage and stage_schedule == "each":
+                changes["warmup"] = warmup
             pieces.append(dataclasses.replace(phase, **changes))
             done, stage_before = end, stage
     return pieces

@@ -1,0 +1,56 @@
+"""Which layer of a shallower encoder a layer of a deeper one is a copy of."""
+
+import re
+import typing
+from typing import Literal
+
+GrowthName = Literal["stack", "top", "random"]
+SlotsName = Literal["copied", "zeros", "reset"]
+
+
+def origin_of_layer(layer, old, new, growth):
+    """The layer whose copy a layer of a deeper encoder is.
+
+    Args:
+        layer: Number of the layer, from 0.
+        old: Layers before.
+        new: Layers afterwards.
+        growth: `stack`: layer j is a copy of layer j mod `old` (Gong et al. 2019, where `new` is
+            twice `old`; TensorFlow Model Garden for others). `top`: the new layers are copies of
+            as many top-most ones, in their order (MSLT). `random`: they have new weights.
+
+    Returns:
+        A number below `old`, or None for new weights.
+
+    Raises:
+        ValueError: If `growth` is none of these.
+    """
+    check_name("growth", growth, GrowthName)
+    if layer < old:
+        return layer
+    if growth == "random":
+        return None
+    if growth == "stack":
+        return layer % old
+    block = min(new - old, old)
+    return old - block + (layer - old) % block
+
+
+_LAYER = re.compile(r"transformer_layer_(\d+)/")
+
+
+def origin_of_path(path, old, new, growth):
+    """`origin_of_layer` for the path of a variable of the model; paths elsewhere stay."""
+    match = _LAYER.search(path)
+    if not match:
+        return path
+    layer = origin_of_layer(int(match[1]), old, new, growth)
+    if layer is None:
+        return None
+    return f"{path[: match.start(1)]}{layer}{path[match.end(1) :]}"
+
+
+def check_name(option, value, names):
+    """Raises ValueError unless a value is one of a `Literal`'s."""
+    if value not in typing.get_args(names):
+        raise ValueError(f"{option}={value!r}: must be one of {', '.join(typing.get_args(names))}")
