@@ -15,8 +15,10 @@ is there, of all tasks. --quick tries all of it in a minute on the embedded mode
 """
 
 import argparse
+import hashlib
 import os
 import platform
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -30,6 +32,7 @@ import tensorflow as tf
 from sentiment_report import write_report
 from sentiment_rows import (
     LADDER,
+    PREDICT_UPDATES,
     QUICK,
     ROWS,
     SHUFFLING,
@@ -118,7 +121,14 @@ def run(setting, options):
     if options.epochs:
         name += f"-epochs-{setting.epochs}"
     cells = Cells(options.results / name)
-    cells.measure("setting", describe, setting)
+    known, here = cells.measure("setting", describe, setting), describe(setting)
+    if different := [key for key in here if known.get(key) != here[key]]:
+        print(
+            f"{cells.folder}: its numbers are of another {', another '.join(different)}; give "
+            "another folder with --results, or delete this one",
+            file=sys.stderr,
+        )
+        raise SystemExit(2)
     chosen = [part for part in PARTS if getattr(options, part) or options.quick]
     if not chosen or options.quick:
         measure_speed(cells, setting, options)
@@ -139,6 +149,7 @@ def describe(setting):
     return {
         "task": setting.task,
         "model": Path(setting.model).name,
+        "weights": digest(setting.model),
         "max_length": setting.max_length,
         "batch_size": setting.batch_size,
         "epochs": setting.epochs,
@@ -154,8 +165,24 @@ def describe(setting):
     }
 
 
+def digest(model):
+    """Tells the files of a model from others; a name stands for itself."""
+    folder = Path(model)
+    if not folder.is_dir():
+        return model
+    found = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            found.update(hashlib.file_digest(file, "sha256").digest())
+    return found.hexdigest()[:16]
+
+
 def chosen_rows(rows, options):
-    return {key: row for key, row in rows.items() if not options.rows or key in options.rows}
+    """The rows asked for, by default all; without bfloat16 mixed precision is no step by default."""
+    if options.rows:
+        return {key: row for key, row in rows.items() if key in options.rows}
+    none = "mixed" if choose_precision("auto") == "float32" and not options.quick else None
+    return {key: row for key, row in rows.items() if key != none}
 
 
 def measure_speed(cells, setting, options):
@@ -184,6 +211,11 @@ def measure_predict(cells, setting, options):
     if all((cells.folder / f"{name}.json").exists() for name in names):
         return
     stock = make_model(LADDER["stock"], setting, 1, preprocessed=False)
+    tuned = make_model(LADDER["adam"], setting, 1, preprocessed=True)
+    source = training_batches(LADDER["adam"], setting, 1)
+    updates = min(PREDICT_UPDATES, source.steps_per_epoch)
+    tuned.fit(source.dataset(0, 0), steps_per_epoch=updates, verbose=0)
+    copy_weights(tuned, stock)
     forms = {"stock": lambda texts: stock.predict(texts, PREDICT_BATCH, verbose=0)}
     for precision in dict.fromkeys(("float32", choose_precision("auto"))):
         backbone = from_stock(stock.backbone, dtype=POLICIES[precision])

@@ -28,6 +28,7 @@ from tfbert.training.precision import POLICIES, choose_precision
 # LAMB moves a weight by this share of its norm a step; Adam's 5e-5 moves MiniLM's by about half.
 LAMB_RATE = 2e-3
 LAMB_BATCHES = 4  # its batch, in batches of the other rows
+PREDICT_UPDATES = 50  # before predictions are compared, which an untrained head makes alike
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,10 +61,13 @@ LADDER = {
     ),
     "mixed": Row("+ mixed precision (bfloat16)", "fixed", "stock", "bfloat16", False),
     "length": Row("+ batches by length", encoder="stock", cached=False),
-    "dropout": Row("+ fast dropout and encoder", cached=False, trained_as="adam"),
+    "dropout": Row("+ fast dropout and encoder", cached=False),
     "adam": Row("+ Adam in one pass (tfbert.AdamW)", cached=False, optimizer="adam"),
     "cached": Row("+ input pipeline with cached tokens", optimizer="adam", trained_as="adam"),
-    "lamb": Row(f"+ {LAMB_BATCHES} times larger batch, LAMB", optimizer="lamb"),
+    "lamb": Row(
+        f"+ {LAMB_BATCHES} times larger batch, LAMB at {LAMB_RATE:g}, warm-up and decay",
+        optimizer="lamb",
+    ),
 }
 # The same model and optimizer as `adam`, on other batches.
 SHUFFLING = {
@@ -171,8 +175,9 @@ def training_batches(row, setting, seed, kind=None):
     if kind == "length":
         batches = LengthBatches(tokens.lengths, size, seed)
     elif kind == "tokens":
-        # As many as the other rows' batches have on average.
-        budget = max(setting.max_length, round(size * tokens.lengths.mean()))
+        # What the other rows' batches have on average, if each text were padded by itself.
+        padded = lengths[np.searchsorted(lengths, tokens.lengths)]
+        budget = max(setting.max_length, round(size * padded.mean()))
         batches = TokenBatches(tokens.lengths, lengths, budget, seed)
     else:
         batches = UniformBatches(len(tokens), size, seed)

@@ -32,11 +32,11 @@ def draw(results, path):
     from matplotlib import pyplot
 
     figure, panels = pyplot.subplots(1, 2, figsize=(12, 4.8), sharey=True)
-    parts = (("confirmed", "fresh seeds", "minutes of training", measured, 60),)
-    searched = results["search"][WHOLE].values()
-    whole = mean(sum(run["predicted"]) for run in searched) / 100
-    parts += (("search", "search, seed", "operations, % of full depth's", predicted, whole),)
-    for axes, (part, title, label, costs, unit) in zip(panels, parts, strict=True):
+    parts = [("confirmed", "fresh seeds", "minutes of training", measured, 60)]
+    if searched := results["search"].get(WHOLE):
+        whole = mean(sum(run["predicted"]) for run in searched.values()) / 100
+        parts.append(("search", "search, seed", "operations, % of full depth's", predicted, whole))
+    for axes, (part, title, label, costs, unit) in zip(panels, parts, strict=False):
         if not results[part]:
             continue
         for number, (name, runs) in enumerate(results[part].items()):
@@ -65,8 +65,8 @@ def report(results):
         + (" `--quick`: tiny models, to try the script." if settings["quick"] else "."),
         f"{recipe['num_layers']} layers of the size `{recipe['size']}`, {phase['steps']:,} updates "
         f"of {phase['global_batch_size']} x {phase['sequence_length']} tokens; "
-        f"{settings['machine']}. Seconds are those of training, without compilation and "
-        "evaluations; the loss is that of masked tokens of held-out text.",
+        f"{settings['machine']}, on each of which a training ran. Seconds are those of training, "
+        "without compilation and evaluations; the loss is that of masked tokens of held-out text.",
         "",
         f"Asked: full depth at most {MINUTES} minutes; MSLT at most 1/{TIME_RATIO} of its time at "
         f"equal updates; to full depth's final loss MSLT at most 1/{SAVED['mslt']} and stacking "
@@ -81,23 +81,26 @@ def report(results):
             "",
             *fresh(results["confirmed"], results["words"]),
             "",
+            "Every variant is compared with full depth on its own seeds, whose numbers stand behind "
+            "its own; differences have 95 % intervals over the seeds (Student's t). "
             f"SST-2: accuracy on dev after {tune['labels']:,} labels, mean over "
-            f"{len(tune['seeds'])} fine-tunings a model, and the difference to full depth, with "
-            "the 95 % interval over the pre-training seeds.",
+            f"{len(tune['seeds'])} fine-tunings a model, and the difference to full depth.",
+            "",
+            *verdicts(results["confirmed"]),
             "",
             *stages_beside_the_cost_model(results["confirmed"]),
             "",
         ]
-    lines += [
-        f"## The search (seed {seeds_of(results['search'])})",
-        "",
-        "In operations by the cost model instead of seconds, so that it can be repeated beside "
-        "other work.",
-        "",
-        *searched(results["search"], results["words"]),
-    ]
-    if results["memory"]:
-        whole = results["memory"][WHOLE]
+    if results["search"]:
+        lines += [
+            f"## The search (seed {seeds_of(results['search'])})",
+            "",
+            "In operations by the cost model instead of seconds, so that it can be repeated beside "
+            "other work.",
+            "",
+            *searched(results["search"], results["words"]),
+        ]
+    if whole := results["memory"].get(WHOLE):
         lines += ["", "## Peak memory of MSLT's stages, above that of the imports", ""]
         lines += [
             f"- {name}: {peak / 1e6:,.0f} MB, {peak / whole:.2f} of full depth"
@@ -107,71 +110,146 @@ def report(results):
 
 
 def seeds_of(variants):
-    return ", ".join(variants[WHOLE])
+    return ", ".join(sorted({seed for runs in variants.values() for seed in runs}, key=int))
 
 
 def fresh(variants, words):
-    """Table of the variants beside full depth: means over the seeds, compared seed by seed."""
-    heads = ["variant", "options", "seeds", "seconds", "times faster", "with start and evaluations"]
-    heads += ["final loss", "difference", "loss at full depth's end"]
+    """Table of the variants beside full depth, seed by seed."""
+    heads = ["variant", "options", "seeds", "seconds (full depth's)", "times faster"]
+    heads += ["with start and evaluations", "final loss (full depth's)", "difference"]
+    heads += ["difference at the end of full depth's time"]
     heads += ["times faster to full depth's final loss", "SST-2, difference"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, runs in variants.items():
         pairs = pairs_of(runs, variants)
-        wall = mean(whole["command_seconds"] / run["command_seconds"] for run, whole in pairs)
-        seconds = mean(sum(measured(run)) for run, _ in pairs)
-        faster, final, *losses = compared(pairs, measured)
-        apart = mean(run["losses"][-1][1] - whole["losses"][-1][1] for run, whole in pairs)
-        cells = [name, options(words[name]), ", ".join(runs), f"{seconds:.0f}", faster]
-        cells += [f"{wall:.2f}", final, f"{apart:+.3f}", *losses]
-        lines.append(f"| {' | '.join([*cells, transfer(pairs)])} |")
+        if not pairs:
+            continue
+        seconds, whole = (mean(sum(measured(pair[side])) for pair in pairs) for side in (0, 1))
+        last, target = (mean(pair[side]["losses"][-1][1] for pair in pairs) for side in (0, 1))
+        wall = [whole["command_seconds"] / run["command_seconds"] for run, whole in pairs]
+        cells = [
+            name,
+            options(words[name]),
+            ", ".join(seed for seed in runs if seed in variants[WHOLE]),
+            f"{seconds:.0f} ({whole:.0f})",
+            each(cheaper(pairs, measured)),
+            f"{mean(wall):.2f}",
+            f"{last:.3f} ({target:.3f})",
+            apart([run["losses"][-1][1] - whole["losses"][-1][1] for run, whole in pairs]),
+            apart(at_full_cost(pairs, measured)),
+            each(to_full_loss(pairs, measured)),
+            transfer(pairs),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def verdicts(variants):
+    """What was asked of each variant, and what was found."""
+    lines = []
+    whole = [sum(measured(run)) / 60 for run in variants.get(WHOLE, {}).values()]
+    if whole:
+        found = "reached" if max(whole) <= MINUTES else "not on every seed"
+        lines.append(
+            f"- full depth: {min(whole):.1f} to {max(whole):.1f} minutes; at most {MINUTES} asked: "
+            f"{found}."
+        )
+    for name, runs in variants.items():
+        kind, pairs = name.split()[0], pairs_of(runs, variants)
+        if kind not in SAVED or not pairs:
+            continue
+        asked = [(to_full_loss(pairs, measured), SAVED[kind], "to full depth's final loss")]
+        if kind == "mslt":
+            asked.insert(0, (cheaper(pairs, measured), TIME_RATIO, "at equal updates"))
+        parts = []
+        for ratios, least, what in asked:
+            found = [ratio for ratio in ratios if ratio is not None and ratio >= least]
+            on = "all" if len(found) == len(ratios) else len(found)
+            parts.append(f"{least} times faster {what} on {on} of {len(ratios)} seeds")
+        lines.append(f"- {name}: {', '.join(parts)}.")
     return lines
 
 
 def searched(variants, words):
     """Table of what was tried: as in `fresh`, in operations of the cost model for seconds."""
     heads = ["variant", "options", "times fewer operations", "final loss"]
-    heads += ["loss at full depth's operations", "times fewer to full depth's final loss"]
-    lines = [f"| {' | '.join(heads)} |", "|---" * 6 + "|"]
+    heads += ["difference", "difference at full depth's operations"]
+    heads += ["times fewer to full depth's final loss"]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for name, runs in variants.items():
         pairs = pairs_of(runs, variants)
-        cells = [name, options(words[name]), *compared(pairs, predicted)]
+        if not pairs:
+            continue
+        cells = [
+            name,
+            options(words[name]),
+            each(cheaper(pairs, predicted)),
+            f"{mean(run['losses'][-1][1] for run, _ in pairs):.3f}",
+            apart([run["losses"][-1][1] - whole["losses"][-1][1] for run, whole in pairs]),
+            apart(at_full_cost(pairs, predicted)),
+            each(to_full_loss(pairs, predicted)),
+        ]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 
 def pairs_of(runs, variants):
     """Pairs of (run, full depth's run of that seed)."""
-    return [(run, variants[WHOLE][seed]) for seed, run in runs.items() if seed in variants[WHOLE]]
+    whole = variants.get(WHOLE, {})
+    return [(run, whole[seed]) for seed, run in runs.items() if seed in whole]
 
 
 def options(words):
     return f"`{words}`" if words else ""
 
 
-def compared(pairs, costs):
-    """Cells about pairs of (run, full depth's run of that seed).
+def cheaper(pairs, costs):
+    """By pair, how many times cheaper the run is at equal updates."""
+    return [sum(costs(whole)) / sum(costs(run)) for run, whole in pairs]
 
-    Times cheaper at equal updates, final loss, loss for full depth's cost, times cheaper to full
-    depth's final loss.
-    """
-    cheaper = mean(sum(costs(whole)) / sum(costs(run)) for run, whole in pairs)
-    at_end, ratios = [], []
+
+def at_full_cost(pairs, costs):
+    """By pair, the loss for what full depth costs, above full depth's; None where it has none."""
+    differences = []
     for run, whole in pairs:
-        own, (end, target) = curve(run, costs(run)), curve(whole, costs(whole))[-1]
-        at_end.append(loss_at(own, end))
-        reached = cost_of(own, target)
+        end, target = curve(whole, costs(whole))[-1]
+        loss = loss_at(curve(run, costs(run)), end)
+        differences.append(None if loss is None else loss - target)
+    return differences
+
+
+def to_full_loss(pairs, costs):
+    """By pair, how many times cheaper full depth's final loss is reached; None where never."""
+    ratios = []
+    for run, whole in pairs:
+        end, target = curve(whole, costs(whole))[-1]
+        reached = cost_of(curve(run, costs(run)), target)
         ratios.append(None if reached is None else end / reached)
-    each = ", ".join("never" if ratio is None else f"{ratio:.2f}" for ratio in ratios)
-    if len(ratios) > 1 and None not in ratios:
-        each = f"{mean(ratios):.2f} ({each})"
-    final = mean(run["losses"][-1][1] for run, _ in pairs)
-    there = "none yet" if None in at_end else f"{mean(at_end):.3f}"
-    return f"{cheaper:.2f}", f"{final:.3f}", there, each
+    return ratios
+
+
+def each(ratios):
+    """Mean of some ratios and, in brackets, all of them."""
+    parts = ["never" if ratio is None else f"{ratio:.2f}" for ratio in ratios]
+    if None in ratios or len(ratios) == 1:
+        return ", ".join(parts)
+    return f"{mean(ratios):.2f} ({', '.join(parts)})"
+
+
+def apart(differences, digits=3):
+    """Mean difference, with a 95 % interval over the seeds where there are several."""
+    if None in differences:
+        return "none yet"
+    text = f"{mean(differences):+.{digits}f}"
+    if len(differences) < 2:
+        return text
+    student = float(scipy.stats.t.ppf(0.975, len(differences) - 1))
+    half = student * statistics.stdev(differences) / len(differences) ** 0.5
+    return f"{text} ± {half:.{digits}f}"
 
 
 def transfer(pairs):
-    """Mean accuracy and its difference to full depth, with a 95 % interval over the seeds.
+    """Mean accuracy and its difference to full depth.
 
     The unit is the pre-training: fine-tunings of one model are no independent comparisons.
     """
@@ -179,11 +257,7 @@ def transfer(pairs):
     if not pairs:
         return "not yet"
     differences = [mean(run["sst2"]) - mean(whole["sst2"]) for run, whole in pairs]
-    text = f"{mean(mean(run['sst2']) for run, _ in pairs):.4f}, {mean(differences):+.4f}"
-    if len(differences) < 2:
-        return text
-    student = float(scipy.stats.t.ppf(0.975, len(differences) - 1))
-    return f"{text} ± {student * statistics.stdev(differences) / len(differences) ** 0.5:.4f}"
+    return f"{mean(mean(run['sst2']) for run, _ in pairs):.4f}, {apart(differences, 4)}"
 
 
 def stages_beside_the_cost_model(variants):
@@ -194,12 +268,15 @@ def stages_beside_the_cost_model(variants):
         "| variant | stage | layers | frozen | updates | predicted s | measured s | off |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for name, runs in variants.items():
-        whole = [whole for _, whole in pairs_of(runs, variants)]
-        speed = mean(sum(predicted(run)) / sum(measured(run)) for run in whole)
-        for number, stage in enumerate(next(iter(runs.values()))["stages"]):
-            forecast = mean(predicted(run)[number] for run in runs.values()) / speed
-            seconds = mean(measured(run)[number] for run in runs.values())
+    for name, every in variants.items():
+        pairs = pairs_of(every, variants)
+        if not pairs:
+            continue
+        runs = [run for run, _ in pairs]
+        speed = mean(sum(predicted(whole)) / sum(measured(whole)) for _, whole in pairs)
+        for number, stage in enumerate(runs[0]["stages"]):
+            forecast = mean(predicted(run)[number] for run in runs) / speed
+            seconds = mean(measured(run)[number] for run in runs)
             lines.append(
                 f"| {name} | {number + 1} | {stage['layers']} | {stage['frozen']} | "
                 f"{stage['steps']} | {forecast:.1f} | {seconds:.1f} | "

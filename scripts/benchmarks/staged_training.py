@@ -4,12 +4,14 @@
         [--variant NAME "OPTIONS" ...] [--report] [--again]
 
 DATA holds imdb/unsup.txt.gz and glue/SST-2/. Every run is a run directory in DIR: what is finished
-is not run again, what was interrupted goes on, and what the last report has of the same recipe
-and options is not measured again. About three hours on 2 cores that do nothing else.
+is not run again, what was interrupted begins anew, as its time counts, and what the last report
+has of the same recipe and options is not measured again and stays in it. About four hours on 2
+cores that do nothing else. --quick goes into a folder of its own, its report too.
 """
 
 import argparse
 import concurrent.futures
+import hashlib
 import itertools
 import json
 import os
@@ -106,8 +108,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     docs = pathlib.Path(__file__).resolve().parents[2] / "docs"
     parser.add_argument("data", type=pathlib.Path, nargs="?")
-    parser.add_argument("--output", type=pathlib.Path, default=docs, help="folder of the report")
-    parser.add_argument("--runs", type=pathlib.Path, default=pathlib.Path("runs/staged_training"))
+    parser.add_argument("--output", type=pathlib.Path, help="folder of the report, default docs")
+    parser.add_argument("--runs", type=pathlib.Path, help="default runs/staged_training")
     parser.add_argument("--seeds", type=int, nargs="+", help="fresh ones, of all variants")
     parser.add_argument(
         "--variant",
@@ -127,6 +129,12 @@ def main():
         return
     if not (arguments.data or arguments.quick):
         parser.error("DATA or --quick must be given")
+    for name, _ in arguments.variant:
+        if name in FOUND or name in SEARCH:
+            parser.error(f"--variant {name}: is the name of another one")
+    name = "staged_training_quick" if arguments.quick else "staged_training"
+    arguments.runs = arguments.runs or pathlib.Path("runs", name)
+    arguments.output = arguments.output or (arguments.runs if arguments.quick else docs)
     benchmark = Benchmark(arguments)
     if not arguments.report:
         benchmark.make()
@@ -143,6 +151,8 @@ class Benchmark:
         papers = {name: SEARCH[name] for name in (WHOLE, "stack", "mslt")}
         self.search = {**(papers if self.quick else SEARCH), **dict(arguments.variant)}
         self.folder.mkdir(parents=True, exist_ok=True)
+        found = {name: words for name, (words, _) in FOUND.items()}
+        self.words = {**found, **self.search}
         self.records, self.labelled = self.folder / "records", self.folder / "sst2.tsv"
         self.recipe = recipe = QUICK if self.quick else RECIPE
         depth, phase = recipe["num_layers"], recipe["phases"][0]
@@ -151,12 +161,10 @@ class Benchmark:
             "stage 2": (depth // 2, depth // 4),
             WHOLE: (depth, 0),
         }
-        self.fresh = [
-            (name, words, seed) for name, (words, own) in FOUND.items() for seed in seeds or own
-        ]
-        self.searched = [(name, words, SEARCH_SEED) for name, words in self.search.items()]
+        self.fresh = [(name, seed) for name, (_, own) in FOUND.items() for seed in seeds or own]
+        self.searched = [(name, SEARCH_SEED) for name in self.search]
         report = arguments.output / "benchmark_staged_training.json"
-        self.before = read_json(report) if report.exists() and not arguments.again else {}
+        self.before, self.again = read_json(report) if report.exists() else {}, arguments.again
         if self.before and self.before["settings"]["recipe"] != recipe:
             self.before = {}
         slow = {"learning_rate": phase["learning_rate"] / 2}
@@ -170,23 +178,23 @@ class Benchmark:
     def make(self):
         """Makes every run whose numbers are not there."""
         self.prepare()
-        fresh = [job for job in self.fresh if not (self.known(*job) or {}).get("sst2")]
-        fresh.sort(key=lambda job: job[2])  # what is compared runs together
+        fresh = [job for job in self.fresh if not (self.known("confirmed", *job) or {}).get("sst2")]
+        fresh.sort(key=lambda job: job[1])  # what is compared runs together
         one_on_each_core(self.train, fresh)
         tunings = itertools.product(self.tuning_seeds, fresh)
-        one_on_each_core(self.tune, [(name, seed, own) for own, (name, _, seed) in tunings])
+        one_on_each_core(self.tune, [(*job, tuning_seed) for tuning_seed, job in tunings])
         for name in self.memory_cases:
             self.measure_memory(name)
-        one_on_each_core(self.train, [job for job in self.searched if not self.known(*job)])
+        one_on_each_core(self.train, [j for j in self.searched if not self.known("search", *j)])
 
     def results(self):
         """`{"search", "confirmed": {name: {seed: numbers}}, "memory", "words", "settings"}`."""
         memory = {name: self.folder / f"memory-{name}.json" for name in self.memory_cases}
         there = {name: read_json(path) for name, path in memory.items() if path.exists()}
         return {
-            "search": self.collect(self.searched),
-            "confirmed": self.collect(self.fresh),
-            "words": self.search | {name: words for name, (words, _) in FOUND.items()},
+            "search": self.collect("search", self.searched),
+            "confirmed": self.collect("confirmed", self.fresh),
+            "words": {**self.before.get("words", {}), **self.words},
             "memory": {**self.before.get("memory", {}), **there},
             "settings": {
                 "recipe": self.recipe,
@@ -196,20 +204,24 @@ class Benchmark:
             },
         }
 
-    def collect(self, jobs):
-        """Numbers of the runs that are there."""
+    def collect(self, part, jobs):
+        """Numbers of the runs that are there, and what the last report has beside them."""
         found = {}
-        for name, words, seed in jobs:
-            numbers = self.numbers(name, seed) or self.known(name, words, seed)
-            if numbers:
+        for name, runs in self.before.get(part, {}).items():
+            words = self.before["words"][name]
+            if self.words.get(name, words) == words:
+                found[name] = dict(runs)
+        for name, seed in jobs:
+            if numbers := self.numbers(name, seed):
                 found.setdefault(name, {})[str(seed)] = numbers
-        return found
+        order = list(self.words)
+        names = sorted(found, key=lambda name: order.index(name) if name in order else len(order))
+        return {name: dict(sorted(found[name].items(), key=lambda run: int(run[0]))) for name in names}
 
-    def known(self, name, words, seed):
-        """The numbers that the last report had of a run, None if it had none."""
-        if self.before.get("words", {}).get(name) != words:
+    def known(self, part, name, seed):
+        """The numbers that the last report has of a run, None if it has none."""
+        if self.again or self.before.get("words", {}).get(name) != self.words[name]:
             return None
-        part = "search" if seed == SEARCH_SEED else "confirmed"
         return self.before[part].get(name, {}).get(str(seed))
 
     def prepare(self):
@@ -234,15 +246,18 @@ class Benchmark:
             self.labelled.write_text("\n".join([lines[0], *lines[1::step][:LABELS]]) + "\n")
 
     def run(self, name, seed):
-        """The run directory of a pre-training."""
-        return self.folder / f"{name.replace(' ', '_')}-{seed}"
+        """The run directory of a pre-training: another one for other options."""
+        options = json.dumps([self.recipe, self.words[name]])
+        digest = hashlib.sha256(options.encode()).hexdigest()[:8]
+        return self.folder / f"{name.replace(' ', '_')}-{seed}-{digest}"
 
-    def train(self, name, words, seed):
+    def train(self, name, seed):
         """Pre-trains a model unless it is there."""
         if not (self.run(name, seed) / "metrics.json").exists():
             own = ["--recipe", self.folder / "recipe.yaml", "--data", self.records, "--seed", seed]
-            words = words.replace("RUNS", str(self.folder))
-            tfbert("pretrain", *own, *shlex.split(words), "--output", self.run(name, seed))
+            own += ["--output", self.run(name, seed), "--overwrite"]
+            words = self.words[name].replace("RUNS", str(self.folder))
+            tfbert("pretrain", *own, *shlex.split(words))
 
     def tune(self, name, seed, tuning_seed):
         """Trains a pre-trained model on some labels of SST-2."""

@@ -63,11 +63,17 @@ def test_the_report_counts_right(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "benchmark_staged_training.json").read_text()) == results
     assert (tmp_path / "benchmark_staged_training.png").stat().st_size > 1_000
     # 100 s / 55 s, 150 s / 100 s; SST-2 is 0.02 and 0.04 above 0.7: 0.03 +- 12.706 x 0.01
-    row = "| stack | `--staging stack` | 2, 3 | 55 | 1.82 | 1.50 | 4.500 | -0.500 | 4.500 "
-    row += "| 2.86 (2.86, 2.86) "
+    row = "| stack | `--staging stack` | 2, 3 | 55 (100) | 1.82 (1.82, 1.82) | 1.50 "
+    row += "| 4.500 (5.000) | -0.500 ± 0.000 | -0.500 ± 0.000 | 2.86 (2.86, 2.86) "
     assert row + "| 0.7300, +0.0300 ± 0.1271 |" in page
-    assert "| stack | `--staging stack` | 1.67 | 4.500 | 4.500 | 2.50 |" in page
-    assert "| lost | `--staging mslt` | 1.67 | 5.100 | 5.100 | never |" in page
+    assert "- stack: 1.33 times faster to full depth's final loss on all of 2 seeds." in page
+    assert "- full depth: 1.7 to 1.7 minutes; at most 12 asked: reached." in page
+    assert "| stack | `--staging stack` | 1.67 | 4.500 | -0.500 | -0.500 | 2.50 |" in page
+    assert "| lost | `--staging mslt` | 1.67 | 5.100 | +0.100 | +0.100 | never |" in page
+    # Not yet compared with anything: a run whose full depth is still on its way.
+    del results["confirmed"]["full depth"], results["memory"]["full depth"], results["search"]
+    partial = write_report({**results, "search": {}}, tmp_path)
+    assert "| stack |" not in partial
     # full depth does 10 operations a second
     assert "| stack | 1 | 2 | 0 | 60 | 20.0 | 15.0 | -25% |" in page
     assert "- stage 1: 5 MB, 0.25 of full depth" in page
