@@ -178,7 +178,7 @@ def digest(model):
 
 
 def chosen_rows(rows, options):
-    """The rows asked for, by default all; without bfloat16 mixed precision is no step by default."""
+    """The rows asked for; by default all, but for mixed precision where bfloat16 is slow."""
     if options.rows:
         return {key: row for key, row in rows.items() if key in options.rows}
     none = "mixed" if choose_precision("auto") == "float32" and not options.quick else None

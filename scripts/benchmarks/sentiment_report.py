@@ -63,8 +63,11 @@ class Measured(NamedTuple):
 
     def times(self, stock):
         """How many times faster than another row: the ratio, and its interval or None."""
-        ratios = [speed / stock.turns[turn] for turn, speed in self.turns.items() if turn in stock.turns]
-        return self.speed / stock.speed, interval(ratios) if len(ratios) > 1 else None
+        ratios = [
+            speed / stock.turns[turn] for turn, speed in self.turns.items() if turn in stock.turns
+        ]
+        is_known = self is not stock and len(ratios) > 1
+        return self.speed / stock.speed, interval(ratios) if is_known else None
 
 
 def read_rows(folder, rows):
@@ -222,7 +225,8 @@ def verdicts(rows, setting, padding_difference):
 def padding_difference(folder):
     """The largest that a training of stock found; None where there is none."""
     cells = [read_json(path) for path in folder.glob("accuracy-stock-*.json")]
-    return max((cell["padding_difference"] for cell in cells if "padding_difference" in cell), default=None)
+    found = [cell["padding_difference"] for cell in cells if "padding_difference" in cell]
+    return max(found, default=None)
 
 
 def in_times(times, around):

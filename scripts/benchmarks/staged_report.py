@@ -81,8 +81,8 @@ def report(results):
             "",
             *fresh(results["confirmed"], results["words"]),
             "",
-            "Every variant is compared with full depth on its own seeds, whose numbers stand behind "
-            "its own; differences have 95 % intervals over the seeds (Student's t). "
+            "Every variant is compared with full depth on its own seeds, whose numbers stand in "
+            "brackets; differences have 95 % intervals over the seeds (Student's t). "
             f"SST-2: accuracy on dev after {tune['labels']:,} labels, mean over "
             f"{len(tune['seeds'])} fine-tunings a model, and the difference to full depth.",
             "",

@@ -214,9 +214,11 @@ class Benchmark:
         for name, seed in jobs:
             if numbers := self.numbers(name, seed):
                 found.setdefault(name, {})[str(seed)] = numbers
-        order = list(self.words)
-        names = sorted(found, key=lambda name: order.index(name) if name in order else len(order))
-        return {name: dict(sorted(found[name].items(), key=lambda run: int(run[0]))) for name in names}
+        known = [*self.words, *found]
+        return {
+            name: dict(sorted(found[name].items(), key=lambda run: int(run[0])))
+            for name in sorted(found, key=known.index)
+        }
 
     def known(self, part, name, seed):
         """The numbers that the last report has of a run, None if it has none."""

@@ -53,6 +53,7 @@ def test_the_report_counts_right(tmp_path):
     write("speed-stock-50x0", speed(9.0, 200))
     write("speed-stock-50x1", speed(11.0, 300))  # 200 in 20 s, 75 % padding
     write("speed-cached-50x0", speed(1.0, 900))
+    write("speed-cached-50x1", speed(1.0, 900))
     write("speed-lamb-50x0", speed(1.0, 900))  # on short texts: 10 tokens each instead of 20
     for seed, accuracies in ((1, (0.7, 0.8)), (2, (0.7, 0.9)), (3, (0.7, 0.85))):
         curve = [[500, accuracies[0]], [1000, accuracies[1]]]
@@ -73,11 +74,13 @@ def test_the_report_counts_right(tmp_path):
     # 0.85 is reached after 1000 examples by two of three seeds of stock, at 10 a second.
     assert row_of(page, "stock:") == ["10.0", "1.00", "75 %", "0.8500 (± 0.0500)", "1.7"]
     # Trained as the row before it; two of three seeds reach 0.85 after 500, at 100 a second.
-    assert row_of(page, "+ input") == ["100.0", "10.00", "10 %", "0.8600 (± 0.0000)", "0.1"]
+    # 9 and 11 times stock in the two turns: 10 ± 12.7062 x 1.
+    cells = ["100.0", "10.00 (-2.71 to 22.71)", "10 %", "0.8600 (± 0.0000)", "0.1"]
+    assert row_of(page, "+ input") == cells
     assert row_of(page, "+ 4 times larger batch")[:3] == ["50.0", "5.00", "10 %"]
     assert "| + batches by length" not in page  # nothing was measured
-    assert "Fastest at stock's accuracy: *+ input" in page
-    assert "10.00 times stock; 8 asked, reached" in page
+    assert "All steps at stock's batch, *+ input" in page
+    assert "times stock; 8 asked, reached, though the interval leaves it open." in page
     assert "0.7258 to 0.9742" in page  # 0.85 ± 4.3027 x 0.05 / sqrt(3)
     assert row_of(page, "tfbert, float32") == ["100.0", "5.00", "1.0e-06", "3"]
     assert row_of(page, "next run") == ["1,000", "10"]
