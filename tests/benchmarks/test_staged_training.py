@@ -103,6 +103,6 @@ def test_it_writes_its_page_and_repeats_no_run(tmp_path):
     assert (tmp_path / "docs" / "benchmark_staged_training.png").stat().st_size > 1_000
 
     done = {path: path.stat().st_mtime for path in (tmp_path / "runs").glob("*/metrics.json")}
-    assert len(done) == 3 + 5 * (1 + 1) + 1  # search; fresh seed, fine-tuned; memory
+    assert len(done) == 3 + 6 * (1 + 1) + 1  # search; fresh seed, fine-tuned; memory
     subprocess.run(command, check=True, env=environment, timeout=300)
     assert done == {path: path.stat().st_mtime for path in done}
