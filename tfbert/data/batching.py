@@ -12,10 +12,7 @@ import math
 
 import numpy as np
 
-# Lengths are rounded up: fewer shapes, better aligned matrix products. Short ones to less, or a
-# tenth of a batch of sentences would be padding.
-PAD_MULTIPLE = 8
-_SHORT, _SHORT_MULTIPLE = 32, 4
+PAD_MULTIPLE = 8  # lengths are rounded up to it: fewer shapes, better aligned matrix products
 # Batches in a pool: more waste less padding, fewer mix the examples better. A small data set has at
 # least four pools, if as many batches, or the same texts would meet in every epoch.
 _POOL_BATCHES = 64
@@ -122,13 +119,12 @@ def padded_lengths(max_length, few=False):
     Args:
         max_length: The last of them.
         few: At most four, for a compiler that makes a program a length, instead of all multiples
-            of 4 up to 32 and of 8 from there on.
+            of `PAD_MULTIPLE`.
     """
+    step = PAD_MULTIPLE
     if few:
-        step = PAD_MULTIPLE * math.ceil(max_length / (4 * PAD_MULTIPLE))
-        return np.array([*range(step, max_length, step), max_length])
-    short = range(_SHORT_MULTIPLE, min(_SHORT, max_length), _SHORT_MULTIPLE)
-    return np.array([*short, *range(_SHORT, max_length, PAD_MULTIPLE), max_length])
+        step *= math.ceil(max_length / (4 * PAD_MULTIPLE))
+    return np.array([*range(step, max_length, step), max_length])
 
 
 def collate(texts, positions, lengths):
