@@ -4,9 +4,9 @@
         [--variant NAME "OPTIONS" ...] [--report] [--again]
 
 DATA holds imdb/unsup.txt.gz and glue/SST-2/. Every run is a run directory in DIR: what is finished
-is not run again, what was interrupted begins anew, as its time counts, and what the last report
-has of the same recipe and options is not measured again and stays in it. About four hours on 2
-cores that do nothing else. --quick goes into a folder of its own, its report too.
+is not run again, what was interrupted goes on, and what the last report has of the same recipe
+and options is not measured again and stays in it. About four hours on 2 cores that do nothing
+else. --quick goes into a folder of its own, its report too.
 """
 
 import argparse
@@ -261,7 +261,7 @@ class Benchmark:
         """Pre-trains a model unless it is there."""
         if not (self.run(name, seed) / "metrics.json").exists():
             own = ["--recipe", self.folder / "recipe.yaml", "--data", self.records, "--seed", seed]
-            own += ["--output", self.run(name, seed), "--overwrite"]
+            own += ["--output", self.run(name, seed)]
             words = self.words[name].replace("RUNS", str(self.folder))
             tfbert("pretrain", *own, *shlex.split(words))
 
@@ -293,7 +293,6 @@ class Benchmark:
             "stages": measured_stages(run, phases),
             "predicted": predicted_flops(config, phases, vocabulary_size),
             "losses": sorted(scalars(run / "logs" / "evaluation", "loss").items()),
-            "command_seconds": read_json(run / "metrics.json")["seconds"],
             "sst2": [read_json(path)["accuracy"] for path in tuned],
         }
 
