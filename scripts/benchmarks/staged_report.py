@@ -268,8 +268,11 @@ def transfer(pairs):
     pairs = [pair for pair in pairs if all(run["sst2"] for run in pair)]
     if not pairs:
         return "not yet"
-    differences = [mean(run["sst2"]) - mean(whole["sst2"]) for run, whole in pairs]
-    return f"{mean(mean(run['sst2']) for run, _ in pairs):.4f}, {apart(differences, 4)}"
+    # Fine-tunings by the same seeds, where one of the two has fewer.
+    tuned = [list(zip(run["sst2"], whole["sst2"], strict=False)) for run, whole in pairs]
+    differences = [mean(own - other for own, other in seeds) for seeds in tuned]
+    accuracy = mean(mean(own for own, _ in seeds) for seeds in tuned)
+    return f"{accuracy:.4f}, {apart(differences, 4)}"
 
 
 def stages_beside_the_cost_model(variants):
