@@ -145,7 +145,7 @@ def test_a_process_that_breaks_down_is_one_line(stand_ins, capsys, tmp_path):
         (["--recipe", "quick", "--accelerator", "v9-8"], "--accelerator v9-8: no Cloud TPU"),
         (["--recipe", "nothing", "--accelerator", "v3-8"], "--recipe nothing: no such file"),
         (["--accelerator", "v3-8"], "--recipe must be given"),
-        (["--recipe", "quick", "--accelerator", "v3-256"], "--global-batch-size 64 is no multiple"),
+        (["--recipe", "quick", "--accelerator", "v3-256"], "--global-batch-size 64 cannot be"),
         (["--recipe", "quick", "--accelerator", "v3-8", "--phases.7.steps", "1"], "--phases.7"),
         (["--recipe", "quick", "--accelerator", "v3-8", "--data", "x"], "--data"),
         (["--recipe", "quick", "--accelerator", "v3-8", "--precision", "float16"], "bfloat16"),

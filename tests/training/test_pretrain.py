@@ -51,9 +51,9 @@ def test_a_run_from_records_to_a_model_that_finetune_takes(config, tmp_path):
         assert sorted(curves[name]) == [2, 4, 5, 7, 8], name
     for name in ("mean_trust_ratio", "tokens_per_second", "sequences_per_second", "mfu"):
         assert all(value > 0 for value in curves[name].values()), name
-    # Linear decay in each phase, re-warmed: after 2 of 5 updates, and after 2 of 3.
-    assert curves["learning_rate"][2] == pytest.approx(0.01 * 3 / 5)
-    assert curves["learning_rate"][7] == pytest.approx(0.005 * 1 / 3)
+    # Linear decay in each phase: update 2 of 5, and update 2 of 3.
+    assert curves["learning_rate"][2] == pytest.approx(0.01 * 4 / 5)
+    assert curves["learning_rate"][7] == pytest.approx(0.005 * 2 / 3)
     held_out = scalars(run / "logs" / "evaluation")
     assert held_out["mlm_loss"][8] == pytest.approx(metrics["val_mlm_loss"], rel=1e-5)
 
@@ -180,7 +180,7 @@ def test_records_without_pairs_or_held_out_text(vocabulary_file, tmp_path, confi
     [
         ({"data": "/nonexistent"}, "no dataset.json"),
         ({"phases": [{**PHASES[0], "sequence_length": 32}]}, "no records of length 32"),
-        ({"phases": [{**PHASES[0], "global_batch_size": 7}], "replicas": 2}, "7 is no multiple of"),
+        ({"phases": [{**PHASES[0], "global_batch_size": 7}], "replicas": 2}, "7 cannot be divided among 2"),
         ({"phases": [{**PHASES[0], "per_device_batch_size": 3}]}, "8 is no multiple of"),
         ({"phases": [{**PHASES[0], "freeze_layers": 3}]}, "freeze-layers is 3: .* only 2 layers"),
         ({"init": "/nonexistent"}, "no such directory"),

@@ -238,6 +238,12 @@ def accumulate_steps(phase, replicas, device_tokens):
         InputError: If the batch cannot be divided that way.
     """
     size = phase.per_device_batch_size
+    if phase.global_batch_size % replicas:
+        nearest = max(1, round(phase.global_batch_size / replicas)) * replicas
+        raise InputError(
+            f"--global-batch-size {phase.global_batch_size} cannot be divided among {replicas} "
+            f"devices; {nearest} can"
+        )
     if size is None:
         share = max(1, phase.global_batch_size // replicas)
         limit = min(share, max(1, device_tokens // phase.sequence_length))

@@ -54,4 +54,4 @@ def _layers_in_words(phase, num_layers):
     if phase.layers == num_layers and not phase.freeze_layers:
         return ""
     frozen = f", {phase.freeze_layers} of them frozen" if phase.freeze_layers else ""
-    return f"{phase.layers} layers{frozen}; "
+    return f"{phase.layers} layer{'s' if phase.layers > 1 else ''}{frozen}; "

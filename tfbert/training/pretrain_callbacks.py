@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfbert.training.phases import learning_rate_schedule
 from tfbert.training.run_directory import saving
 
 log = logging.getLogger("tfbert")
@@ -58,6 +59,7 @@ class PretrainingCurves(keras.callbacks.Callback):
         self.lines = lines
         self.seconds = seconds
         self._phases = phases
+        self._schedule = learning_rate_schedule(phases)
         self._number = 0  # the phase's
         self._done, self._seen, self._sums = 0, 0, {}
         self._ends = np.cumsum([phase.steps for phase in phases])
@@ -100,7 +102,7 @@ class PretrainingCurves(keras.callbacks.Callback):
         self._seen = self._timed_from = batch + 1
         self._time = now
         update = self._updates()
-        values |= self._speed(updates_per_second) | self._optimizer_values()
+        values |= self._speed(updates_per_second) | self._optimizer_values(update)
         self._write(self._train, update, values)
         left = self._operations_left(update) / values["model_flops_per_second"]
         self._say(f"{update} of {self._ends[-1]}: {_in_words(values)}, {duration(left)} left")
@@ -163,9 +165,10 @@ class PretrainingCurves(keras.callbacks.Callback):
             values["mfu"] = flops / self.flops_per_second
         return values
 
-    def _optimizer_values(self):
+    def _optimizer_values(self, update):
         optimizer, inner = self.model.optimizer, self._optimizer
-        values = {"learning_rate": float(keras.ops.convert_to_numpy(inner.learning_rate))}
+        # Of the update that was made: the optimizer's is the next one's, 0 where a stage begins.
+        values = {"learning_rate": float(self._schedule(max(0, update - 1)))}
         if optimizer is not inner:
             values["loss_scale"] = float(keras.ops.convert_to_numpy(optimizer.dynamic_scale))
         if getattr(inner, "record_statistics", False):
