@@ -13,10 +13,10 @@ import math
 import numpy as np
 
 PAD_MULTIPLE = 8  # lengths are rounded up to it: fewer shapes, better aligned matrix products
-# Batches in a pool: more waste less padding, fewer mix the examples better. A small data set has at
-# least four pools, if as many batches, or the same texts would meet in every epoch.
+# Batches in a pool: more waste less padding, fewer mix the examples better. A small data set has
+# three or four pools, or the same texts would meet in every epoch.
 _POOL_BATCHES = 64
-_LEAST_POOLS = 4
+_POOLS = 4
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class LengthBatches:
             return self._cut(order)
         random = np.random.default_rng((self.seed, number))
         order = random.permutation(len(self.lengths))
-        pool_size = self.batch_size * min(_POOL_BATCHES, max(1, self.steps // _LEAST_POOLS))
+        pool_size = self.batch_size * min(_POOL_BATCHES, math.ceil(self.steps / _POOLS))
         batches = []
         for begin in range(0, len(order), pool_size):
             pool = order[begin : begin + pool_size]
