@@ -76,7 +76,7 @@ def test_batches_of_one_shape_are_filled_up_with_weight_0(texts):
 
 @pytest.mark.parametrize("epoch", [0, 1])
 def test_examples_of_some_steps(texts, epoch):
-    batches = TokenBatches(LENGTHS, padded_lengths(8), 24, seed=3)
+    batches = TokenBatches(LENGTHS, padded_lengths(8), 32, seed=3)  # 4, 4 and 1
     source = TrainingBatches(texts, batches, padded_lengths(8), LABELS, np.ones(3, np.float32))
     sizes = [len(batch) for batch in batches.epoch(epoch)]
     assert len({*sizes}) > 1
