@@ -92,3 +92,13 @@ def test_the_plan_says_where_a_batch_is_more_than_there_is(examples, said):
     lines = plan_lines(CostModel(SIZE, 50, 16), phases, [data], peak=1e9)
     warnings = [line for line in lines if f"more than the {examples} sequences" in line]
     assert bool(warnings) == said
+
+
+def test_without_a_measured_peak_no_time_is_announced():
+    data = SimpleNamespace(train=SimpleNamespace(examples=64), predictions=2, accumulate_steps=1)
+    phases = [Phase(5, 32, 16, learning_rate=0.1, layers=3)]
+    costs = CostModel(SIZE, 50, 16)
+    timed, bare = ("\n".join(plan_lines(costs, phases, [data], peak)) for peak in (1e9, None))
+    assert "about" in timed and "GFLOP/s" in timed
+    assert "operations" in bare
+    assert "about" not in bare and "GFLOP/s" not in bare
