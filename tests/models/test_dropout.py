@@ -87,12 +87,20 @@ def test_kept_elements_have_the_exact_scale(dtype):
     np.testing.assert_array_equal(np.asarray(outputs)[kept], np.asarray(expected)[kept])
 
 
-@pytest.mark.parametrize("rate", [0.001, 0.9999])
-def test_a_rate_that_8_bits_round_away_takes_16(rate):
+@pytest.mark.parametrize("rate", [0.001, 0.002, 0.01, 0.995, 0.9999])
+def test_a_rate_that_8_bits_would_change_takes_16(rate):
     layer = Dropout(rate, seed=1)
     assert layer.bits == 16
     assert layer.keep_probability == pytest.approx(1 - rate, abs=2**-17)
     assert Dropout.from_config(layer.get_config()).bits == 16
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.9])
+def test_common_rates_take_8_bits(rate):
+    layer = Dropout(rate)
+    assert layer.bits == 8
+    assert layer.keep_probability == pytest.approx(1 - rate, rel=0.02)
+    assert 1 - layer.keep_probability == pytest.approx(rate, rel=0.02)
 
 
 def test_the_scale_has_no_bias_in_bfloat16():

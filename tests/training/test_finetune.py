@@ -359,6 +359,9 @@ def test_other_data_is_not_gone_on_with(config, monkeypatch, tmp_path, data):
     with monkeypatch.context() as patch, pytest.raises(Preempted):
         patch.setattr(finetune_module.StatusUpdates, "on_epoch_end", end)
         finetune(config(**options))
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="kind of device was"):
+        patch.setattr(finetune_module, "lengths_for", lambda *_: np.array([128]))  # a TPU's
+        finetune(config(**options))
     table = tmp_path / "data" / "train.csv"
     lines = table.read_text().splitlines()
     table.write_text("\n".join([lines[0], *lines[:0:-1]]) + "\n")
@@ -366,16 +369,22 @@ def test_other_data_is_not_gone_on_with(config, monkeypatch, tmp_path, data):
         finetune(config(**options))
 
 
-def test_exhausted_memory_comes_with_a_hint(config, monkeypatch):
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        ({}, "8 x 128 tokens: try --per-device-batch-size 4, --rematerialize, --max-length 64"),
+        ({"tokens_per_batch": 512}, "4 x 128 tokens: try --tokens-per-batch 256, --remat"),
+        # It is at its least.
+        ({"tokens_per_batch": 128}, "1 x 128 tokens: try --rematerialize, --max-length 64"),
+    ],
+)
+def test_exhausted_memory_comes_with_a_hint(config, monkeypatch, options, hint):
     def fit(*arguments, **options):
         raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
 
     monkeypatch.setattr(BertClassifier, "fit", fit)
-    with pytest.raises(
-        MachineError,
-        match=r"8 x 128 tokens: try --per-device-batch-size 4, --rematerialize, --max-length 64",
-    ):
-        finetune(config())
+    with pytest.raises(MachineError, match=hint):
+        finetune(config(**options))
 
 
 def test_a_run_can_start_from_a_run(config, trained_run):

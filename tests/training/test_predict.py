@@ -58,6 +58,24 @@ def test_batches_that_are_filled_up_keep_the_order(trained_run, monkeypatch):
     )
 
 
+def test_a_few_texts_at_a_time_come_in_few_numbers_of_rows(trained_run, monkeypatch):
+    classifier = load_classifier(trained_run.run_directory)
+    tokens = tokenize(classifier.tokenizer, TEXTS * 3, classifier.max_length)
+    expected = predict_logits(classifier, tokens, batch_size=6)
+    rows, predict_all = set(), classifier.model.predict
+
+    def spy(dataset, **options):
+        rows.update(len(inputs["token_ids"]) for (inputs,) in dataset)
+        return predict_all(dataset, **options)
+
+    monkeypatch.setattr(classifier.model, "predict", spy)
+    for count in range(1, 13):
+        some = tokenize(classifier.tokenizer, (TEXTS * 3)[:count], classifier.max_length)
+        logits = predict_logits(classifier, some, batch_size=12)
+        np.testing.assert_allclose(logits, expected[:count], atol=1e-5)
+    assert rows == {1, 2, 4, 8, 12}
+
+
 def test_standard_input(trained_run, monkeypatch):
     stdin = io.TextIOWrapper(io.BytesIO(b"good\r\nbad"))
     monkeypatch.setattr(sys, "stdin", stdin)

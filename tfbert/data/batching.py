@@ -63,7 +63,7 @@ class TokenBatches:
 
     Each epoch draws which examples meet among those that are padded to the same length, and the
     order of the batches. Where the cuts fall depends on the lengths alone, so that every epoch
-    has the same number of batches.
+    has the same number of batches; examples of a length that fit into one batch always meet.
 
     Args:
         lengths: (examples,) tokens of each example.

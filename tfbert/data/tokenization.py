@@ -37,6 +37,18 @@ class TokenizedTexts:
     def __getitem__(self, index):
         return self.values[self.starts[index] : self.starts[index + 1]]
 
+    def filled_up(self, count):
+        """The same texts, and copies of the first after them until there are `count`."""
+        missing = count - len(self)
+        first = self[0]
+        return dataclasses.replace(
+            self,
+            values=np.concatenate([self.values, np.tile(first, missing)]),
+            starts=np.concatenate(
+                [self.starts, self.starts[-1] + len(first) * np.arange(1, missing + 1)]
+            ),
+        )
+
 
 def tokenize(tokenizer, texts, max_length):
     """Tokenizes single sentences, or documents, cut at the end where they are too long.

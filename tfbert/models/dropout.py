@@ -33,7 +33,7 @@ class Dropout(keras.layers.Layer):
     Args:
         rate: Fraction of the elements to drop, from 0 to below 1.
         bits: Random bits an element, 8 or 16. None takes 8, and 16 for a rate that 8 bits would
-            round to 0 or 1.
+            change by more than 2 %, or its complement: among 0.05, 0.1, ... 0.95 none.
         seed: Integer, or None for a random one.
 
     Attributes:
@@ -108,8 +108,9 @@ def _scaled_in_float32(values, mask, scale):
 
 
 def default_bits(rate):
-    """The fewest random bits an element in which a rate is neither 0 nor 1 by rounding."""
-    return 8 if rate == 0 or 0 < round(rate * 2**8) < 2**8 else 16
+    """The fewest random bits an element that give a rate, and its complement, up to 2 %."""
+    error = abs(round(rate * 2**8) / 2**8 - rate)
+    return 8 if error <= 0.02 * min(rate, 1 - rate) else 16
 
 
 def drop_threshold(rate, bits):

@@ -31,16 +31,20 @@ def predict_logits(classifier, texts, batch_size, title=None):
     Returns:
         (texts, classes) float32.
     """
-    rows = rows_for(classifier, batch_size)
+    rows, count = rows_for(classifier, batch_size), len(texts)
+    if not rows and 0 < count < batch_size:
+        # Every number of rows has programs of its own (see `tfbert.models.fusion.fused`): a
+        # service that gets a few texts at a time shall not make them for each number.
+        texts = texts.filled_up(min(batch_size, 1 << (count - 1).bit_length()))
     # Batches of as many texts as rows: only the last one may be filled up.
     batches = LengthBatches(texts.lengths, rows or batch_size)
     dataset = prediction_dataset(texts, batches, lengths_for(classifier), rows)
-    bar = [ProgressBar(len(texts), batch_size, title)] if title else []
+    bar = [ProgressBar(count, batch_size, title)] if title else []
     with explaining_exhausted_memory(batch_size, classifier.max_length):
         found = classifier.model.predict(dataset, verbose=0, callbacks=bar)
     logits = np.empty((len(texts), found.shape[-1]), np.float32)
     logits[np.concatenate(batches.epoch(0))] = found[: len(texts)]
-    return logits
+    return logits[:count]
 
 
 def lengths_for(classifier, only_longest=False):
