@@ -3,27 +3,31 @@
 import statistics
 from typing import NamedTuple
 
-from scipy import stats
-from sentiment_rows import LADDER, PREDICT_UPDATES, SHUFFLING
+from intervals import CONFIDENCE, apart, in_times, in_words, interval, mean_ratio
+from sentiment_measures import PREDICT_BATCH, UPDATES_BEFORE
+from sentiment_rows import LADDER, SHUFFLING
+from shuffling_report import SHUFFLING_HEADER, shuffling_table
 
 from tfbert.files import read_json, replacing
 
 TIMES_TO_REACH = {"sst2": 8.0, "imdb": 1.9, "movie_reviews": 1.5}
 PREDICT_TIMES_TO_REACH = 5.0
 PIPELINE_TIMES_TO_REACH = 10.0
-CONFIDENCE = 0.95
 NAMES = {"sst2": "SST-2", "imdb": "IMDB", "movie_reviews": "movie_reviews"}
+ALL_STEPS = "cached"  # the row judged, fixed beforehand: every step at stock's batch
 HEADER = """# Sentiment classifiers, faster step by step
 
 Written by `python scripts/benchmarks/sentiment.py --data DATA` and its options. Each row has all
 steps above it. Examples a second: rows take turns, a few steps at a time; what was measured, padded
 tokens a second, is divided by the padded tokens of an example over a whole epoch, so that a few
 batches of short texts are no advantage. A row without cached tokens pays for tokenizing. Times
-stock, in brackets: the 95 % interval over the turns, each against stock's own (Student's t).
-Accuracy: mean over the seeds (± standard deviation) after the last epoch. Time to the stock run's
-accuracy: the examples until a row's evaluation, made a few times an epoch, first reaches the lower
-end of the 95 % interval of stock's mean accuracy, over its examples a second; the median over
-seeds, without the time of evaluations and of reading cached tokens.
+stock: the geometric mean over the turns, each against stock's own, and in brackets its 95 %
+interval (Student's t of the logarithms). Accuracy: mean over the seeds (± standard deviation) after
+the last epoch. Time to the stock run's accuracy: the examples until a row's evaluation, made a few
+times an epoch, first reaches the lower end of the 95 % interval of stock's mean accuracy (with one
+seed, its accuracy), over its examples a second; the median over seeds, without the time of
+evaluations and of reading cached tokens. With it goes what came before the turns: loading the model
+and, of each padded length when it is first met, graphs, programs and a step.
 Stock is KerasHub's `TextClassifier` with its preprocessor; for its accuracy it is trained on
 batches padded to their longest text, which gives the same logits up to rounding.
 """
@@ -37,12 +41,14 @@ class Measured(NamedTuple):
         padding: Share of the tokens that is padding.
         curves: By seed, list of (examples, accuracy).
         turns: By turn, examples a second.
+        building: Seconds before the turns: the model, and graphs and programs of each length.
     """
 
     speed: float | None
     padding: float | None
     curves: dict
     turns: dict
+    building: float
 
     @property
     def accuracies(self):
@@ -59,15 +65,16 @@ class Measured(NamedTuple):
             for curve in self.curves.values()
         ]
         middle = statistics.median(examples)
-        return None if middle == never else middle / self.speed
+        return None if middle == never else self.building + middle / self.speed
 
     def times(self, stock):
-        """How many times faster than another row: the ratio, and its interval or None."""
+        """How many times faster than another row: as `mean_ratio`; of totals without a turn."""
         ratios = [
             speed / stock.turns[turn] for turn, speed in self.turns.items() if turn in stock.turns
         ]
-        is_known = self is not stock and len(ratios) > 1
-        return self.speed / stock.speed, interval(ratios) if is_known else None
+        if self is stock or not ratios:
+            return self.speed / stock.speed, None
+        return mean_ratio(ratios)
 
 
 def read_rows(folder, rows):
@@ -91,6 +98,7 @@ def read_rows(folder, rows):
                 turn: part["padded"] / part["seconds"] / padded_tokens[key]
                 for turn, part in parts.items()
             },
+            sum(part.get("building", 0.0) for part in parts.values()),
         )
     return measured
 
@@ -101,14 +109,17 @@ def write_report(results, docs):
     folders = sorted(path.parent for path in results.glob("*/setting.json"))
     settings = {folder: read_json(folder / "setting.json") for folder in folders}
     sections = [section(folder, setting) for folder, setting in settings.items()]
-    ladders = {title(s): read_rows(folder, LADDER) for folder, s in settings.items()}
-    drawn = {name: rows for name, rows in ladders.items() if any(r.speed for r in rows.values())}
+    ladders = [(title(s), read_rows(folder, LADDER)) for folder, s in settings.items()]
+    drawn = [(name, rows) for name, rows in ladders if any(r.speed for r in rows.values())]
     picture = []
     if drawn:
         draw(drawn, docs / "benchmark_sentiment.png")
         picture = ["![Examples a second, step by step](benchmark_sentiment.png)\n"]
     write(docs / "benchmark_sentiment.md", [HEADER, *picture, *sections])
-    tables = [shuffling(folder, setting) for folder, setting in settings.items()]
+    tables = [
+        shuffling_table(read_rows(folder, SHUFFLING), title(setting), setting["machine"])
+        for folder, setting in settings.items()
+    ]
     if any(tables):
         write(docs / "benchmark_shuffling.md", [SHUFFLING_HEADER, *filter(None, tables)])
 
@@ -122,21 +133,28 @@ def write(path, parts):
 
 def title(setting):
     name = NAMES.get(setting["task"], setting["task"])
-    examples = f"{setting['training_examples']:,} examples"
+    epochs = f"{setting['epochs']} epoch" + "s" * (setting["epochs"] > 1)
+    examples = f"{epochs} of {setting['training_examples']:,} examples"
     return f"{name}, {setting['model']}, {examples} of at most {setting['max_length']} tokens"
 
 
 def section(folder, setting):
     """One task: the ladder, predictions, the input pipeline."""
     rows = read_rows(folder, LADDER)
-    lines = [f"## {title(setting)}", "", about(setting, rows["mixed"].speed), ""]
+    lines = [f"## {title(setting)}", "", about(setting, rows["mixed"].speed, commits(folder)), ""]
     lines += ladder_table(rows) if any(r.speed or r.curves for r in rows.values()) else []
-    lines += verdicts(rows, setting, padding_difference(folder))
+    lines += verdicts(rows, setting) + padding_lines(folder)
     lines += predict_table(folder) + pipeline_table(folder, rows)
     return "\n".join(lines) + "\n"
 
 
-def about(setting, mixed):
+def commits(folder):
+    """In words: those that the numbers in a folder were measured at, as far as it is known."""
+    found = {read_json(path).get("commit") for path in folder.glob("*-*.json")}
+    return ", ".join(sorted(commit or "older ones" for commit in found))
+
+
+def about(setting, mixed, commits):
     """What was trained on what; `mixed` is whether mixed precision was measured."""
     note = (
         "From batches by length on the precision is what `--precision auto` takes on this "
@@ -149,8 +167,8 @@ def about(setting, mixed):
     return (
         f"{setting['training_examples']:,} training and {setting['evaluation_examples']:,} "
         f"evaluation examples of {setting['mean_tokens']:.0f} tokens on average, batches of "
-        f"{setting['batch_size']}, {setting['epochs']} epoch(s), Adam at "
-        f"{setting['learning_rate']:g} but for LAMB. {note} Machine: {setting['machine']}."
+        f"{setting['batch_size']}, Adam at {setting['learning_rate']:g} but for LAMB. {note} "
+        f"Machine: {setting['machine']}; commits: {commits}."
     )
 
 
@@ -184,16 +202,14 @@ def ladder_table(rows):
     return [*lines, ""]
 
 
-def verdicts(rows, setting, padding_difference):
+def verdicts(rows, setting):
     """What was to be reached, and what was."""
-    lines, stock = [], rows["stock"]
-    # Fixed beforehand, not the fastest of what was measured: every step at stock's batch.
-    judged = [key for key, row in rows.items() if row.speed and key not in ("stock", "lamb")]
-    if stock.speed and judged:
-        key, asked = judged[-1], TIMES_TO_REACH.get(setting["task"])
-        times, around = rows[key].times(stock)
-        text = f"All steps at stock's batch, *{LADDER[key].title}*: {in_times(times, around)}"
-        text += " times stock"
+    lines, stock, all_steps = [], rows["stock"], rows[ALL_STEPS]
+    if stock.speed and all_steps.speed:
+        asked = TIMES_TO_REACH.get(setting["task"])
+        times, around = all_steps.times(stock)
+        text = f"All steps at stock's batch, *{LADDER[ALL_STEPS].title}*: "
+        text += f"{in_times(times, around)} times stock"
         if asked:
             text += f"; {asked:g} asked, {'reached' if times >= asked else 'not reached'}"
             if around and around[0] < asked <= around[1]:
@@ -214,24 +230,20 @@ def verdicts(rows, setting, padding_difference):
                     f"*{LADDER[key].title}*: {mean:.4f}, {place}; difference {difference}, by "
                     "Welch's t."
                 )
-    if padding_difference is not None:
-        lines.append(
-            "Largest difference of stock's logits between texts padded to the limit and to the "
-            f"longest of a batch: {padding_difference:.1e}."
-        )
     return [*lines, ""] if lines else []
 
 
-def padding_difference(folder):
-    """The largest that a training of stock found; None where there is none."""
-    cells = [read_json(path) for path in folder.glob("accuracy-stock-*.json")]
-    found = [cell["padding_difference"] for cell in cells if "padding_difference" in cell]
-    return max(found, default=None)
-
-
-def in_times(times, around):
-    """`8.0 (7.5 to 8.5)`."""
-    return f"{times:.2f}" + (f" ({around[0]:.2f} to {around[1]:.2f})" if around else "")
+def padding_lines(folder):
+    path = folder / "padding.json"
+    if not path.exists():
+        return []
+    cell = read_json(path)
+    return [
+        f"Stock's logits of {cell['texts']} evaluation texts, after {cell['updates']} updates, "
+        "padded to the limit and to the longest of a batch: largest difference "
+        f"{cell['difference']:.1e}, largest logit {cell['logit']:.2f}.",
+        "",
+    ]
 
 
 def predict_table(folder):
@@ -239,7 +251,7 @@ def predict_table(folder):
     if not paths:
         return []
     most = max(int(path.stem.split("-")[1]) for path in paths)  # sentences, of several tries
-    parts = [read_json(path) for path in paths if int(path.stem.split("-")[1]) == most]
+    parts = [read_json(path)["forms"] for path in paths if int(path.stem.split("-")[1]) == most]
     names = dict.fromkeys(name for part in parts for name in part)
     speeds, differences, changed = {}, {}, {}
     for name in names:
@@ -249,24 +261,22 @@ def predict_table(folder):
         changed[name] = sum(cell.get("changed", 0) for cell in cells)
     count = sum(part["stock"]["examples"] for part in parts)
     lines = [
-        f"`predict` on {count:,} training sentences, from text to answers, batches of 64, by a "
-        f"model after {PREDICT_UPDATES} updates; {PREDICT_TIMES_TO_REACH:g} times stock asked:",
+        f"`predict` on {count:,} training sentences, from text to answers, batches of "
+        f"{PREDICT_BATCH}, by a model after at most {UPDATES_BEFORE} updates; "
+        f"{PREDICT_TIMES_TO_REACH:g} times stock asked:",
         "",
         "| | sentences/s | times stock | largest difference in a probability | other labels |",
         "|---|---|---|---|---|",
     ]
-    lines += [
-        f"| {name} | {speed:.1f} | {in_times(speed / speeds['stock'], around(parts, name))} "
-        f"| {differences[name]:.1e} | {changed[name]} |"
-        for name, speed in speeds.items()
-    ]
+    for name, speed in speeds.items():
+        ratios = [
+            part["stock"]["seconds"] / part[name]["seconds"] for part in parts if name in part
+        ]
+        times = "1.00" if name == "stock" else in_times(*mean_ratio(ratios))
+        lines.append(
+            f"| {name} | {speed:.1f} | {times} | {differences[name]:.1e} | {changed[name]} |"
+        )
     return [*lines, ""]
-
-
-def around(parts, name):
-    """The interval of times stock over the turns, or None."""
-    ratios = [part["stock"]["seconds"] / part[name]["seconds"] for part in parts if name in part]
-    return interval(ratios) if name != "stock" and len(ratios) > 1 else None
 
 
 def pipeline_table(folder, rows):
@@ -298,60 +308,6 @@ def pipeline_table(folder, rows):
     return [*lines, ""]
 
 
-SHUFFLING_HEADER = """# Batches by length against uniform shuffling
-
-Written by `python scripts/benchmarks/sentiment.py --data DATA --shuffling`: the same model, Adam at
-a constant rate, the same number of examples a batch; a budget of tokens has about as many on
-average. The difference is that of the means to uniform shuffling, with its 95 % interval (by
-Welch's t).
-"""
-
-
-def shuffling(folder, setting):
-    """The table of one task, or None where nothing was measured."""
-    rows = {key: row for key, row in read_rows(folder, SHUFFLING).items() if row.curves}
-    if "uniform" not in rows:
-        return None
-    seeds = sorted({seed for row in rows.values() for seed in row.curves})
-    lines = [f"## {title(setting)}", ""]
-    lines += [f"| batches | {' | '.join(f'seed {s}' for s in seeds)} | mean | difference |"]
-    lines += ["|" + "---|" * (len(seeds) + 3)]
-    for key, row in rows.items():
-        name = "by length" if key == "adam" else SHUFFLING[key].title
-        values = [f"{row.curves[s][-1][1]:.4f}" if s in row.curves else "-" for s in seeds]
-        difference = "-"
-        if key != "uniform":
-            difference = apart(row.accuracies, rows["uniform"].accuracies)
-        mean = in_words(row.accuracies)
-        lines.append(f"| {name} | {' | '.join(values)} | {mean} | {difference} |")
-    return "\n".join([*lines, "", f"Machine: {setting['machine']}."]) + "\n"
-
-
-def apart(one, other):
-    """The difference of two means in words, with its interval where there are several values."""
-    difference = statistics.mean(one) - statistics.mean(other)
-    if min(len(one), len(other)) < 2 or len({*one}) == len({*other}) == 1:
-        return f"{difference:+.4f}"
-    low, high = stats.ttest_ind(one, other, equal_var=False).confidence_interval(CONFIDENCE)
-    return f"{difference:+.4f} ({low:+.4f} to {high:+.4f})"
-
-
-def interval(values):
-    """The confidence interval of a mean, by Student's t."""
-    half = stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stats.sem(values)
-    mean = statistics.mean(values)
-    return mean - half, mean + half
-
-
-def in_words(accuracies):
-    if not accuracies:
-        return "-"
-    mean = f"{statistics.mean(accuracies):.4f}"
-    if len(accuracies) == 1:
-        return mean
-    return f"{mean} (± {statistics.stdev(accuracies):.4f})"
-
-
 def draw(ladders, path):
     """A bar a row, a panel a task."""
     import matplotlib
@@ -362,7 +318,7 @@ def draw(ladders, path):
     figure, panels = pyplot.subplots(
         len(ladders), squeeze=False, figsize=(9, 0.9 + 3.0 * len(ladders)), layout="constrained"
     )
-    for panel, (name, rows) in zip(panels[:, 0], ladders.items(), strict=True):
+    for panel, (name, rows) in zip(panels[:, 0], ladders, strict=True):
         shown = {key: row for key, row in rows.items() if row.speed}
         stock = rows["stock"].speed
         colors = ["#8a8f98" if key == "stock" else "#2f6fb3" for key in shown]
@@ -371,7 +327,7 @@ def draw(ladders, path):
         notes = []
         for row in shown.values():
             note = f"{row.speed:.3g}"
-            note += f"  ({row.speed / stock:.1f} x)" if stock else ""
+            note += f"  ({row.times(rows['stock'])[0]:.1f} x)" if stock else ""
             note += f"  accuracy {statistics.mean(row.accuracies):.3f}" if row.curves else ""
             notes.append(note)
         panel.bar_label(bars, notes, padding=4, fontsize=9)

@@ -1,21 +1,18 @@
-"""The steps of the ladder that `sentiment.py` climbs: models, batches, one measured `fit`."""
+"""The steps of the ladder that `sentiment.py` climbs: what is trained, on which batches."""
 
 import dataclasses
 import functools
-import itertools
-import time
 from pathlib import Path
-from typing import Any
 
 import keras
 import keras_hub
 import numpy as np
+import tensorflow as tf
 
 from tfbert.data.batching import LengthBatches, TokenBatches, padded_lengths
-from tfbert.data.feeding import TrainingBatches, prediction_dataset
+from tfbert.data.feeding import TrainingBatches
 from tfbert.data.tasks import TASKS, Source, label_ids, label_names
 from tfbert.data.token_cache import tokenize_once
-from tfbert.data.tokenization import tokenize
 from tfbert.models.classifier import BertClassifier
 from tfbert.models.encoder import BertEncoder
 from tfbert.models.sources import load_preset
@@ -28,7 +25,6 @@ from tfbert.training.precision import POLICIES, choose_precision
 # LAMB moves a weight by this share of its norm a step; Adam's 5e-5 moves MiniLM's by about half.
 LAMB_RATE = 2e-3
 LAMB_BATCHES = 4  # its batch, in batches of the other rows
-PREDICT_UPDATES = 50  # before predictions are compared, which an untrained head makes alike
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +88,7 @@ class Setting:
         points: Evaluations an epoch.
         limit: Examples to keep of each split; None keeps all.
         train_limit: Examples to keep of the training split; None keeps all.
+        columns: Those of texts and labels; None is the task's.
     """
 
     task: str
@@ -103,11 +100,12 @@ class Setting:
     points: int
     limit: int | None = None
     train_limit: int | None = None
+    columns: tuple = (None, None)
 
     @functools.cached_property
     def examples(self):
         """(texts, labels) of training, (texts, labels) of evaluation, number of classes."""
-        train, evaluation = Source(self.task, self.data).splits()
+        train, evaluation = Source(self.task, self.data, *self.columns).splits()
         names = label_names(train, evaluation)
         order = np.random.default_rng(0).permutation(len(train.texts))
         order = order[: self.limit][: self.train_limit]
@@ -131,6 +129,11 @@ class Setting:
     def learning_rate(self):
         return TASKS[self.task].learning_rate
 
+    @functools.cached_property
+    def lengths(self):
+        """Those that batches by length are padded to, as `finetune` has them: few under XLA."""
+        return padded_lengths(self.max_length, few=bool(tf.config.list_physical_devices("GPU")))
+
 
 @dataclasses.dataclass(frozen=True)
 class UniformBatches:
@@ -149,20 +152,6 @@ class UniformBatches:
         return np.split(order, range(self.batch_size, self.examples, self.batch_size))
 
 
-@dataclasses.dataclass(frozen=True)
-class Planned:
-    """These batches in every epoch."""
-
-    batches: list
-
-    @property
-    def steps(self):
-        return len(self.batches)
-
-    def epoch(self, number):
-        return self.batches
-
-
 def batch_size_of(row, setting):
     return setting.batch_size * (LAMB_BATCHES if row.optimizer == "lamb" else 1)
 
@@ -170,7 +159,7 @@ def batch_size_of(row, setting):
 def training_batches(row, setting, seed, kind=None):
     """The `TrainingBatches` of a row; `kind` replaces the row's."""
     tokens, size = setting.train_tokens, batch_size_of(row, setting)
-    lengths = padded_lengths(setting.max_length)
+    lengths = setting.lengths
     kind = kind or row.batches
     if kind == "length":
         batches = LengthBatches(tokens.lengths, size, seed)
@@ -225,21 +214,11 @@ def make_model(row, setting, seed, preprocessed):
     return model
 
 
-class Clock(keras.callbacks.Callback):
-    """When each step ended."""
-
-    def on_train_begin(self, logs=None):
-        self.ends = []
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.ends.append(time.perf_counter())
-
-
 def padded_length(row, setting, examples):
     """The length that a batch of these examples is padded to."""
     if row.batches == "fixed":
         return setting.max_length
-    allowed = padded_lengths(setting.max_length)
+    allowed = setting.lengths
     return int(allowed[np.searchsorted(allowed, setting.train_tokens.lengths[examples].max())])
 
 
@@ -250,145 +229,23 @@ def padded_tokens(row, setting):
     return total / sum(map(len, batches))
 
 
-@dataclasses.dataclass
-class Speed:
-    """A row whose speed is measured a few steps at a time."""
-
-    row: Row
-    setting: Setting
-    _model: Any = None
-    _ready: set = dataclasses.field(default_factory=set)  # padded lengths that were met
-
-    def measure(self, steps, number):
-        """Part `number` of the first epoch, of so many steps of the setting's batch size.
-
-        A row of larger batches does fewer, on as many examples. Before, a step of each length
-        that is new makes graphs and programs; the first step of each part starts the pipeline.
-        These are not measured. Where tokens are not cached, the time to tokenize these examples
-        belongs to it.
-
-        Returns:
-            Dict of `seconds`, `examples`, `tokens` and `padded` tokens.
-        """
-        row, setting = self.row, self.setting
-        steps = -(-steps * setting.batch_size // batch_size_of(row, setting))
-        if self._model is None:
-            self._model = make_model(row, setting, 1, preprocessed=row.batches != "fixed")
-        planned = self._planned(number * (steps + 1), steps + 1)
-        lengths = {}  # by padded length, a batch of it
-        for rows in planned:
-            lengths.setdefault(padded_length(row, setting, rows), rows)
-        self._fit([rows for length, rows in lengths.items() if length not in self._ready])
-        self._ready.update(lengths)
-        clock = self._fit(planned)
-        seconds, measured = clock.ends[-1] - clock.ends[0], planned[1:]
-        if row.batches != "fixed" and not row.cached:
-            seconds += self._tokenizing(np.concatenate(measured))
-        return {
-            "seconds": seconds,
-            "examples": sum(map(len, measured)),
-            "tokens": int(sum(setting.train_tokens.lengths[rows].sum() for rows in measured)),
-            "padded": sum(len(rows) * padded_length(row, setting, rows) for rows in measured),
-        }
-
-    def _planned(self, begin, steps):
-        """So many batches from step `begin` of the first epoch on."""
-        source = training_batches(self.row, self.setting, 1)
-        epochs = (source.batches.epoch(each) for each in itertools.count())
-        return list(itertools.islice(itertools.chain.from_iterable(epochs), begin, begin + steps))
-
-    def _fit(self, planned):
-        """Trains on these batches; a `Clock`."""
-        clock, setting = Clock(), self.setting
-        if not planned:
-            return clock
-        if self.row.batches == "fixed":
-            (texts, labels), *_ = setting.examples
-            order = np.concatenate(planned)
-            arguments = {"x": [texts[i] for i in order], "y": labels[order]}
-            arguments |= {"batch_size": setting.batch_size, "shuffle": False}
-        else:
-            source = training_batches(self.row, setting, 1)
-            source = dataclasses.replace(source, batches=Planned(planned))
-            arguments = {"x": source.dataset(0, 0), "steps_per_epoch": len(planned)}
-        self._model.fit(**arguments, verbose=0, callbacks=[clock])
-        return clock
-
-    def _tokenizing(self, order):
-        texts = [self.setting.examples[0][0][i] for i in order]
-        began = time.perf_counter()
-        tokenize(self.setting.tokenizer, texts, self.setting.max_length)
-        return time.perf_counter() - began
-
-
-def train(row, setting, seed):
-    """Trains a row to its end.
-
-    Fixed lengths are padded to the longest text of a batch instead: the logits are the same (see
-    `padding_difference`), and so is what is learned.
-
-    Returns:
-        Dict of `curve`, a list of [examples seen, accuracy], `seconds`, and for fixed lengths the
-        `padding_difference`.
-    """
-    kind = "longest" if row.batches == "fixed" else row.batches
-    source = training_batches(row, setting, seed, kind)
-    model = make_model(row, setting, seed, preprocessed=True)
-    result = {}
-    if row.batches == "fixed":
-        result["padding_difference"] = padding_difference(model, setting)
-    steps, curve, seen = source.steps_per_epoch, [], 0
-    began = time.perf_counter()
-    for epoch in range(setting.epochs):
-        sizes = [len(rows) for rows in source.batches.epoch(epoch)]
-        marks = np.unique(np.linspace(0, steps, setting.points + 1).round().astype(int)).tolist()
-        for begin, end in itertools.pairwise(marks):
-            model.fit(source.dataset(epoch, begin), steps_per_epoch=end - begin, verbose=0)
-            seen += sum(sizes[begin:end])
-            curve.append([seen, accuracy(model, setting)])
-            print(f"  {row.title}, seed {seed}: {seen} examples, {curve[-1][1]:.4f}", flush=True)
-    return {**result, "curve": curve, "seconds": time.perf_counter() - began}
-
-
-def accuracy(model, setting):
-    """On the evaluation examples."""
-    _, (texts, labels), _ = setting.examples
-    tokens = tokenize_once(setting.tokenizer, texts, setting.max_length, "memory")
-    batches = LengthBatches(tokens.lengths, 64)
-    dataset = prediction_dataset(tokens, batches, padded_lengths(setting.max_length))
-    logits = model.predict(dataset, verbose=0)
-    return float((logits.argmax(-1) == labels[np.concatenate(batches.epoch(0))]).mean())
-
-
-def padding_difference(model, setting, rows=16):
-    """Largest difference of a stock model's logits, padded to the limit or to the longest text.
-
-    The first is what KerasHub's preprocessor gives, the second what `collate` gives.
-    """
-    texts = setting.examples[0][0][:rows]
-    preprocessor = keras_hub.models.BertTextClassifierPreprocessor(
-        setting.tokenizer, sequence_length=setting.max_length
-    )
-    tokens = tokenize(setting.tokenizer, texts, setting.max_length)
-    batches, lengths = LengthBatches(tokens.lengths, rows), padded_lengths(setting.max_length)
-    ((inputs,),) = prediction_dataset(tokens, batches, lengths)
-    fixed = np.asarray(model(preprocessor(texts)))[batches.epoch(0)[0]]
-    return float(np.abs(fixed - np.asarray(model(inputs))).max())
-
-
-def settings_of(task, data, model, max_length=None, train_limit=None, epochs=None):
-    """The `Setting` of a task whose files lie in the folder `data` as in shared/data."""
-    folder = Path(data)
+def settings_of(
+    task, data=None, model=None, max_length=None, train_limit=None, epochs=None, **others
+):
+    """The `Setting` of a task; `data` is a folder laid out as shared/data, or the task's own."""
     places = {"sst2": "glue/SST-2", "imdb": "imdb", "movie_reviews": "movie_reviews.zip"}
+    shared = Path(data or ".") / places.get(task, ".")
+    in_shared = data is not None and task in places and shared.exists()
+    own = {name: value for name, value in others.items() if value is not None}
     return Setting(
         task=task,
-        data=str(folder / places[task]),
-        model=model or str(folder / "minilm"),
-        batch_size={"movie_reviews": 8}.get(task, 32),
+        data=str(shared) if in_shared else data,
+        model=model or (str(Path(data) / "minilm") if in_shared else "embedded"),
         max_length=max_length or TASKS[task].max_length,
         epochs=epochs or TASKS[task].epochs,
-        points={"sst2": 5, "imdb": 4, "movie_reviews": 2}[task],
+        points={"sst2": 5, "imdb": 4}.get(task, 2),
         train_limit=train_limit,
+        **{"batch_size": {"movie_reviews": 8}.get(task, 32), **own},
     )
 
 
