@@ -20,7 +20,6 @@ import functools
 import hashlib
 import os
 import platform
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +30,7 @@ import keras
 import keras_hub
 import numpy as np
 import tensorflow as tf
+from machine import hardware
 from sentiment_measures import (
     Speed,
     padding_difference,
@@ -183,16 +183,6 @@ def describe(setting):
         "machine": f"{hardware()}, Python {platform.python_version()}, TensorFlow "
         f"{tf.__version__}, Keras {keras.__version__}, KerasHub {keras_hub.__version__}",
     }
-
-
-def hardware():
-    """In words: cores and their kind, and GPUs."""
-    cpus = Path("/proc/cpuinfo")
-    found = re.search(r"^model name\s*: (.+)$", cpus.read_text() if cpus.exists() else "", re.M)
-    parts = [f"{os.cpu_count()} cores ({found[1] if found else platform.machine()})"]
-    for device in tf.config.list_physical_devices("GPU"):
-        parts.append(tf.config.experimental.get_device_details(device).get("device_name", "a GPU"))
-    return ", ".join(parts)
 
 
 def digest(model):
