@@ -45,6 +45,7 @@ GOOD = {"task": "csv", "output": "out", "data": "d", "model": "m"}
             "--tokens-per-batch goes without --per-device-batch-size",
         ),
         ({"token_cache": ""}, "--token-cache is '': it must be `memory`, `none` or a folder"),
+        ({"token_cache": __file__}, "it must be `memory`, `none` or a folder"),
         ({"task": "sst2", "text_column": "t"}, "--task sst2 knows its own"),
     ],
 )

@@ -10,7 +10,13 @@ from typing import Literal
 import yaml
 
 from tfbert.errors import InputError
-from tfbert.options import Options, require, require_at_least, require_dropout
+from tfbert.options import (
+    Options,
+    require,
+    require_at_least,
+    require_dropout,
+    require_token_cache,
+)
 from tfbert.remote import as_path
 from tfbert.training.recovery import Recovery
 
@@ -201,7 +207,7 @@ class FinetuneConfig(RunOptions):
         require_at_least(self, 2, "train_examples")
         if self.tokens_per_batch and self.pad_to_max_length:
             raise InputError("--pad-to-max-length: batches of --tokens-per-batch go by length")
-        require(bool(self.token_cache), "token_cache", "", "`memory`, `none` or a folder")
+        require_token_cache(self)
         if self.tokens_per_batch and self.per_device_batch_size:
             raise InputError(
                 "--tokens-per-batch goes without --per-device-batch-size: how many examples an "
@@ -269,7 +275,7 @@ class EvaluateConfig(Options):
     def __post_init__(self):
         super().__post_init__()
         require_at_least(self, 1, "batch_size", "replicas")
-        require(bool(self.token_cache), "token_cache", "", "`memory`, `none` or a folder")
+        require_token_cache(self)
 
 
 @dataclasses.dataclass(frozen=True)

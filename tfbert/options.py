@@ -79,6 +79,13 @@ def require_at_least(config, minimum, *names):
         require(value is None or value >= minimum, name, value, f"at least {minimum}")
 
 
+def require_token_cache(config):
+    """Requires `token_cache` to be what `tfbert.data.token_cache` takes."""
+    cache = config.token_cache
+    valid = cache and not os.path.isfile(cache)
+    require(valid, "token_cache", cache, "`memory`, `none` or a folder")
+
+
 def require_dropout(config):
     """Requires `dropout` to be None or a rate that `tfbert.models.dropout` does not round away."""
     rate = config.dropout

@@ -83,6 +83,14 @@ def commit():
     return done.stdout.strip() or None
 
 
+def positive(text):
+    """An argument that is a whole number of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number}: it must be at least 1")
+    return number
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", help="the task's file or folder, or one laid out as shared/data")
@@ -90,18 +98,18 @@ def main():
     parser.add_argument("--text-column", help="of a csv, tsv or jsonl file")
     parser.add_argument("--label-column", help="of a csv, tsv or jsonl file")
     parser.add_argument("--model", help="where to start; minilm of a shared DATA, else `embedded`")
-    parser.add_argument("--batch-size", type=int, help="by default 32, of movie_reviews 8")
-    parser.add_argument("--max-length", type=int, help="by default the task's")
-    parser.add_argument("--train-examples", type=int, help="train on so many, drawn at random")
-    parser.add_argument("--epochs", type=int, help="by default the task's")
-    parser.add_argument("--steps", type=int, default=200, help="measured steps of each row")
-    parser.add_argument("--rounds", type=int, default=4, help="turns that these are divided into")
+    parser.add_argument("--batch-size", type=positive, help="by default 32, of movie_reviews 8")
+    parser.add_argument("--max-length", type=positive, help="by default the task's")
+    parser.add_argument("--train-examples", type=positive, help="train on so many, drawn at random")
+    parser.add_argument("--epochs", type=positive, help="by default the task's")
+    parser.add_argument("--steps", type=positive, default=200, help="measured steps of each row")
+    parser.add_argument("--rounds", type=positive, default=4, help="turns for these steps")
     parser.add_argument("--rows", nargs="+", choices=ROWS, help="only these")
-    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+    parser.add_argument("--seeds", type=positive, nargs="+", default=SEEDS)
     for part in PARTS:
         parser.add_argument(f"--{part}", action="store_true")
     parser.add_argument("--report", action="store_true", help="write the documents only")
-    parser.add_argument("--sentences", type=int, default=20_000, help="for --predict")
+    parser.add_argument("--sentences", type=positive, default=20_000, help="for --predict")
     parser.add_argument("--quick", action="store_true", help="tiny data, to try it")
     parser.add_argument("--results", type=Path, help="docs/benchmark_sentiment by default")
     parser.add_argument("--docs", type=Path, help="where the documents go; docs by default")
@@ -132,6 +140,9 @@ def main():
     except InputError as error:
         print(f"sentiment.py: error: {error}", file=sys.stderr)
         raise SystemExit(2) from error
+    except KeyboardInterrupt:
+        print("sentiment.py: stopped; the same command goes on", file=sys.stderr)
+        raise SystemExit(130) from None
 
 
 def run(setting, options):

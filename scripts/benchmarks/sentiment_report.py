@@ -8,6 +8,7 @@ from sentiment_measures import PREDICT_BATCH, UPDATES_BEFORE
 from sentiment_rows import LADDER, SHUFFLING
 from shuffling_report import SHUFFLING_HEADER, shuffling_table
 
+from tfbert.errors import InputError
 from tfbert.files import read_json, replacing
 
 TIMES_TO_REACH = {"sst2": 8.0, "imdb": 1.9, "movie_reviews": 1.5}
@@ -104,9 +105,15 @@ def read_rows(folder, rows):
 
 
 def write_report(results, docs):
-    """Writes benchmark_sentiment.md and .png, and benchmark_shuffling.md where it was measured."""
+    """Writes benchmark_sentiment.md and .png, and benchmark_shuffling.md where it was measured.
+
+    Raises:
+        InputError: If nothing was measured.
+    """
+    folders = sorted({path.parent for path in results.glob("*/*.json") if path.stem != "setting"})
+    if not folders:
+        raise InputError(f"{results}: there are no measurements in it")
     docs.mkdir(parents=True, exist_ok=True)
-    folders = sorted(path.parent for path in results.glob("*/setting.json"))
     settings = {folder: read_json(folder / "setting.json") for folder in folders}
     sections = [section(folder, setting) for folder, setting in settings.items()]
     ladders = [(title(s), read_rows(folder, LADDER)) for folder, s in settings.items()]

@@ -118,6 +118,15 @@ def test_the_report_counts_right(tmp_path):
     assert row_of(shuffling, "a budget")[2:] == ["0.8400", "0.8400", "-0.0100"]  # on the same seed
 
 
+def test_bad_input_is_one_line_and_writes_nothing(tmp_path):
+    folders = ("--results", str(tmp_path / "none"), "--docs", str(tmp_path / "docs"))
+    lines = run("--report", *folders, status=2).splitlines()
+    assert lines[-1] == f"sentiment.py: error: {tmp_path}/none: there are no measurements in it"
+    lines = run("--quick", "--steps", "0", *folders, status=2).splitlines()
+    assert lines[-1].endswith("argument --steps: 0: it must be at least 1")
+    assert not list(tmp_path.iterdir())
+
+
 PIPELINE = ("tokenize", "tokenize and write the cache", "read the cache", "make batches")
 
 
