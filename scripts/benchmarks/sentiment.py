@@ -77,10 +77,14 @@ class Cells:
 
 @functools.cache
 def commit():
-    """The commit of this repository, with a `+` where files differ from it; None without git."""
-    command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
-    return done.stdout.strip() or None
+    """The commit of this repository, with a `+` where code differs from it; empty without git."""
+
+    def git(*arguments):
+        done = subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    changed = git("status", "--porcelain", "--", "tfbert", "scripts")
+    return git("rev-parse", "--short", "HEAD") + "+" * bool(changed)
 
 
 def positive(text):
