@@ -323,7 +323,7 @@ def draw(ladders, path):
     from matplotlib import pyplot
 
     figure, panels = pyplot.subplots(
-        len(ladders), squeeze=False, figsize=(9, 0.9 + 3.0 * len(ladders)), layout="constrained"
+        len(ladders), squeeze=False, figsize=(10, 0.9 + 3.0 * len(ladders)), layout="constrained"
     )
     for panel, (name, rows) in zip(panels[:, 0], ladders, strict=True):
         shown = {key: row for key, row in rows.items() if row.speed}
@@ -334,13 +334,13 @@ def draw(ladders, path):
         notes = []
         for row in shown.values():
             note = f"{row.speed:.3g}"
-            note += f"  ({row.times(rows['stock'])[0]:.1f} x)" if stock else ""
+            note += f"  ({row.times(rows['stock'])[0]:.2f} x)" if stock else ""
             note += f"  accuracy {statistics.mean(row.accuracies):.3f}" if row.curves else ""
             notes.append(note)
         panel.bar_label(bars, notes, padding=4, fontsize=9)
         panel.invert_yaxis()
-        panel.margins(x=0.35)
-        panel.set_title(name, loc="left", fontsize=11)
+        panel.margins(x=0.55)
+        panel.set_title(name, loc="right", fontsize=11)
         panel.set_xlabel("examples a second in training")
         panel.spines[["top", "right"]].set_visible(False)
     with replacing(path) as temporary:
