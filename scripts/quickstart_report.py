@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 import tfbert
-from tfbert.data.tasks import Source
+from tfbert.tasks.datasets import Source
 
 SENTENCES = [
     "The soup was cold and nobody came to our table for an hour.",

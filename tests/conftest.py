@@ -8,6 +8,8 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import pytest
 
+pytest_plugins = ["helpers.text_fixtures", "helpers.training_fixtures"]
+
 
 @pytest.fixture(scope="session", autouse=True)
 def two_cpu_devices():
@@ -23,7 +25,7 @@ def two_cpu_devices():
 @pytest.fixture(scope="session")
 def two_replicas(two_cpu_devices):
     """A MirroredStrategy over two logical CPU devices, the one that the package would make."""
-    from tfbert.training.distribution import get_strategy
+    from tfbert.hardware.strategies import get_strategy
 
     return get_strategy(replicas=2)
 
@@ -31,10 +33,10 @@ def two_replicas(two_cpu_devices):
 @pytest.fixture
 def object_store(monkeypatch):
     """A stand-in for gs:// in this process: an empty `ObjectStore`."""
-    from object_store import ObjectStore
+    from helpers.object_store import ObjectStore
 
     store = ObjectStore()
-    monkeypatch.setattr("tfbert.remote.gfile", lambda: store)
+    monkeypatch.setattr("tfbert.io.paths.gfile", lambda: store)
     return store
 
 
@@ -43,7 +45,7 @@ def place(request, tmp_path):
     """A folder on a local disk, and one in a stand-in for gs://."""
     if request.param == "local":
         return tmp_path
-    from tfbert.remote import as_path
+    from tfbert.io.paths import as_path
 
     request.getfixturevalue("object_store")
     return as_path("gs://bucket/place")

@@ -6,8 +6,8 @@ The names below are imported on first use (PEP 562), so that `import tfbert` and
 
 import importlib
 
-from tfbert import tpu_environment
 from tfbert._version import __version__
+from tfbert.hardware import tpu_environment
 
 # TensorFlow reads it when it is imported, which may be at the next name.
 tpu_environment.prepare()
@@ -17,28 +17,28 @@ _HOMES = {
     "BertClassifier": "tfbert.models.classifier",
     "BertEncoder": "tfbert.models.encoder",
     "BertPretrainer": "tfbert.models.pretrainer",
-    "DistributedTrainer": "tfbert.training.trainer",
+    "DistributedTrainer": "tfbert.fit.trainer",
     "Dropout": "tfbert.models.dropout",
-    "EvaluateConfig": "tfbert.config",
-    "FinetuneConfig": "tfbert.config",
+    "EvaluateConfig": "tfbert.runs.command_options",
+    "FinetuneConfig": "tfbert.runs.command_options",
     "LAMB": "tfbert.optimizers.lamb",
     "LARS": "tfbert.optimizers.lars",
     "LossScaleOptimizer": "tfbert.optimizers.loss_scale",
     "OptimizerLogger": "tfbert.optimizers.callbacks",
     "PhasedSchedule": "tfbert.optimizers.schedules",
-    "Phase": "tfbert.training.phases",
-    "PredictConfig": "tfbert.config",
-    "PretrainConfig": "tfbert.training.config",
-    "Recovery": "tfbert.training.recovery",
+    "Phase": "tfbert.recipes.phases",
+    "PredictConfig": "tfbert.runs.command_options",
+    "PretrainConfig": "tfbert.recipes.pretrain_options",
+    "Recovery": "tfbert.recovery.options",
     "WarmupPolynomialDecay": "tfbert.optimizers.schedules",
-    "evaluate": "tfbert.training.evaluate",
-    "finetune": "tfbert.training.finetune",
-    "get_strategy": "tfbert.training.distribution",
+    "evaluate": "tfbert.runs.evaluate",
+    "finetune": "tfbert.runs.finetune",
+    "get_strategy": "tfbert.hardware.strategies",
     "grow": "tfbert.models.growth",
     "load_classifier": "tfbert.models.classifier",
-    "predict": "tfbert.training.predict",
-    "pretrain": "tfbert.training.pretrain",
-    "predict_texts": "tfbert.training.predict",
+    "predict": "tfbert.runs.predict",
+    "pretrain": "tfbert.runs.pretrain",
+    "predict_texts": "tfbert.runs.predict",
 }
 
 __all__ = ["__version__", *sorted(_HOMES)]

@@ -17,26 +17,27 @@ import typing
 from jsonargparse import ActionYesNo, ArgumentParser
 
 from tfbert._version import __version__
-from tfbert.config import (
+from tfbert.errors import InputError, TfbertError
+from tfbert.options import read_options
+from tfbert.recipes import recipe_names
+from tfbert.recipes.pretrain_options import PretrainConfig, read_recipe
+from tfbert.records.record_options import InspectConfig, PrepareConfig
+from tfbert.runs.command_options import (
     EvaluateConfig,
     FinetuneConfig,
     LaunchConfig,
     PredictConfig,
     StatusConfig,
-    read_options,
 )
-from tfbert.data.config import InspectConfig, PrepareConfig, VocabConfig
-from tfbert.errors import InputError, TfbertError
-from tfbert.recipes import recipe_names
-from tfbert.tpu_check.config import OF_THE_RUN, TpuCheckConfig
-from tfbert.training.config import PretrainConfig, read_recipe
+from tfbert.text.vocab_options import VocabConfig
+from tfbert.tpu_check.check_options import OF_THE_RUN, TpuCheckConfig
 
 
 def finetune(config):
     """Train a sentence classifier and print its final numbers."""
     prints = _joins_as_chief(config)
-    from tfbert.training.finetune import finetune
-    from tfbert.training.report import metrics_table
+    from tfbert.runs.finetune import finetune
+    from tfbert.runs.report import metrics_table
 
     result = finetune(config)
     if prints:
@@ -47,8 +48,8 @@ def finetune(config):
 def evaluate(config):
     """Measure a trained classifier on labelled examples."""
     prints = _joins_as_chief(config)
-    from tfbert.training.evaluate import evaluate
-    from tfbert.training.report import metrics_json, metrics_table
+    from tfbert.runs.evaluate import evaluate
+    from tfbert.runs.report import metrics_json, metrics_table
 
     metrics = evaluate(config)
     if prints:
@@ -57,7 +58,7 @@ def evaluate(config):
 
 def predict(config):
     """Label texts: one JSON object a line, in the order of the input."""
-    from tfbert.training.predict import predict
+    from tfbert.runs.predict import predict
 
     unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     for answer in predict(config):
@@ -66,22 +67,22 @@ def predict(config):
 
 def launch(config):
     """Run a command as several workers of one training on this machine."""
-    from tfbert.training.launch import launch
+    from tfbert.hardware.launch import launch
 
     launch(config)
 
 
 def vocab(config):
     """Learn a WordPiece vocabulary from text."""
-    from tfbert.data.vocabulary import learn_vocabulary
+    from tfbert.text.learn_vocabulary import learn_vocabulary
 
     print(f"{len(learn_vocabulary(config)):,} word pieces: {config.output}")
 
 
 def prepare(config):
     """Turn text into training records for pre-training."""
-    from tfbert.data.dataset import summary_lines
-    from tfbert.data.prepare import prepare
+    from tfbert.records.description import summary_lines
+    from tfbert.records.prepare import prepare
 
     print("\n".join(summary_lines(prepare(config))))
     print(f"Training records: {config.output}")
@@ -90,7 +91,7 @@ def prepare(config):
 def pretrain(config):
     """Train a BERT on the records of `prepare`."""
     prints = _joins_as_chief(config)
-    from tfbert.training.pretrain import pretrain
+    from tfbert.runs.pretrain import pretrain
 
     result = pretrain(config)
     if not prints:
@@ -102,7 +103,7 @@ def pretrain(config):
 
 def inspect(config):
     """Show what is in a folder of training records."""
-    from tfbert.data.inspection import inspect_lines
+    from tfbert.records.inspection import inspect_lines
 
     for line in inspect_lines(config):
         print(line)
@@ -122,7 +123,7 @@ def tpu_check(config):
 
 def status(config):
     """Tell what a run is doing."""
-    from tfbert.training.status import read_status, status_lines
+    from tfbert.runs.status import read_status, status_lines
 
     content = read_status(config.run)
     if config.json:
@@ -138,7 +139,7 @@ def _joins_as_chief(config):
     """
     if "TF_CONFIG" not in os.environ or config.strategy not in ("auto", "multi_worker"):
         return True
-    from tfbert.training.distribution import get_strategy, is_chief
+    from tfbert.hardware.strategies import get_strategy, is_chief
 
     if is_chief(get_strategy(config.strategy, config.replicas)):
         return True

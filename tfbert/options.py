@@ -1,5 +1,6 @@
 """What all configurations check: the type of every option, and its range."""
 
+import dataclasses
 import math
 import os
 import re
@@ -8,8 +9,16 @@ import typing
 from typing import Literal
 
 import numpy as np
+import yaml
 
 from tfbert.errors import InputError
+from tfbert.io.paths import as_path
+
+StrategyName = Literal["auto", "cpu", "mirrored", "multi_worker", "tpu"]
+PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
+
+# What `config.yaml` in a run directory records beside the options.
+RUN_RECORD_KEYS = ("command", "labels", "resolved", "versions")
 
 # What YAML 1.1 takes for text, as there is no point: 2e-4.
 _YAML_TEXT = r"[-+]?\d+[eE][-+]?\d+"
@@ -80,7 +89,7 @@ def require_at_least(config, minimum, *names):
 
 
 def require_token_cache(config):
-    """Requires `token_cache` to be what `tfbert.data.token_cache` takes."""
+    """Requires `token_cache` to be what `tfbert.tasks.token_cache` takes."""
     cache = config.token_cache
     valid = cache and not os.path.isfile(cache)
     require(valid, "token_cache", cache, "`memory`, `none` or a folder")
@@ -91,3 +100,29 @@ def require_dropout(config):
     rate = config.dropout
     valid = rate is None or rate == 0 or 1e-5 <= rate <= 0.9999
     require(valid, "dropout", rate, "0, or from 0.00001 to 0.9999")
+
+
+def read_options(path, config_class):
+    """Reads a YAML file of `config_class`'s options.
+
+    Keys that a run directory's `config.yaml` adds beside the options (`RUN_RECORD_KEYS`) are passed
+    over, so that a run can be repeated from its own record.
+
+    Raises:
+        InputError: If the file cannot be read, is no mapping, or holds an unknown option.
+    """
+    try:
+        options = yaml.safe_load(as_path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(
+            f"{path}: cannot be read as YAML: {' '.join(str(error).split())}"
+        ) from error
+    if not isinstance(options, dict):
+        raise InputError(f"{path}: must hold `option: value` lines")
+    known = {field.name for field in dataclasses.fields(config_class)}
+    unknown = [key for key in options if key not in known and key not in RUN_RECORD_KEYS]
+    if unknown:
+        raise InputError(
+            f"{path}: unknown option {unknown[0]!r}; known are {', '.join(sorted(known))}"
+        )
+    return {key: value for key, value in options.items() if key in known}

@@ -77,9 +77,9 @@ def child(folder, path, checkpoints, tiny):
     import tensorflow as tf
 
     import tfbert
-    from tfbert.training.preemption import Preempted
-    from tfbert.training.recovery_session import RecoverySession
-    from tfbert.training.snapshot import HostCopy, state_variables
+    from tfbert.recovery.preemption import Preempted
+    from tfbert.recovery.session import RecoverySession
+    from tfbert.recovery.snapshot import HostCopy, state_variables
 
     layers, width = (2, 64) if tiny else (12, 768)
     random = np.random.default_rng(0)

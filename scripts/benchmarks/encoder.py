@@ -26,10 +26,10 @@ import numpy as np
 import tensorflow as tf
 from machine import hardware
 
+from tfbert.hardware.precision import choose_precision
 from tfbert.models.encoder import BertEncoder, to_stock
 from tfbert.models.sizes import BertSize
-from tfbert.training.flops import matmul_peak, training_flops
-from tfbert.training.precision import choose_precision
+from tfbert.recipes.flops import matmul_peak, training_flops
 
 MINILM = {"num_layers": 6, "num_heads": 12, "hidden_dim": 384, "intermediate_dim": 1536}
 SMALL = {"num_layers": 4, "num_heads": 8, "hidden_dim": 512, "intermediate_dim": 2048}

@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tfbert.files import replacing
+from tfbert.io.whole import replacing
 
 SEEDS = (1, 2, 3)
 ACCURACY_TO_REACH = 0.885

@@ -18,7 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import tensorflow as tf
 
-from tfbert.data.reading import read_lines
+from tfbert.io.text_files import read_lines
 
 LENGTH = 128
 PREDICTIONS = 20

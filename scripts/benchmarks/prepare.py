@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tfbert.files import write_bytes, write_json
+from tfbert.io.whole import write_bytes, write_json
 
 HERE = Path(__file__).parent
 LENGTH = 128
@@ -130,8 +130,8 @@ def feed(data):
 
 def run_reading(data, folder):
     """Sequences a second that one process reads, shuffles and masks."""
-    from tfbert.data.reader import PretrainingRecords
-    from tfbert.data.record_source import open_records
+    from tfbert.records.reader import PretrainingRecords
+    from tfbert.records.record_source import open_records
 
     prepare(data, folder / "dynamic")
     source = open_records(folder / "dynamic")

@@ -29,11 +29,11 @@ import transformers
 from timing import take_turns, timed_fit
 
 import tfbert
-from tfbert.files import replacing
+from tfbert.hardware.precision import POLICIES, choose_precision
+from tfbert.io.whole import replacing
 from tfbert.models.pretrainer import make_pretrainer
 from tfbert.models.sizes import SIZES
-from tfbert.training.flops import matmul_peak, training_flops
-from tfbert.training.precision import POLICIES, choose_precision
+from tfbert.recipes.flops import matmul_peak, training_flops
 
 BATCH, LENGTH, PREDICTIONS, VOCABULARY = 16, 128, 20, 30_522
 TINY = dataclasses.replace(SIZES["tiny"], num_layers=1)
@@ -182,7 +182,7 @@ instructions: {native}; TensorFlow {tf.__version__}, Keras {keras.__version__}, 
 |---|---|---|---|---|
 {chr(10).join(rows)}
 
-The last column counts the model's operations ({flops:.3g} a step, `tfbert.training.flops`) for
+The last column counts the model's operations ({flops:.3g} a step, `tfbert.recipes.flops`) for
 each form alike, and takes the peak of that precision, measured in this run: {rates} GFLOP/s.
 
 | what | asked, where the CPU has bfloat16 instructions | measured |

@@ -42,10 +42,10 @@ from sentiment_measures import (
 from sentiment_report import write_report
 from sentiment_rows import LADDER, QUICK, ROWS, SHUFFLING, padded_tokens, settings_of
 
-from tfbert.data.tasks import TASKS
 from tfbert.errors import InputError
-from tfbert.files import read_json, write_json
-from tfbert.training.precision import choose_precision
+from tfbert.hardware.precision import choose_precision
+from tfbert.io.whole import read_json, write_json
+from tfbert.tasks.datasets import TASKS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SEEDS = (1, 2, 3)

@@ -19,14 +19,14 @@ from sentiment_rows import (
 )
 from timing import Clock
 
-from tfbert.data.batching import LengthBatches
-from tfbert.data.feeding import prediction_dataset
-from tfbert.data.token_cache import tokenize_once
-from tfbert.data.tokenization import tokenize
+from tfbert.hardware.precision import POLICIES, choose_precision
 from tfbert.models.classifier import BertClassifier, TrainedClassifier
 from tfbert.models.encoder import copy_weights, from_stock
-from tfbert.training.precision import POLICIES, choose_precision
-from tfbert.training.predict import predict_texts
+from tfbert.runs.predict import predict_texts
+from tfbert.tasks.batch_sources import prediction_dataset
+from tfbert.tasks.batching import LengthBatches
+from tfbert.tasks.token_cache import tokenize_once
+from tfbert.tasks.tokenization import tokenize
 
 PREDICT_BATCH = 64
 UPDATES_BEFORE = 50  # of a model whose answers are compared: an untrained head's are all alike

@@ -9,7 +9,7 @@ from sentiment_rows import LADDER, SHUFFLING
 from shuffling_report import SHUFFLING_HEADER, shuffling_table
 
 from tfbert.errors import InputError
-from tfbert.files import read_json, replacing
+from tfbert.io.whole import read_json, replacing
 
 TIMES_TO_REACH = {"sst2": 8.0, "imdb": 1.9, "movie_reviews": 1.5}
 PREDICT_TIMES_TO_REACH = 5.0

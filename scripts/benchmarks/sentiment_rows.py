@@ -9,18 +9,18 @@ import keras_hub
 import numpy as np
 import tensorflow as tf
 
-from tfbert.data.batching import LengthBatches, TokenBatches, padded_lengths
-from tfbert.data.feeding import TrainingBatches
-from tfbert.data.tasks import TASKS, Source, label_ids, label_names
-from tfbert.data.token_cache import tokenize_once
+from tfbert.hardware.precision import POLICIES, choose_precision
 from tfbert.models.classifier import BertClassifier
 from tfbert.models.encoder import BertEncoder
 from tfbert.models.sources import load_preset
 from tfbert.optimizers.adamw import AdamW
 from tfbert.optimizers.lamb import LAMB
 from tfbert.optimizers.schedules import WarmupPolynomialDecay
-from tfbert.tokenizer import make_tokenizer
-from tfbert.training.precision import POLICIES, choose_precision
+from tfbert.tasks.batch_sources import TrainingBatches
+from tfbert.tasks.batching import LengthBatches, TokenBatches, padded_lengths
+from tfbert.tasks.datasets import TASKS, Source, label_ids, label_names
+from tfbert.tasks.token_cache import tokenize_once
+from tfbert.text.tokenizer import make_tokenizer
 
 # LAMB moves a weight by this share of its norm a step; Adam's 5e-5 moves MiniLM's by about half.
 LAMB_RATE = 2e-3

@@ -6,7 +6,7 @@ import statistics
 
 import scipy.stats
 
-from tfbert.files import replacing
+from tfbert.io.whole import replacing
 
 MINUTES, TIME_RATIO, SAVED = 12, 1.9, {"stack": 1.33, "mslt": 1.43}
 WHOLE = "full depth"

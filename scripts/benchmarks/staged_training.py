@@ -31,10 +31,10 @@ import yaml
 from staged_report import WHOLE, write_report
 
 from tfbert.embedded import SENTIMENT_DIRECTORY
-from tfbert.files import read_json, write_json
-from tfbert.training.config import PretrainConfig
-from tfbert.training.cost import CostModel, forecast
-from tfbert.training.phases import with_layers
+from tfbert.io.whole import read_json, write_json
+from tfbert.recipes.cost import CostModel, forecast
+from tfbert.recipes.phases import with_layers
+from tfbert.recipes.pretrain_options import PretrainConfig
 
 STACK, MSLT = "--staging stack", "--staging mslt"
 SHARES = {  # of the updates for each stage
@@ -338,7 +338,7 @@ def peak_memory(config):
     """Peak resident bytes of two updates above what the process has without a model."""
     from train_function import resident_bytes
 
-    from tfbert.training.pretrain import pretrain
+    from tfbert.runs.pretrain import pretrain
 
     before = resident_bytes()
     pretrain(PretrainConfig(**config))

@@ -10,12 +10,12 @@ import logging
 import platform
 from pathlib import Path
 
-from tfbert.files import write_bytes
+from tfbert.io.whole import write_bytes
+from tfbert.recipes.pretrain_options import PretrainConfig
 from tfbert.tpu_check.check import tpu_check
+from tfbert.tpu_check.check_options import TpuCheckConfig
 from tfbert.tpu_check.compiler import JAX
-from tfbert.tpu_check.config import TpuCheckConfig
 from tfbert.tpu_check.report import markdown_table
-from tfbert.training.config import PretrainConfig
 
 REPORT = Path(__file__).parents[2] / "docs" / "tpu_check.md"
 # The paper's 1,024 TPUv3 chips; a recipe for a GPU of 40 GB on chips of 16, as it is and mended.

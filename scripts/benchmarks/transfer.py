@@ -28,12 +28,13 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 import tfbert
-from tfbert.data.config import PrepareConfig, VocabConfig
-from tfbert.data.prepare import prepare
-from tfbert.data.vocabulary import learn_vocabulary
-from tfbert.files import replacing
-from tfbert.training.curves import read_curves
-from tfbert.training.pretrain import save_untrained
+from tfbert.io.whole import replacing
+from tfbert.records.prepare import prepare
+from tfbert.records.record_options import PrepareConfig
+from tfbert.runs.curves import read_curves
+from tfbert.runs.pretrain import save_untrained
+from tfbert.text.learn_vocabulary import learn_vocabulary
+from tfbert.text.vocab_options import VocabConfig
 
 SEEDS = (1, 2, 3)
 LABELS = 2_000

@@ -4,9 +4,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from tfbert.data.tasks import Source
 from tfbert.embedded import MODEL_DIRECTORY, SENTIMENT_DIRECTORY
 from tfbert.models.pretrainer import load_pretrainer
+from tfbert.tasks.datasets import Source
 
 
 @pytest.fixture(scope="module")

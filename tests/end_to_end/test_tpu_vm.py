@@ -13,7 +13,7 @@ ONE_UPDATE = """
 import googleapiclient.discovery, oauth2client.client
 import keras, keras_nlp, numpy as np, tensorflow as tf, tensorflow_text
 import tfbert
-from tfbert.data.tokenization import tokenize
+from tfbert.tasks.tokenization import tokenize
 from tfbert.models.sources import load_encoder
 
 assert "gs" in tf.io.gfile.get_registered_schemes()

@@ -4,7 +4,7 @@ import collections
 import json
 
 import tensorflow as tf
-from fake_tpu_strategy import make_strategy
+from helpers.fake_tpu_strategy import make_strategy
 
 from tfbert.models.encoder import BertEncoder
 

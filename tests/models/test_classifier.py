@@ -6,8 +6,6 @@ import keras_hub
 import numpy as np
 import pytest
 
-from tfbert.data.batching import collate, padded_lengths
-from tfbert.data.tokenization import tokenize
 from tfbert.errors import InputError
 from tfbert.models.classifier import (
     BertClassifier,
@@ -18,6 +16,8 @@ from tfbert.models.classifier import (
 from tfbert.models.encoder import copy_weights, to_stock
 from tfbert.models.freezing import freeze_lower_layers
 from tfbert.models.sources import load_encoder
+from tfbert.tasks.batching import collate, padded_lengths
+from tfbert.tasks.tokenization import tokenize
 
 IDS = np.random.default_rng(0).integers(5, 8000, (3, 9)).astype("int32")
 INPUTS = {"token_ids": IDS, "segment_ids": 0 * IDS, "padding_mask": (np.arange(9) < 7) + 0 * IDS}

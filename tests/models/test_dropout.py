@@ -4,8 +4,8 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
+from tfbert.fit.dropout_seeds import stateless_dropout, step_key
 from tfbert.models.dropout import Dropout
-from tfbert.training.dropout_seeds import stateless_dropout, step_key
 
 SIZE = 1_000_000
 # Two-sided probability of a false alarm at fixed seeds: chosen once, before any run.

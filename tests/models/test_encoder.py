@@ -6,7 +6,7 @@ import keras_hub
 import numpy as np
 import pytest
 import tensorflow as tf
-from processes import finish, start
+from helpers.processes import finish, start
 
 import tfbert
 from tfbert.models.encoder import BertEncoder, copy_weights, from_stock, to_stock, weights_by_path

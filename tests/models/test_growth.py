@@ -3,6 +3,8 @@ import numpy as np
 import pytest
 from test_pretrainer import random_records
 
+from tfbert.fit.dropout_seeds import stateless_dropout, step_key
+from tfbert.fit.keras_internals import seed_generators
 from tfbert.models.growth import grow, grow_optimizer
 from tfbert.models.layer_origins import origin_of_layer
 from tfbert.models.pretrainer import make_pretrainer
@@ -10,8 +12,6 @@ from tfbert.models.sizes import BertSize
 from tfbert.optimizers.adamw import AdamW
 from tfbert.optimizers.application import ReducingOptimizer
 from tfbert.optimizers.lamb import LAMB
-from tfbert.training.dropout_seeds import stateless_dropout, step_key
-from tfbert.training.keras_internals import seed_generators
 
 # By hand: which old layer each layer of the deeper model begins as; None is new.
 ORIGINS = {

@@ -24,7 +24,7 @@ from tfbert.models.pretrainer import (
 from tfbert.models.sizes import BertSize
 from tfbert.optimizers.lamb import LAMB
 from tfbert.optimizers.schedules import WarmupPolynomialDecay
-from tfbert.tokenizer import make_tokenizer
+from tfbert.text.tokenizer import make_tokenizer
 
 GOLDEN = Path(__file__).parent / "golden" / "transformers_pretraining.npz"
 SIZE = BertSize(num_layers=2, hidden_dim=16, num_heads=2, intermediate_dim=32)

@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import pytest
 
-from tfbert.data.batching import collate, padded_lengths
-from tfbert.data.tokenization import tokenize
 from tfbert.models.sources import load_encoder
+from tfbert.tasks.batching import collate, padded_lengths
+from tfbert.tasks.tokenization import tokenize
 
 DATA = Path(
     os.environ.get("TFBERT_TEST_DATA", Path(__file__).parents[2] / ".." / "shared" / "data")

@@ -8,9 +8,9 @@ import pytest
 
 from tfbert.embedded import MODEL_DIRECTORY
 from tfbert.errors import InputError
-from tfbert.files import FINISHED_FILE, replacing, write_bytes
+from tfbert.io.paths import as_path
+from tfbert.io.whole import FINISHED_FILE, replacing, write_bytes
 from tfbert.models.sources import load_encoder, resolve_source
-from tfbert.remote import as_path
 
 
 def test_the_embedded_model():

@@ -5,8 +5,8 @@ import json
 
 import keras
 import tensorflow as tf
-from fake_tpu_strategy import make_strategy
-from optimizer_table import random_arrays, variables_of
+from helpers.fake_tpu_strategy import make_strategy
+from helpers.optimizer_table import random_arrays, variables_of
 
 import tfbert
 

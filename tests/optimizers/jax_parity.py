@@ -6,7 +6,7 @@ Prints the name of each part that passed.
 import jax
 import keras
 import numpy as np
-from optimizer_table import (
+from helpers.optimizer_table import (
     TABLE,
     make,
     make_reference,

@@ -19,7 +19,7 @@ def main(path):
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     # Keras asks for devices on import, after which the strategy cannot start.
     import keras
-    from optimizer_table import make, random_arrays, variables_of
+    from helpers.optimizer_table import make, random_arrays, variables_of
 
     import tfbert
 

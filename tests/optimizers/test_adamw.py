@@ -2,7 +2,7 @@
 
 import keras
 import pytest
-from optimizer_table import apply, random_arrays, relative_error, values_of, variables_of
+from helpers.optimizer_table import apply, random_arrays, relative_error, values_of, variables_of
 
 import tfbert
 

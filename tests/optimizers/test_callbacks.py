@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from optimizer_table import make
+from helpers.optimizer_table import make
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util import tensor_util
 

@@ -4,7 +4,7 @@ import keras
 import keras_hub
 import numpy as np
 import pytest
-from optimizer_table import TABLE, apply, make, random_arrays, values_of, variables_of
+from helpers.optimizer_table import TABLE, apply, make, random_arrays, values_of, variables_of
 
 import tfbert
 from tfbert.optimizers.exclusions import NORMS_AND_BIASES, Exclusions

@@ -7,8 +7,7 @@ import subprocess
 import keras
 import numpy as np
 import pytest
-from keras import ops
-from optimizer_table import (
+from helpers.optimizer_table import (
     apply,
     make_reference,
     random_arrays,
@@ -16,6 +15,7 @@ from optimizer_table import (
     values_of,
     variables_of,
 )
+from keras import ops
 
 import tfbert
 

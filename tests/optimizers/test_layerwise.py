@@ -5,10 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from keras import ops
-from optimizer_table import (
+from helpers.optimizer_table import (
     SHAPES,
     TABLE,
     apply,
@@ -19,6 +16,9 @@ from optimizer_table import (
     values_of,
     variables_of,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import ops
 
 # float32 against float64 over a few steps; a wrong formula differs by 1e-3 and more.
 TOLERANCE = 2e-6

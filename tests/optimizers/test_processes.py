@@ -6,8 +6,8 @@ import re
 
 import numpy as np
 import pytest
-from optimizer_table import TABLE, make_reference, random_arrays, relative_error
-from processes import finish, free_ports, start
+from helpers.optimizer_table import TABLE, make_reference, random_arrays, relative_error
+from helpers.processes import finish, free_ports, start
 
 HERE = pathlib.Path(__file__).parent
 

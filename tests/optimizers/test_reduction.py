@@ -4,7 +4,14 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from optimizer_table import TABLE, make, random_arrays, relative_error, values_of, variables_of
+from helpers.optimizer_table import (
+    TABLE,
+    make,
+    random_arrays,
+    relative_error,
+    values_of,
+    variables_of,
+)
 
 import tfbert
 from tfbert.optimizers import reduction

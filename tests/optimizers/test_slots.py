@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from optimizer_table import apply, make, random_arrays, values_of, variables_of
+from helpers.optimizer_table import apply, make, random_arrays, values_of, variables_of
 
 import tfbert
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from tfbert.recipes.pretrain_options import PretrainConfig
 from tfbert.tpu_check.check import tpu_check
-from tfbert.tpu_check.config import TpuCheckConfig
-from tfbert.training.config import PretrainConfig
+from tfbert.tpu_check.check_options import TpuCheckConfig
 
 pytestmark = pytest.mark.slow
 

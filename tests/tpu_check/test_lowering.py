@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfbert.data.pretraining_batches import examples_of
+from tfbert.recipes.pretrain_options import PretrainConfig
+from tfbert.records.batches import examples_of
+from tfbert.runs.pretrain import make_phase_model
 from tfbert.tpu_check import core_strategy, lowering
 from tfbert.tpu_check.lowering import Request, lowered, make_program
-from tfbert.training.config import PretrainConfig
-from tfbert.training.pretrain import make_phase_model
 
 ROWS, LENGTH, PREDICTIONS, VOCABULARY = 4, 8, 2, 50
 RECIPE = PretrainConfig(

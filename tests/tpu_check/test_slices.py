@@ -1,7 +1,7 @@
 import pytest
 
-from tfbert.cloud.accelerators import GENERATIONS
 from tfbert.errors import InputError
+from tfbert.hardware.accelerators import GENERATIONS
 from tfbert.tpu_check.slices import CORES, find_slice
 
 

@@ -5,9 +5,9 @@ import re
 import sys
 
 from tfbert.cloud import checks, job, state, supervise, tpu
-from tfbert.cloud.accelerators import PRICES_NOTE, parse_accelerator
 from tfbert.cloud.gcloud import Gcloud, say
 from tfbert.errors import InputError, TfbertError
+from tfbert.hardware.accelerators import PRICES_NOTE, parse_accelerator
 
 _DESCRIPTION = """Runs tfbert on a Cloud TPU: docs/cloud_tpu.md tells how.
 

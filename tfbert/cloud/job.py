@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 from tfbert.cloud import gcloud as cloud
-from tfbert.cloud.accelerators import parse_accelerator
 from tfbert.cloud.gcloud import say
+from tfbert.hardware.accelerators import parse_accelerator
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _PACKAGE = (

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from tfbert.errors import InputError
-from tfbert.files import read_json, write_json
+from tfbert.io.whole import read_json, write_json
 
 
 @dataclasses.dataclass

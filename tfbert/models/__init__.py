@@ -1,1 +1,4 @@
-"""Encoders, heads, loading and export: nothing in here knows of data or training."""
+"""BERT: encoder and heads, what it can be loaded from, how it grows.
+
+May import `fit/` (a model is a `DistributedTrainer`), `text/` and `optimizers/`, never `recipes/`.
+"""

@@ -9,10 +9,10 @@ import keras
 import keras_hub
 
 from tfbert.errors import InputError
+from tfbert.fit.trainer import DistributedTrainer
 from tfbert.models.encoder import copy_weights, from_stock, to_stock
 from tfbert.models.sources import load_preset, resolve_source
-from tfbert.tokenizer import make_tokenizer
-from tfbert.training.trainer import DistributedTrainer
+from tfbert.text.tokenizer import make_tokenizer
 
 log = logging.getLogger("tfbert")
 

@@ -8,12 +8,12 @@ import keras
 import numpy as np
 
 from tfbert.errors import InputError
-from tfbert.files import replacing
+from tfbert.fit.trainer import DistributedTrainer
+from tfbert.io.whole import replacing
 from tfbert.models.encoder import BertEncoder, to_stock
 from tfbert.models.freezing import freeze_lower_layers
 from tfbert.models.heads import MaskedLMHead, bert_initializer
 from tfbert.models.sources import load_encoder, resolve_source
-from tfbert.training.trainer import DistributedTrainer
 
 log = logging.getLogger("tfbert")
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from tfbert.embedded import MODEL_DIRECTORY
 from tfbert.errors import InputError
-from tfbert.files import download, exists, is_whole
-from tfbert.remote import as_path, is_remote
-from tfbert.tokenizer import make_tokenizer
+from tfbert.io.paths import as_path, is_remote
+from tfbert.io.whole import download, exists, is_whole
+from tfbert.text.tokenizer import make_tokenizer
 
 log = logging.getLogger("tfbert")
 

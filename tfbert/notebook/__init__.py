@@ -1,1 +1,4 @@
-"""What the notebooks call beside the package's main functions: hardware, tables, pictures."""
+"""What the notebooks show: the hardware, speed-ups, curves.
+
+May import everything but `cli` and `tpu_check/`.
+"""

@@ -33,7 +33,7 @@ def describe_hardware():
     import keras_hub
     import tensorflow as tf
 
-    from tfbert.training.precision import choose_precision
+    from tfbert.hardware.precision import choose_precision
 
     gpus = tf.config.list_physical_devices("GPU")
     lines = [f"GPU        {_gpu_name(gpu)}" for gpu in gpus] or ["GPU        none"]

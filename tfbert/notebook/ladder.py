@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from tfbert.training.curves import epoch_speeds
+from tfbert.runs.curves import epoch_speeds
 
 
 class Step(NamedTuple):

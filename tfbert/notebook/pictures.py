@@ -38,7 +38,7 @@ def draw_curves(curves, ylabel, over="updates"):
     """A line for each curve.
 
     Args:
-        curves: By name, a list of `tfbert.training.curves.Point`.
+        curves: By name, a list of `tfbert.runs.curves.Point`.
         ylabel: What the values are.
         over: `updates`, or `minutes` since the first point of training.
     """

@@ -1,1 +1,4 @@
-"""Optimizers and schedules: native Keras, without any other part of the package."""
+"""LAMB, LARS, AdamW, loss scaling and schedules: native Keras.
+
+The lowest folder, with `io/`: it imports no other part of the package and can be used alone.
+"""

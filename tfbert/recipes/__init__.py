@@ -1,4 +1,7 @@
-"""Named pre-training runs, as YAML files of `PretrainConfig`'s options."""
+"""What a pre-training does: phases and stages, and what they cost; named recipes as YAML files.
+
+May import `models/` and what lies below it.
+"""
 
 from pathlib import Path
 

@@ -1,1 +1,4 @@
-"""`tfbert tpu-check`: does a recipe's training step compile for a TPU, and does it fit?"""
+"""Compiles a recipe's training step for a TPU, without one.
+
+May import everything but `cli` and `notebook/`.
+"""

@@ -3,10 +3,12 @@
 import dataclasses
 import logging
 
-from tfbert.data.masking import default_predictions
 from tfbert.errors import TfbertError
-from tfbert.files import write_json
-from tfbert.remote import as_path
+from tfbert.io.paths import as_path
+from tfbert.io.whole import write_json
+from tfbert.recipes.flops import training_flops
+from tfbert.recipes.phases import Phase, accumulate_steps, with_layers
+from tfbert.records.masking import default_predictions
 from tfbert.tpu_check.compiler import JAX, compile_program
 from tfbert.tpu_check.fitting import (
     Line,
@@ -17,8 +19,6 @@ from tfbert.tpu_check.fitting import (
 )
 from tfbert.tpu_check.lowering import Request
 from tfbert.tpu_check.slices import TpuSlice, find_slice
-from tfbert.training.flops import training_flops
-from tfbert.training.phases import Phase, accumulate_steps, with_layers
 
 log = logging.getLogger("tfbert")
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import tfbert
 from tfbert.errors import MachineError, TfbertError
-from tfbert.files import replacing, write_json
+from tfbert.io.whole import replacing, write_json
 from tfbert.tpu_check import lowering
 from tfbert.tpu_check.slices import GIB
 

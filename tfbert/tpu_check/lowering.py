@@ -13,7 +13,7 @@ import re
 import sys
 from pathlib import Path
 
-from tfbert.training.config import PretrainConfig
+from tfbert.recipes.pretrain_options import PretrainConfig
 
 MODULE_FILE = "module.hlo"
 RESULT_FILE = "lowered.json"
@@ -59,8 +59,8 @@ def make_program(request):
     """
     import tensorflow as tf
 
+    from tfbert.runs.pretrain import make_phase_model
     from tfbert.tpu_check.core_strategy import OneCoreStrategy
-    from tfbert.training.pretrain import make_phase_model
 
     strategy = OneCoreStrategy(request.cores)
     with strategy.scope():
@@ -125,7 +125,7 @@ def _zeros(request):
     """A dataset of batches of the right shapes, which nobody reads."""
     import tensorflow as tf
 
-    from tfbert.data.pretraining_batches import examples_of
+    from tfbert.records.batches import examples_of
 
     phase = request.recipe.scaled_phases()[request.phase]
     batch, length, predictions = (

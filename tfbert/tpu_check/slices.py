@@ -8,8 +8,8 @@ References:
 import dataclasses
 import math
 
-from tfbert.cloud.accelerators import parse_accelerator
 from tfbert.errors import InputError
+from tfbert.hardware.accelerators import parse_accelerator
 
 GIB = 2**30
 

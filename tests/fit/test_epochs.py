@@ -1,0 +1,82 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfbert.fit.epochs import EpochData, distributed
+from tfbert.hardware.strategies import get_strategy
+
+
+def parts_of(strategy, dataset):
+    """[[rows of replica 0, rows of replica 1, ...] of each batch]."""
+    return [
+        [part.numpy().tolist() for part in strategy.experimental_local_results(batch)]
+        for batch in distributed(strategy, dataset)
+    ]
+
+
+def test_parts_are_contiguous_and_none_is_missing(two_replicas):
+    rows = tf.data.Dataset.range(9).batch(4)
+    assert parts_of(two_replicas, rows) == [[[0, 1], [2, 3]], [[4, 5], [6, 7]], [[8], []]]
+    rows = tf.data.Dataset.range(5).batch(3)
+    assert parts_of(two_replicas, rows) == [[[0, 1], [2]], [[3], [4]]]
+
+
+def test_known_shapes_stay_known(two_replicas):
+    dataset = tf.data.Dataset.range(8).batch(4, drop_remainder=True)
+    spec = EpochData(two_replicas, dataset).spec
+    assert spec.shape == (2,)
+    spec = EpochData(two_replicas, tf.data.Dataset.range(8).batch(4)).spec
+    assert spec.shape == (None,)
+
+
+class Source:
+    """A batch is its epoch and step."""
+
+    steps_per_epoch = 4
+
+    def dataset(self, epoch, step):
+        first = 4 * epoch + step
+        return tf.data.Dataset.range(first, 10**6).map(lambda n: tf.stack([n // 4, n % 4])[None])
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_source_begins_anywhere_and_goes_on_through_epochs(size):
+    data = EpochData(get_strategy("cpu"), Source(), start=(2, 1))
+    assert data.steps == 4
+    seen = []
+    for first_step in (1, 0):
+        for begin, end, iterator, is_sure in data.executions(size, first_step):
+            assert is_sure
+            for step in range(begin, end + 1):
+                batch = next(iterator).numpy()[0].tolist()
+                assert batch[1] == step
+                seen.append(batch)
+    assert seen == [[2, 1], [2, 2], [2, 3], [3, 0], [3, 1], [3, 2], [3, 3]]
+
+
+class Uneven(Source):
+    """Its third epoch has 2 steps."""
+
+    def steps_in(self, epoch):
+        return 2 if epoch == 2 else 4
+
+
+def test_epochs_of_a_source_may_differ_in_length():
+    data = EpochData(get_strategy("cpu"), Uneven(), start=(1, 2))
+    assert (data.steps, data.steps_in(2)) == (4, 2)
+    spans = [[(e.begin, e.end) for e in data.executions(3, first)] for first in (2, 0, 0)]
+    assert spans == [[(2, 3)], [(0, 1)], [(0, 2), (3, 3)]]
+    assert EpochData(get_strategy("cpu"), Uneven(), steps=3).steps_in(2) == 3
+
+
+def test_a_distributed_dataset_is_taken_as_it_is(two_replicas):
+    dataset = two_replicas.experimental_distribute_dataset(tf.data.Dataset.range(8).batch(4))
+    data = EpochData(two_replicas, dataset)
+    assert data.steps == 2
+    assert len(list(data.executions(1))) == 2
+
+
+def test_arrays_are_batched_and_counted():
+    data = EpochData(get_strategy("cpu"), np.arange(10.0), y=np.arange(10), batch_size=4)
+    assert data.steps == 3
+    assert [(e.begin, e.end) for e in data.executions(2)] == [(0, 1), (2, 2)]

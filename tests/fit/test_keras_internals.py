@@ -1,0 +1,147 @@
+"""The contract with Keras: each private name that the package leans on, and what it must do."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+from helpers.small_models import example_arrays, make_classifier
+
+from tfbert.fit import keras_internals
+
+ON_THE_MODEL = [
+    "_assert_compile_called",
+    "_compile_loss",
+    "_flatten_layers",
+    "_flatten_metrics_in_order",
+    "_initial_epoch",
+    "_layers",
+    "_loss_tracker",
+    "_resolve_auto_jit_compile",
+    "_should_eval",
+    "_symbolic_build",
+]
+ON_THE_OPTIMIZER = [
+    "_backend_apply_gradients",
+    "_filter_empty_gradients",
+    "_get_current_learning_rate",
+    "_iterations",
+    "_overwrite_model_variables_with_average_value",
+    "_trainable_variables",
+]
+
+
+@pytest.fixture(scope="module")
+def stock():
+    classifier = make_classifier(dropout=0.1)
+    model = keras.Model(classifier.input, classifier.output)
+    model.compile(keras.optimizers.SGD(), keras.losses.SparseCategoricalCrossentropy())
+    return model
+
+
+@pytest.mark.parametrize("name", ON_THE_MODEL)
+def test_a_model_still_has(stock, name):
+    assert hasattr(stock, name), f"keras.Model has no {name} any more: Keras {keras.__version__}"
+
+
+@pytest.mark.parametrize("name", ON_THE_OPTIMIZER)
+def test_an_optimizer_still_has(stock, name):
+    assert hasattr(stock.optimizer, name), f"an optimizer has no {name} any more"
+
+
+def test_every_function_of_the_module_is_tested_here():
+    functions = {
+        name
+        for name, value in vars(keras_internals).items()
+        if inspect.isfunction(value) and value.__module__ == keras_internals.__name__
+    }
+    source = inspect.getsource(inspect.getmodule(test_every_function_of_the_module_is_tested_here))
+    assert {name for name in functions if f"keras_internals.{name}(" not in source} == set()
+    assert functions | {"pythonify_logs"} == set(keras_internals.__all__)
+
+
+def test_the_data_adapter_gives_batches_and_their_number():
+    inputs, labels, _ = example_arrays()
+    adapter = keras_internals.data_adapter(x=inputs, y=labels, batch_size=8)
+    assert adapter.num_batches == 5
+    adapter.on_epoch_begin()
+    batches = list(adapter.get_tf_dataset())
+    adapter.on_epoch_end()
+    assert [len(y) for _, y in batches] == [8, 8, 8, 8, 1]
+
+
+def test_layers_and_seed_generators(stock):
+    layers = keras_internals.all_layers(stock)
+    assert stock in layers
+    assert {"transformer_layer_0", "logits"} <= {layer.name for layer in layers}
+    places = [place for place, _ in keras_internals.seed_generators(stock)]
+    assert len(places) == len(set(places)) == 5
+    for _, generator in keras_internals.seed_generators(stock):
+        assert isinstance(generator, keras.random.SeedGenerator)
+
+
+def test_building_makes_every_variable():
+    classifier = make_classifier()
+    model = keras.Model(classifier.input, classifier.output)
+    model.compile(keras.optimizers.SGD(), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    spec = (
+        {name: keras.KerasTensor((None, 12), "int32") for name in model.input},
+        keras.KerasTensor((None,), "int32"),
+    )
+    keras_internals.build_from_spec(model, spec)
+    assert model.optimizer.built
+    assert len(model.metrics_variables) == 4
+    assert [term.path for term in keras_internals.loss_terms(model)] == [()]
+    assert keras_internals.loss_trackers(model) == []
+    assert keras_internals.output_structure(model) is None
+    assert keras_internals.total_loss_tracker(model) is model.metrics[0]
+
+
+def test_several_outputs():
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, {"a": inputs + 0, "b": 2 * inputs})
+    model.compile(
+        loss={"a": keras.losses.MeanSquaredError(), "b": keras.losses.MeanAbsoluteError()},
+        loss_weights={"a": 1.0, "b": 3.0},
+    )
+    y = {name: keras.KerasTensor((None, 2)) for name in "ab"}
+    keras_internals.build_from_spec(model, (keras.KerasTensor((None, 2)), y))
+    terms = {
+        term.path: (term.loss.name, term.loss_weights) for term in keras_internals.loss_terms(model)
+    }
+    assert terms == {("a",): ("mean_squared_error", 1.0), ("b",): ("mean_absolute_error", 3.0)}
+    assert [t.name for t in keras_internals.loss_trackers(model)] == ["a_loss", "b_loss"]
+    assert set(keras_internals.output_structure(model)) == {"a", "b"}
+
+
+def test_small_questions(stock):
+    class OwnLoss(keras.Model):
+        def compute_loss(self, *args, **kwargs):
+            return 0.0
+
+        def test_step(self, data):
+            return {}
+
+    assert keras_internals.overridden_steps(OwnLoss()) == ["test_step"]
+    assert keras_internals.overridden_steps(stock) == []
+    assert keras_internals.overrides_compute_loss(OwnLoss())
+    assert not keras_internals.overrides_compute_loss(stock)
+    assert keras_internals.supports_xla(stock)
+    assert keras_internals.strategy_made_in(stock) is None
+    assert keras_internals.should_evaluate(stock, 1, 2)
+    assert not keras_internals.should_evaluate(stock, 0, 2)
+    assert keras_internals.initial_epoch(stock) is None
+    tensor = keras.layers.Embedding(3, 2, mask_zero=True)(np.array([[0, 1]]))
+    assert np.array(keras_internals.keras_mask(tensor)).tolist() == [[False, True]]
+    assert keras_internals.keras_mask(np.zeros(2)) is None
+
+
+def test_helpers_of_fit():
+    (first, _, _), (last, _, _) = keras_internals.split_arrays((np.arange(10), None, None), 0.3)
+    assert list(first) == list(range(7)) and list(last) == [7, 8, 9]
+    weights = keras_internals.sample_weights_of_classes(np.array([0, 1, 1]), {0: 1.0, 1: 2.0})
+    assert list(weights) == [1.0, 2.0, 2.0]
+    one, two = keras.ops.ones((1, 2)), keras.ops.ones((2, 2))
+    joined = keras_internals.as_numpy(keras_internals.ragged_concatenation([one, two]))
+    assert isinstance(joined, np.ndarray) and joined.shape == (3, 2)
+    assert keras_internals.pythonify_logs({"loss": keras.ops.ones(())}) == {"loss": 1.0}

@@ -1,0 +1,391 @@
+import csv
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers.small_models import BATCH, CLASSES, example_arrays, make_classifier
+
+import tfbert
+from tfbert.hardware.strategies import get_strategy
+
+LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def compiled(dropout=0.0, optimizer=None, strategy=None, **options):
+    with (strategy or get_strategy("cpu")).scope():
+        model = make_classifier(dropout)
+        model.compile(
+            optimizer or tfbert.LAMB(1e-2), LOSS, weighted_metrics=["accuracy"], **options
+        )
+    return model
+
+
+class Linear(tfbert.DistributedTrainer, keras.Model):
+    """For what does not depend on the model: quick to trace."""
+
+
+LINEAR_X = np.random.default_rng(0).normal(size=(33, 4)).astype(np.float32)
+LINEAR_Y = np.arange(33) % CLASSES
+
+
+def linear(strategy=None, **options):
+    with (strategy or get_strategy("cpu")).scope():
+        keras.utils.set_random_seed(1)
+        inputs = keras.Input((4,))
+        model = Linear(inputs, keras.layers.Dense(CLASSES)(inputs))
+        model.compile(keras.optimizers.SGD(0.1), LOSS, weighted_metrics=["accuracy"], **options)
+    return model
+
+
+class Recorder(keras.callbacks.Callback):
+    """Every call with its arguments, numbers rounded."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def __getattribute__(self, name):
+        if not name.startswith("on_"):
+            return super().__getattribute__(name)
+
+        def record(*args, logs=None):
+            *args, logs = args if len(args) == 2 or not args else (*args, logs)
+            logs = {} if logs is None or (args == [] and name.endswith("begin")) else logs
+            values = {
+                key: round(float(value), 5) for key, value in logs.items() if key != "outputs"
+            }
+            self.calls.append((name, *args, tuple(sorted(values.items()))))
+
+        return record
+
+
+def recorded_run(model, folder):
+    """All calls and logs of fit, evaluate and predict, and what Keras' own callbacks wrote."""
+    inputs, labels, _ = example_arrays()
+    recorder, seen = Recorder(), []
+    callbacks = [
+        recorder,
+        keras.callbacks.TensorBoard(folder / "logs", update_freq=1),
+        keras.callbacks.ModelCheckpoint(folder / "{epoch}.weights.h5", save_weights_only=True),
+        keras.callbacks.EarlyStopping("loss", patience=1, min_delta=10.0),
+        keras.callbacks.CSVLogger(folder / "log.csv"),
+        keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: seen.append((epoch, sorted(logs)))
+        ),
+    ]
+    history = model.fit(
+        inputs,
+        labels,
+        batch_size=BATCH,
+        epochs=4,
+        shuffle=False,
+        verbose=0,
+        callbacks=callbacks,
+        validation_data=(inputs, labels),
+    )
+    model.evaluate(inputs, labels, BATCH, verbose=0, callbacks=[recorder])
+    model.predict(inputs, BATCH, verbose=0, callbacks=[recorder])
+    rows = list(csv.DictReader((folder / "log.csv").open()))
+    numbers = [[round(float(value), 4) for value in row.values()] for row in rows]
+    points = [t for path in sorted((folder / "logs").rglob("events*")) for t in tags(path)]
+    files = sorted(path.name for path in folder.glob("*.h5"))
+    return recorder.calls, seen, numbers, points, files, sorted(history.history)
+
+
+def tags(path):
+    for event in tf.compat.v1.train.summary_iterator(str(path)):
+        for value in event.summary.value:
+            if value.tag != "keras":  # the layers, of models whose class is called Functional
+                yield event.step, value.tag
+
+
+def test_callbacks_hear_what_stock_fit_tells_them(tmp_path):
+    """On one device, with SGD, so that both kinds of model take the same steps."""
+    results = []
+    for kind in ("stock", "ours"):
+        model = make_classifier()
+        if kind == "stock":
+            model = keras.Model(model.input, model.output)
+        model.compile(keras.optimizers.SGD(0.1), LOSS, metrics=["accuracy"])
+        (tmp_path / kind).mkdir()
+        results.append(recorded_run(model, tmp_path / kind))
+    stock, ours = results
+    for one, other in zip(stock, ours, strict=True):
+        assert one == other
+    assert len(ours[4]) == 2  # early stopping ended both after two epochs
+
+
+def test_callbacks_hear_of_the_last_of_several_steps():
+    recorder = Recorder()
+    model = linear(steps_per_execution=3)
+    model.fit(LINEAR_X, LINEAR_Y, batch_size=BATCH, verbose=0, callbacks=[recorder])
+    ends = [call[1] for call in recorder.calls if call[0] == "on_train_batch_end"]
+    assert ends == [2, 4]
+    assert int(model.optimizer.iterations.numpy()) == 5
+
+
+def test_training_stops_at_once_where_a_callback_says_so():
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = batch == 1
+
+    model = linear()
+    model.fit(LINEAR_X, LINEAR_Y, batch_size=BATCH, epochs=3, verbose=0, callbacks=[Stop()])
+    assert int(model.optimizer.iterations.numpy()) == 2
+
+
+@pytest.mark.parametrize("steps_per_execution", [1, 4])
+@pytest.mark.parametrize("cardinality", ["known", "unknown"])
+def test_data_that_ends_early_trains_on_all_of_it(steps_per_execution, cardinality, recwarn):
+    dataset = tf.data.Dataset.from_tensor_slices((LINEAR_X, LINEAR_Y)).batch(BATCH)
+    if cardinality == "unknown":
+        dataset = dataset.filter(lambda *_: True)
+    model = linear(get_strategy("cpu", 2), steps_per_execution=steps_per_execution)
+    model.fit(dataset, epochs=2, verbose=0)
+    assert int(model.optimizer.iterations.numpy()) == 10
+    model.fit(dataset, epochs=1, steps_per_epoch=7, verbose=0)
+    assert int(model.optimizer.iterations.numpy()) == 15
+    assert any("the data ended after 5 of 7 steps" in str(w.message) for w in recwarn)
+
+
+def test_an_epoch_goes_on_where_the_last_one_ended():
+    batches = tf.data.Dataset.range(6).map(lambda i: (tf.fill([2, 1], float(i)), tf.zeros([2])))
+    seen = []
+
+    class Model(tfbert.DistributedTrainer, keras.Model):
+        def call(self, x):
+            tf.py_function(lambda x: seen.append(int(x[0, 0])), [x], [])
+            return x[:, 0]
+
+    model = Model()
+    model.compile(loss="mse", run_eagerly=True)
+    model.trainable = False
+    model.evaluate(batches, steps=2, verbose=0)
+    assert [n for n in seen if n] == [1]
+    data = model._prepare(batches, steps=2)
+    steps = [int(next(e.iterator)[0][0, 0]) for _ in range(3) for e in data.executions(1)]
+    assert steps == [0, 1, 2, 3, 4, 5]
+
+
+def test_empty_data_is_refused():
+    model = linear()
+    dataset = tf.data.Dataset.from_tensor_slices((LINEAR_X, LINEAR_Y)).take(0).batch(BATCH)
+    with pytest.raises(ValueError, match="the data gave no batch"):
+        model.fit(dataset, verbose=0)
+
+
+def test_metrics_in_a_dict_are_counted_once():
+    model = make_classifier()
+    model.compile(loss=LOSS, metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")])
+    model.evaluate(*example_arrays()[:2], verbose=0)
+    assert [metric.name for metric in model.metrics] == ["loss", "compile_metrics"]
+
+
+def test_a_saved_model_goes_on_as_compiled(tmp_path):
+    """The arguments of ours, and the optimizer's state, come back from a .keras file."""
+    inputs, labels, weights = example_arrays()
+    model = compiled(dropout=0.1, accumulate_steps=2, steps_per_execution=5, seed=7)
+    model.fit(inputs, labels, batch_size=BATCH, sample_weight=weights, verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert isinstance(again, tfbert.BertClassifier)
+    assert isinstance(again.optimizer, tfbert.LAMB)
+    assert (again.accumulate_steps, again.steps_per_execution, again.seed) == (2, 5, 7)
+    for each in (model, again):
+        each.fit(inputs, labels, batch_size=BATCH, sample_weight=weights, verbose=0)
+    for one, other in zip(model.variables, again.variables, strict=True):
+        if "seed_generator" not in one.path:
+            np.testing.assert_array_equal(one.numpy(), other.numpy())
+    assert again.evaluate(inputs, labels, verbose=0, return_dict=True).keys() == {
+        "loss",
+        "accuracy",
+    }
+
+
+def test_single_batches(two_replicas):
+    inputs, labels, weights = LINEAR_X[:9], LINEAR_Y[:9], np.arange(9.0)
+    one, two = linear(), linear(two_replicas)
+    for method in ("test_on_batch", "train_on_batch"):
+        values = [
+            getattr(m, method)(inputs, labels, sample_weight=weights, return_dict=True)
+            for m in (one, two)
+        ]
+        assert values[0] == pytest.approx(values[1], rel=1e-5)
+    np.testing.assert_allclose(
+        one.predict_on_batch(inputs), two.predict_on_batch(inputs), atol=1e-5
+    )
+
+
+def test_predictions_keep_the_order_and_any_structure(two_replicas):
+    with two_replicas.scope():
+        inputs = keras.Input((None,))
+
+        class Model(tfbert.DistributedTrainer, keras.Model):
+            pass
+
+        model = Model(inputs, {"twice": 2 * inputs, "sum": keras.ops.sum(inputs, 1)})
+        model.compile()
+    rows = np.arange(22.0, dtype=np.float32).reshape(11, 2)
+    for batch_size in (1, 3, 4, 11):
+        outputs = model.predict(rows, batch_size, verbose=0)
+        np.testing.assert_array_equal(outputs["twice"], 2 * rows)
+        np.testing.assert_array_equal(outputs["sum"], rows.sum(1))
+
+
+def test_float16_is_scaled_without_being_asked():
+    model = make_classifier(dtype="mixed_float16")
+    model.compile(tfbert.LAMB(), LOSS)
+    assert isinstance(model.optimizer, tfbert.LossScaleOptimizer)
+    model.compile(tfbert.LAMB(), LOSS, auto_scale_loss=False)
+    assert isinstance(model.optimizer, tfbert.LAMB)
+    with pytest.raises(ValueError, match="corrupts weights under a strategy"):
+        model.compile(keras.optimizers.LossScaleOptimizer(tfbert.LAMB()), LOSS)
+
+
+def test_wrong_arguments_are_refused(two_replicas):
+    for name in ("accumulate_steps", "steps_per_execution"):
+        with pytest.raises(ValueError, match=f"{name} must be a whole number, at least 1: 0"):
+            compiled(**{name: 0})
+    with pytest.raises(ValueError, match=r"give compile\(accumulate_steps=...\) instead"):
+        compiled(optimizer=tfbert.LAMB(gradient_accumulation_steps=2), accumulate_steps=2)
+    with two_replicas.scope():
+        model = make_classifier()
+        with pytest.raises(ValueError, match=r"SGD\(gradient_accumulation_steps=...\)"):
+            model.compile(keras.optimizers.SGD(gradient_accumulation_steps=2), LOSS)
+
+
+def test_layers_that_are_unfrozen_later_are_trained():
+    inputs, labels, _ = example_arrays()
+    model = make_classifier()
+    model.backbone.trainable = False
+    model.compile(tfbert.LAMB(1e-2), LOSS)
+    table = model.backbone.token_embedding.embeddings
+    before = table.numpy()
+    model.fit(inputs, labels, batch_size=BATCH, verbose=0)
+    np.testing.assert_array_equal(table.numpy(), before)
+    model.backbone.trainable = True
+    model.compile(model.optimizer, LOSS)
+    model.fit(inputs, labels, batch_size=BATCH, verbose=0)
+    assert (table.numpy() != before).any()
+
+
+def test_frozen_layers_have_no_backward_operation():
+    """Gradient kernels in the graph, by the number of frozen layers."""
+    counts = []
+    for frozen in (False, True):
+        model = make_classifier()
+        model.backbone.trainable = not frozen
+        model.compile(tfbert.LAMB(jit_compile=False), LOSS)
+        inputs, labels, _ = example_arrays()
+        data = model._prepare(inputs, y=labels, batch_size=BATCH)
+        step = model.make_train_function().one_step
+        graph = step.get_concrete_function(next(data.executions(1)).iterator).graph
+        counts.append(sum(op.type.endswith("Grad") for op in graph.get_operations()))
+    assert counts[0] > 5
+    assert counts[1] == 1  # of the classifier's bias
+
+
+def test_prediction_needs_no_compilation_of_any_kind():
+    model = make_classifier()
+    assert model.predict(example_arrays()[0], verbose=0).shape == (33, CLASSES)
+    assert model.jit_compile is False  # not even Keras' "auto", on a CPU
+
+
+# What a stranger broke.
+
+
+def test_several_inputs_in_a_list_are_predicted(two_replicas):
+    with two_replicas.scope():
+        a, b = keras.Input((2,)), keras.Input((2,))
+        model = Linear([a, b], keras.layers.Add()([a, 10 * b]))
+    rows = np.arange(10.0, dtype=np.float32).reshape(5, 2)
+    expected = 11 * rows
+    np.testing.assert_array_equal(model.predict([rows, rows], 2, verbose=0), expected)
+    dataset = tf.data.Dataset.from_tensor_slices(((rows, rows),)).batch(2)
+    np.testing.assert_array_equal(model.predict(dataset, verbose=0), expected)
+
+
+def test_backup_and_restore_goes_on(tmp_path):
+    class Fails(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            epochs.append(epoch)
+            if epoch == 2 and len(epochs) == 3:
+                raise RuntimeError("stop")
+
+    epochs, model = [], linear()
+    for _ in range(2):
+        backup = keras.callbacks.BackupAndRestore(tmp_path)
+        options = {"epochs": 4, "verbose": 0, "callbacks": [backup, Fails()]}
+        if not epochs:
+            with pytest.raises(RuntimeError, match="stop"):
+                model.fit(LINEAR_X, LINEAR_Y, BATCH, **options)
+        else:
+            model.fit(LINEAR_X, LINEAR_Y, BATCH, **options)
+    assert epochs == [0, 1, 2, 2, 3]
+    assert int(model.optimizer.iterations.numpy()) == 20
+
+
+class DictMetric(keras.metrics.Mean):
+    def result(self):
+        return {"mean": super().result(), "twice": 2 * super().result()}
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        super().update_state(y_pred)
+
+
+class CountMetric(keras.metrics.Metric):
+    """A whole number beside the others' float32."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.rows = self.add_weight(dtype="int64", initializer="zeros")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.rows.assign_add(keras.ops.cast(keras.ops.shape(y_pred)[0], "int64"))
+
+    def result(self):
+        return keras.ops.cast(self.rows, "float32")
+
+
+def test_metrics_of_every_form(two_replicas):
+    values = []
+    for strategy in (get_strategy("cpu"), two_replicas):
+        with strategy.scope():
+            model = linear(strategy)
+            model.compile(loss=LOSS, metrics=[DictMetric(), CountMetric(name="rows"), "accuracy"])
+        values.append(model.evaluate(LINEAR_X, LINEAR_Y, BATCH, verbose=0, return_dict=True))
+    assert values[0] == pytest.approx(values[1], rel=1e-5)
+    assert values[0]["rows"] == 33
+    assert values[0]["twice"] == pytest.approx(2 * values[0]["mean"])
+
+
+class OwnStep(Linear):
+    def train_step(self, data):
+        raise AssertionError("never called")
+
+
+def test_what_would_silently_go_wrong_is_refused(two_replicas):
+    inputs = keras.Input((4,))
+    with pytest.raises(ValueError, match=r"OwnStep.train_step would never be called"):
+        OwnStep(inputs, inputs).compile()
+    for wrong in (0, 2.5, True):
+        with pytest.raises(ValueError, match="accumulate_steps must be a whole number"):
+            linear(accumulate_steps=wrong)
+    normalized = keras.layers.Dense(CLASSES)(keras.layers.BatchNormalization(name="norm")(inputs))
+    model = Linear(inputs, normalized)
+    model.compile(loss=LOSS, accumulate_steps=2)
+    with pytest.raises(ValueError, match="norm: BatchNormalization would normalise each part"):
+        model.fit(LINEAR_X, LINEAR_Y, verbose=0)
+    model = linear(accumulate_steps=2)
+    model.compile(loss=keras.losses.Dice(), accumulate_steps=2)
+    with pytest.raises(ValueError, match="dice is a ratio over the whole batch"):
+        model.fit(LINEAR_X, LINEAR_Y, verbose=0)
+    with two_replicas.scope():
+        model = linear(two_replicas)
+        sgd = keras.optimizers.SGD(use_ema=True, ema_overwrite_frequency=2)
+        with pytest.raises(ValueError, match=r"SGD\(ema_overwrite_frequency=...\) fails"):
+            model.compile(sgd, LOSS)
+    model = linear()
+    with two_replicas.scope(), pytest.raises(ValueError, match="in which it was made"):
+        model.compile(loss=LOSS)

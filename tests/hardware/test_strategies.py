@@ -1,0 +1,33 @@
+import keras
+import pytest
+import tensorflow as tf
+
+from tfbert.errors import InputError
+from tfbert.hardware.strategies import get_strategy
+
+
+def test_one_device_is_the_default_strategy(caplog):
+    with caplog.at_level("INFO", "tfbert"):
+        assert get_strategy() is tf.distribute.get_strategy()
+    assert "devices: 1 CPU (one)" in caplog.text
+
+
+def test_two_logical_cpus():
+    strategy = get_strategy(replicas=2)
+    assert isinstance(strategy, tf.distribute.MirroredStrategy)
+    assert strategy.num_replicas_in_sync == 2
+
+
+def test_too_many_are_refused(monkeypatch):
+    tf.zeros(1)  # from here on the devices are fixed
+    with pytest.raises(InputError, match="--replicas 3: TensorFlow runs already with fewer"):
+        get_strategy(replicas=3)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["one"])
+    with pytest.raises(InputError, match=r"--replicas 2: this machine has 1 GPU\(s\)"):
+        get_strategy(replicas=2)
+
+
+def test_another_keras_backend_is_refused(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(InputError, match="Keras runs on jax: set KERAS_BACKEND=tensorflow"):
+        get_strategy()

@@ -1,0 +1,89 @@
+"""The table of optimizers that drives the shared tests: a new row inherits all of them."""
+
+import contextlib
+
+import keras
+import numpy as np
+from helpers.optimizer_reference import AdamwReference, LambReference, LarsReference
+from keras import ops
+
+import tfbert
+
+# name: (class, constructor's arguments, reference)
+TABLE = {
+    "adamw": (tfbert.AdamW, {}, AdamwReference),
+    "adamw-all-decayed": (tfbert.AdamW, {"exclude_from_weight_decay": None}, AdamwReference),
+    "lamb": (tfbert.LAMB, {}, LambReference),
+    "lamb-decay-0": (tfbert.LAMB, {"weight_decay": 0.0}, LambReference),
+    "lamb-decay-0.1": (tfbert.LAMB, {"weight_decay": 0.1}, LambReference),
+    "lamb-betas": (tfbert.LAMB, {"beta_1": 0.0, "beta_2": 0.5, "epsilon": 1e-3}, LambReference),
+    "lamb-raw-moments": (tfbert.LAMB, {"bias_correction": False}, LambReference),
+    "lamb-clipped": (tfbert.LAMB, {"max_grad_norm": 1.0}, LambReference),
+    "lamb-clipnorm": (tfbert.LAMB, {"clipnorm": 0.5}, LambReference),
+    "lamb-clipvalue": (tfbert.LAMB, {"clipvalue": 0.1}, LambReference),
+    "lamb-phi": (tfbert.LAMB, {"weight_norm_bounds": (0.5, 2.0)}, LambReference),
+    "lambc": (tfbert.LAMB, {"trust_ratio_bounds": (0.0, 1.0)}, LambReference),
+    "lamb-all-adapted": (tfbert.LAMB, {"exclude_from_layer_adaptation": []}, LambReference),
+    "lamb-all-decayed": (tfbert.LAMB, {"exclude_from_weight_decay": []}, LambReference),
+    "lars": (tfbert.LARS, {}, LarsReference),
+    "lars-no-momentum": (tfbert.LARS, {"momentum": 0.0, "weight_decay": 0.1}, LarsReference),
+    "lars-clipped": (tfbert.LARS, {"max_grad_norm": 1.0}, LarsReference),
+}
+
+SHAPES = {
+    "dense/kernel": (4, 3),
+    "dense/bias": (3,),
+    "norm/gamma": (5,),
+    "embeddings": (6, 2, 2),
+    "temperature": (),
+}
+
+
+def make(row, **overrides):
+    """A fresh optimizer of the table, not compiled by XLA unless asked for."""
+    cls, options, _ = TABLE[row]
+    return cls(**{"learning_rate": 0.02, "jit_compile": False, **options, **overrides})
+
+
+def make_reference(row, weights, **overrides):
+    """The same optimizer in float64."""
+    _, options, reference = TABLE[row]
+    return reference(weights, **{"learning_rate": 0.02, **options, **overrides})
+
+
+def variables_of(values, dtype="float32"):
+    """`{path: keras.Variable}` of `{path: array}`."""
+    variables = {}
+    for path, value in values.items():
+        *scopes, name = path.split("/")
+        with keras.name_scope(scopes[0]) if scopes else contextlib.nullcontext():
+            variables[path] = keras.Variable(np.asarray(value, "float32"), dtype=dtype, name=name)
+        assert variables[path].path == path
+    return variables
+
+
+def random_arrays(seed, shapes=None, scale=1.0):
+    """`{path: float32 array}` of normal values."""
+    random = np.random.RandomState(seed)
+    shapes = SHAPES if shapes is None else shapes
+    return {k: np.asarray(scale * random.normal(size=s), "float32") for k, s in shapes.items()}
+
+
+def apply(optimizer, gradients, variables):
+    """One update; `gradients` and `variables` by path, a missing gradient is None."""
+    tensors = [
+        None if (g := gradients.get(k)) is None else ops.convert_to_tensor(g) for k in variables
+    ]
+    optimizer.apply(tensors, list(variables.values()))
+
+
+def values_of(variables):
+    """`{path: float64 array}` of `{path: keras.Variable}`."""
+    return {k: np.asarray(ops.convert_to_numpy(v), "float64") for k, v in variables.items()}
+
+
+def relative_error(a, b):
+    """||a - b|| / ||b|| over all arrays of two dictionaries with the same names."""
+    assert a.keys() == b.keys()
+    difference = sum(((np.float64(a[k]) - b[k]) ** 2).sum() for k in a)
+    return float(np.sqrt(difference / sum((np.float64(b[k]) ** 2).sum() for k in b)))

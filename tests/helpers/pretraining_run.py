@@ -1,0 +1,57 @@
+"""A small pre-training run, for the tests of pre-training and its recovery."""
+
+import tensorflow as tf
+
+from tfbert.embedded import SENTIMENT_DIRECTORY
+from tfbert.records.prepare import prepare
+from tfbert.records.record_options import PrepareConfig
+
+PHASES = [
+    {"sequence_length": 16, "global_batch_size": 8, "steps": 5, "learning_rate": 0.01},
+    {"sequence_length": 24, "global_batch_size": 4, "steps": 3, "learning_rate": 0.005},
+]
+
+# Options of a quick run on `PHASES`: evaluations after 2, 4 and 5 updates of the first phase, 2 and
+# 3 of the second.
+QUICK = {
+    "phases": PHASES,
+    "size": "tiny",
+    "hidden_dim": 16,
+    "num_heads": 2,
+    "max_sequence_length": 32,
+    "dropout": 0.0,
+    "precision": "float32",
+    "eval_steps": 2,
+    "eval_sequences": 8,
+}
+
+
+def make_records(folder, vocabulary_file):
+    """Pairs of lengths 16 and 24, a tenth of them held out; returns their folder's path."""
+    lines = (SENTIMENT_DIRECTORY / "train.tsv").read_text().splitlines()[1:]
+    sentences = [line.split("\t")[0] for line in lines]
+    documents = [" ".join(sentences[i : i + 6]) for i in range(0, len(sentences), 6)]
+    (folder / "text.txt").write_text("\n".join(documents))
+    prepare(
+        PrepareConfig(
+            input=[str(folder / "text.txt")],
+            output=str(folder / "records"),
+            vocab=str(vocabulary_file),
+            lengths=[16, 24],
+            validation_fraction=0.1,
+            workers=1,
+            progress=False,
+        )
+    )
+    return str(folder / "records")
+
+
+def scalars(directory):
+    """By tag, the steps and values in a folder of TensorBoard events."""
+    found = {}
+    for path in sorted(directory.iterdir()):
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                points = found.setdefault(value.tag, {})
+                points[event.step] = float(tf.make_ndarray(value.tensor))
+    return found

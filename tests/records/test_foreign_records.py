@@ -1,0 +1,143 @@
+"""Records that Google's script wrote, and files that are no records."""
+
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers.small_records import LENGTH, restore, rows
+
+from tfbert.errors import InputError
+from tfbert.records.reader import PretrainingRecords
+from tfbert.records.record_source import open_records
+from tfbert.records.tfrecords import read_frames
+
+
+def write_like_google(path, batch, compression="", packed=False):
+    """Records as Google's script writes them: lists of int64, floats for the weights."""
+    names = {
+        "token_ids": "input_ids",
+        "padding_mask": "input_mask",
+        "segment_ids": "segment_ids",
+        "mask_positions": "masked_lm_positions",
+        "mask_ids": "masked_lm_ids",
+        "mask_weights": "masked_lm_weights",
+        "next_sentence_labels": "next_sentence_labels",
+    }
+    with tf.io.TFRecordWriter(str(path), compression) as writer:
+        for row in range(len(next(iter(batch.values())))):
+            feature = {}
+            for name, values in batch.items():
+                value = np.ravel(values[row])
+                if packed:
+                    kind = {"bytes_list": tf.train.BytesList(value=[value.tobytes()])}
+                elif name == "mask_weights":
+                    kind = {"float_list": tf.train.FloatList(value=value)}
+                else:
+                    kind = {"int64_list": tf.train.Int64List(value=value)}
+                feature[names[name]] = tf.train.Feature(**kind)
+            example = tf.train.Example(features=tf.train.Features(feature=feature))
+            writer.write(example.SerializeToString())
+
+
+@pytest.fixture(scope="module")
+def foreign(prepared, tmp_path_factory):
+    """(folder of records as Google's script writes them, what they hold)."""
+    folder = tmp_path_factory.mktemp("foreign")
+    batch = PretrainingRecords(open_records(prepared["fixed"]), 60).batch(0)
+    for number, begin in enumerate((0, 20, 40)):
+        part = {name: values[begin : begin + 20] for name, values in batch.items()}
+        compression = "GZIP" if number == 1 else ""
+        write_like_google(folder / f"tf_examples.tfrecord{number}", part, compression)
+    return folder, batch
+
+
+def test_records_of_googles_script(foreign):
+    folder, batch = foreign
+    source = open_records(folder)
+    assert source.length == LENGTH and source.masker is None
+    found = PretrainingRecords(source, 60, shuffle=False).batch(0)
+    for name, values in batch.items():
+        assert found[name].dtype == values.dtype and (found[name] == values).all()
+    shuffled = PretrainingRecords(source, 60).batch(0)
+    assert sorted(rows([shuffled])) == sorted(rows([batch]))
+    single = PretrainingRecords(open_records(folder / "tf_examples.tfrecord1"), 20, shuffle=False)
+    assert (single.batch(0)["mask_ids"] == batch["mask_ids"][20:40]).all()
+
+
+def test_foreign_records_without_masks_get_dynamic_ones(foreign, vocabulary_file, tmp_path):
+    _, batch = foreign
+    unmasked = {"token_ids": restore(batch), "padding_mask": batch["padding_mask"]}
+    path = tmp_path / "unmasked.tfrecord"
+    write_like_google(path, unmasked)
+    with pytest.raises(InputError, match="hold no masks, and drawing them needs --vocab"):
+        open_records(path)
+    records = PretrainingRecords(open_records(path, vocabulary=vocabulary_file), 60, shuffle=False)
+    found = records.batch(0)
+    assert (restore(found) == unmasked["token_ids"]).all()
+    assert (found["mask_weights"].sum(axis=1) >= 1).all()
+
+
+def test_damaged_foreign_records(foreign, tmp_path):
+    folder = shutil.copytree(foreign[0], tmp_path / "copy")
+    path = folder / "tf_examples.tfrecord0"
+    data = bytearray(path.read_bytes())
+    frames = read_frames(path)
+    data[frames.offsets[4] + 30] ^= 1
+    path.write_bytes(data)
+    records = PretrainingRecords(open_records(folder), 60, shuffle=False)
+    found = records.batch(0)["token_ids"]
+    assert (found[4] == foreign[1]["token_ids"][5]).all()
+    assert records.damages[0].records == 1
+
+
+def test_a_foreign_record_of_another_length_is_damage(foreign, tmp_path):
+    _, batch = foreign
+    with tf.io.TFRecordWriter(str(tmp_path / "mixed.tfrecord")) as writer:
+        for width in (LENGTH, LENGTH - 1, LENGTH):
+            part = {name: values[:1, :width] for name, values in batch.items() if values.ndim > 1}
+            write_like_google(tmp_path / "one", part)
+            frames = read_frames(tmp_path / "one")
+            writer.write(frames.data[frames.offsets[0] :][: frames.lengths[0]].tobytes())
+    records = PretrainingRecords(open_records(tmp_path / "mixed.tfrecord"), 3, shuffle=False)
+    assert records.batch(0)["token_ids"].shape == (3, LENGTH)
+    assert records.damages[0].records == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda path: None, "no such file or folder"),
+        (lambda path: path.mkdir(), "no dataset.json; `tfbert prepare` makes such folders"),
+        (lambda path: path.write_bytes(b""), "holds no train examples"),
+        (lambda path: path.write_text("this is no record"), "is no record file .no record begins"),
+        (
+            lambda path: write_like_google(path, {"token_ids": np.zeros((1, 4), int)}, packed=True),
+            "packed bytes of unknown type; such records need the dataset.json",
+        ),
+        (
+            lambda path: write_like_google(path, {"segment_ids": np.zeros((1, 4), int)}),
+            "no feature input_ids or token_ids; it has segment_ids",
+        ),
+        (
+            lambda path: tf.io.TFRecordWriter(str(path)).write(b"\xff\xff no example"),
+            "holds no tf.train.Example records",
+        ),
+    ],
+)
+def test_what_is_no_record(change, message, tmp_path):
+    path = tmp_path / "records"
+    change(path)
+    with pytest.raises(InputError, match=message):
+        open_records(path)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_vocabulary_too_small_for_foreign_records(foreign, tmp_path, masked):
+    path, small = tmp_path / "records.tfrecord", tmp_path / "small.txt"
+    batch = foreign[1] if masked else {"token_ids": restore(foreign[1])}
+    write_like_google(path, batch)
+    small.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n")
+    records = PretrainingRecords(open_records(path, vocabulary=small), 4)
+    with pytest.raises(InputError, match="and the vocabulary has 6 word pieces"):
+        records.batch(0)

@@ -1,0 +1,143 @@
+import json
+import re
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfbert.cli import main
+from tfbert.records.description import read_dataset
+from tfbert.records.inspection import inspect_lines
+from tfbert.records.prepare import prepare
+from tfbert.records.record_options import InspectConfig, PrepareConfig
+
+COLORS = re.compile(r"\033\[\d+m")
+
+
+@pytest.fixture(scope="module")
+def records(vocabulary_file, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inspect")
+    text = folder / "text.txt"
+    text.write_text("\n".join(f"The movie {i} was good. It was {i}, and bad." for i in range(200)))
+    prepare(
+        PrepareConfig(
+            input=[str(text)],
+            output=str(folder / "records"),
+            vocab=str(vocabulary_file),
+            lengths=[64, 32],
+            validation_fraction=0.1,
+            workers=1,
+            progress=False,
+        )
+    )
+    return folder / "records"
+
+
+def show(records, **options):
+    return list(inspect_lines(InspectConfig(str(records), **options)))
+
+
+def test_statistics_and_examples(records):
+    lines = show(records, examples=2)
+    text = "\n".join(lines)
+    assert "200 documents, 0 of them duplicates (dropped)" in text
+    assert "next sentence" in text and "length 32" in text and "% padding" in text
+    examples = [line for line in lines if line.startswith("[CLS]")]
+    assert len(examples) == 2
+    for line in examples:
+        assert "→" in line and line.count("[SEP]") == 2 and "[PAD]" not in line
+
+
+def test_masks_show_what_was_there(records):
+    for line in show(records, examples=20, length=64):
+        if not line.startswith("[CLS]"):
+            continue
+        restored = re.sub(r"\[\S+→(\S+)\]", r"\1", line)
+        assert "[MASK]" not in restored
+        text = restored.replace(" ##", "")
+        assert re.search(r"was (good|\d+)", text) or len(text.split()) < 12
+
+
+def test_colors_only_where_asked_for(records, monkeypatch):
+    plain = show(records)
+    colored = show(records, color="always")
+    assert not any("\033" in line for line in plain)
+    assert [COLORS.sub("", line) for line in colored] == plain
+    assert {"\033[31m", "\033[36m", "\033[0m"} <= set(COLORS.findall("".join(colored)))
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert show(records) == colored
+    assert show(records, color="never") == plain
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert show(records) == plain
+
+
+def test_seeds_choose_examples(records):
+    assert show(records, seed=1) == show(records, seed=1) != show(records, seed=2)
+
+
+def test_validation_split(records):
+    examples = read_dataset(records)["splits"]["validation"]["sequences"]["32"]["examples"]
+    lines = show(records, split="validation", examples=10_000)
+    assert sum(line.startswith("[CLS]") for line in lines) == examples
+
+
+def test_json(records, capsys):
+    assert main(["inspect", str(records), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == read_dataset(records)
+
+
+def test_no_examples_need_no_shards(records):
+    assert not any("[CLS]" in line for line in show(records, examples=0))
+
+
+def test_records_of_others(tmp_path, vocabulary, vocabulary_file, capsys):
+    values = {
+        "input_ids": [vocabulary.cls, vocabulary.mask, vocabulary.ids["good"], vocabulary.sep, 0],
+        "input_mask": [1, 1, 1, 1, 0],
+        "segment_ids": [0, 0, 0, 0, 0],
+        "masked_lm_positions": [1, 0],
+        "masked_lm_ids": [vocabulary.ids["movie"], 0],
+        "next_sentence_labels": [1],
+    }
+    feature = {
+        name: tf.train.Feature(int64_list=tf.train.Int64List(value=value))
+        for name, value in values.items()
+    }
+    weights = tf.train.FloatList(value=np.array([1.0, 0.0]))
+    feature["masked_lm_weights"] = tf.train.Feature(float_list=weights)
+    path = tmp_path / "examples.tfrecord"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        example = tf.train.Example(features=tf.train.Features(feature=feature))
+        writer.write(example.SerializeToString())
+    lines = show(path, vocab=str(vocabulary_file))
+    assert lines[:3] == ["files        1", "examples     1", "length       5"]
+    assert lines[-2:] == [
+        "4 of 5 tokens, 1 predictions, random next sentence",
+        "[CLS] [MASK→movie] good [SEP]",
+    ]
+    wrong = tmp_path / "wrong.txt"
+    wrong.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n")
+    assert main(["inspect", str(path), "--vocab", str(wrong)]) == 2
+    error = capsys.readouterr().err
+    assert "the vocabulary has 5 word pieces" in error and error.count("\n") == 1
+    ids = vocabulary.ids
+    assert show(path)[-1] == f"2 [4→{ids['movie']}] {ids['good']} 3"
+    assert json.loads(show(path, json=True)[0]) == {"files": 1, "examples": 1, "length": 5}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["missing"], "missing: no such file or folder"),
+        ([], "the following arguments are required: records"),
+        (["RECORDS", "--length", "77"], "no records of length 77; there are 64, 32"),
+        (["RECORDS", "--examples", "-1"], "--examples is -1: it must be at least 0"),
+        (["RECORDS", "--color", "blue"], "--color cannot be 'blue'"),
+    ],
+)
+def test_bad_input_is_one_line(records, options, message, capsys):
+    command = ["inspect", *(str(records) if word == "RECORDS" else word for word in options)]
+    assert main(command) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("tfbert: error: ") and message in error and error.count("\n") == 1

@@ -1,0 +1,202 @@
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tfbert.cli import main
+from tfbert.errors import InputError, MachineError
+from tfbert.records import workers
+from tfbert.records.prepare import prepare
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        ("", {}, "there is no text in it"),
+        ("\n" * 1_000_000, {"documents": "blank"}, "there is no text in it"),
+        ("\u200b\n\u200b\n", {}, "there is no text in it"),
+        ("One document. Only one.", {}, "the text is one document"),
+    ],
+)
+def test_text_without_records(configure, tmp_path, content, options, message):
+    path = tmp_path / "text.txt"
+    path.write_text(content, "utf-8")
+    config = configure(input=[str(path)], **options)
+    with pytest.raises(InputError, match=message):
+        prepare(config)
+    assert not (Path(config.output) / "dataset.json").exists()
+
+
+def test_one_document_can_be_packed(configure, tmp_path):
+    """Also after pairs were tried in the same folder."""
+    path = tmp_path / "text.txt"
+    path.write_text("One document. Only one.")
+    config = configure(input=[str(path)], sequences="sentences", validation_fraction=0)
+    with pytest.raises(InputError, match="--sequences sentences"):
+        prepare(configure(input=[str(path)], validation_fraction=0))
+    assert prepare(config)["splits"]["train"]["sequences"]["64"]["examples"] == 1
+
+
+@pytest.mark.parametrize("output", ["/proc/records", "/dev/null/records", "/dev/null"])
+def test_folders_that_cannot_be(configure, output):
+    with pytest.raises(InputError, match=f"--output {output}: "):
+        prepare(configure(output=output))
+
+
+def test_folders_with_other_files_are_not_touched(configure, tmp_path):
+    (tmp_path / "records").mkdir()
+    (tmp_path / "records" / "thesis.txt").touch()
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match="holds other files"):
+            prepare(configure(overwrite=overwrite))
+    assert (tmp_path / "records" / "thesis.txt").exists()
+
+
+def test_warnings(configure, tmp_path, caplog, make_text):
+    path = tmp_path / "text.txt"
+    path.write_text("\n".join(make_text(3)) + "\n" + "tiny\n\n" * 2)
+    prepare(configure(input=[str(path)], shard_mb=0.00001, output=str(tmp_path / "one")))
+    assert "pairs are all of consecutive text" in caplog.text
+    path.write_text("\n".join(f"line {i}" for i in range(100)))
+    prepare(configure(input=[str(path)], output=str(tmp_path / "two")))
+    assert "of the sequences is padding, the documents are that short" in caplog.text
+
+
+def test_a_dead_worker_is_reported(configure, monkeypatch):
+    receive = workers._Worker.receive
+
+    def kill_first(self):
+        os.kill(self._process.pid, signal.SIGKILL)
+        self._process.join()
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                self.connection.recv()
+        return receive(self)
+
+    monkeypatch.setattr(workers._Worker, "receive", kill_first)
+    with pytest.raises(MachineError, match="a worker process ended with status -9"):
+        prepare(configure(workers=2))
+
+
+def test_a_script_without_a_guard_is_told_so(text_file, vocabulary_file, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from tfbert.records.record_options import PrepareConfig\n"
+        "from tfbert.records.prepare import prepare\n"
+        f"prepare(PrepareConfig(input=[{str(text_file)!r}], output={str(tmp_path / 'records')!r},"
+        f" vocab={str(vocabulary_file)!r}, workers=2, progress=False))\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, env=environment, timeout=60
+    )
+    assert done.returncode == 1
+    assert "call `prepare` under `if __name__ == '__main__':`" in done.stderr
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_shard_that_cannot_be_written(configure, count, monkeypatch):
+    config = configure(workers=count)
+    # A folder stands where a shard should be.
+    (Path(config.output) / "train-64-00001.tfrecord.gz").mkdir(parents=True)
+    (Path(config.output) / "unfinished").mkdir()
+    with pytest.raises(MachineError, match=r"shard train 1 cannot be written: .* goes on"):
+        prepare(config)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--input", "missing.txt"], "missing.txt: no such file"),
+        (["--vocab", "missing.txt"], "missing.txt: no such file"),
+        (["--vocab", "text.txt"], "has no [PAD]; a BERT vocabulary is needed"),
+        (["--lengths", "4"], "--lengths is [4]: it must be one or more different numbers from 8"),
+        (["--lengths", "64", "64"], "--lengths is [64, 64]"),
+        (["--lengths", "x"], "--lengths cannot be"),
+        (["--max-predictions", "5", "6"], "one number above 0 for each of --lengths"),
+        (["--mask-fraction", "0"], "--mask-fraction is 0.0: it must be above 0"),
+        (["--short-probability", "1"], "--short-probability is 1.0"),
+        (["--ngram", "11"], "--ngram is 11: it must be at most 10"),
+        (["--shard-mb", "0"], "--shard-mb is 0.0: it must be above 0"),
+        (["--dupe-factor", "0"], "--dupe-factor is 0"),
+        (["--workers", "0"], "--workers is 0"),
+        (["--documents", "page"], "--documents"),
+        (["--encoding", "klingon"], "--encoding klingon: Python knows no such encoding"),
+    ],
+)
+def test_bad_options_are_one_line(
+    options, message, text_file, vocabulary_file, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    command = ["prepare", "--output", "never", "--no-progress", "--workers", "1"]
+    for option, value in (("--input", text_file), ("--vocab", vocabulary_file)):
+        if option not in options:
+            command += [option, str(value)]
+    text = str(text_file)
+    assert main([*command, *(text if word == "text.txt" else word for word in options)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("tfbert: error: ") and message in error
+    assert error.count("\n") == 1
+
+
+def test_one_path_alone_is_a_list(configure, text_file):
+    assert (
+        configure(input=text_file).input
+        == [str(text_file)]
+        == configure(input=str(text_file)).input
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("dataset.json", '{"name": "of another program"}'),
+        ("dataset.json", "[1, 2]"),
+        ("unfinished/thesis.txt", "half of it"),
+    ],
+)
+def test_overwrite_spares_folders_of_others(configure, tmp_path, name, content):
+    mine = tmp_path / "records" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text(content)
+    with pytest.raises(InputError, match="holds other files"):
+        prepare(configure(overwrite=True))
+    assert mine.read_text() == content
+
+
+def test_overwrite_spares_records_of_others(configure):
+    config = configure()
+    prepare(config)
+    mine = Path(config.output) / "translations.tfrecord.gz"
+    mine.touch()
+    prepare(configure(overwrite=True))
+    assert mine.exists()
+
+
+def test_duplicates_that_leave_one_document(configure, tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("One document. Only one.\n" * 5)
+    with pytest.raises(InputError, match=r"4 duplicates are dropped.*--keep-duplicates"):
+        prepare(configure(input=[str(path)], validation_fraction=0))
+
+
+def test_all_documents_held_out(configure, tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("One document. One.\nAnother one. Good.\n")
+    with pytest.raises(InputError, match=r"--validation-fraction 0.9999 holds every document out"):
+        prepare(configure(input=[str(path)], validation_fraction=0.9999))
+
+
+def test_a_pipe_is_no_input(configure, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="pipe: is no regular file; use - for standard input"):
+        prepare(configure(input=[str(tmp_path / "pipe")]))
+
+
+def test_an_output_without_a_name(configure):
+    with pytest.raises(InputError, match="--output is ''"):
+        configure(output="")

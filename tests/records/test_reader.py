@@ -1,0 +1,279 @@
+import gzip
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.small_records import LENGTH, restore, rows
+
+from tfbert.errors import InputError
+from tfbert.records.description import read_dataset
+from tfbert.records.reader import PretrainingRecords
+from tfbert.records.record_source import open_records
+from tfbert.records.tfrecords import Layout, compress, read_frames
+
+
+@pytest.fixture
+def copy(prepared, tmp_path):
+    """A folder of records to damage."""
+    return shutil.copytree(prepared["none"], tmp_path / "copy")
+
+
+def read_epochs(records, epochs=1):
+    return [records.batch(step) for step in range(epochs * records.examples // records.batch_size)]
+
+
+def all_rows(directory):
+    """Every row of token ids as it stands in the files, in their order."""
+    dataset = read_dataset(directory)
+    layout = Layout(dataset["features"][str(LENGTH)])
+    found = []
+    for shard in dataset["shards"]:
+        if (shard["split"], shard["length"]) == ("train", LENGTH):
+            frames = read_frames(Path(directory) / shard["file"])
+            arrays, _ = layout.decode(frames.data, frames.offsets, frames.lengths)
+            found += [bytes(row) for row in arrays["token_ids"].astype(np.int32)]
+    return found
+
+
+@pytest.mark.parametrize("window", [1, 3, 100])
+def test_each_epoch_holds_everything_once_in_an_order_of_its_own(prepared, window):
+    records = PretrainingRecords(open_records(prepared["none"]), 1, seed=3, window=window)
+    everything = all_rows(prepared["none"])
+    assert records.examples == len(everything) > 500
+    found = rows(read_epochs(records, 3))
+    epochs = [found[i : i + len(everything)] for i in range(0, len(found), len(everything))]
+    for epoch in epochs:
+        assert sorted(epoch) == sorted(everything)
+    assert epochs[0] != epochs[1] != epochs[2] != everything
+    moved = np.mean([a != b for a, b in zip(epochs[0], epochs[1], strict=True)])
+    assert moved > 0.9
+
+
+def test_order_of_the_files(prepared):
+    records = PretrainingRecords(open_records(prepared["none"]), 1, shuffle=False, window=3)
+    assert rows(read_epochs(records)) == all_rows(prepared["none"])
+
+
+@pytest.mark.parametrize("masking", ["none", "dynamic"])
+def test_all_sequences_unmasked(prepared, masking):
+    records = PretrainingRecords(open_records(prepared[masking]), 64)
+    found = [sequences.astype(np.int32) for sequences in records.sequences()]
+    assert len(found) > 1
+    assert [bytes(row) for sequences in found for row in sequences] == all_rows(prepared[masking])
+
+
+@pytest.mark.parametrize("batch_size", [7, 64, 2000])
+def test_batches_go_on_over_the_end_of_an_epoch(prepared, batch_size):
+    one_by_one = PretrainingRecords(open_records(prepared["none"]), 1, seed=1)
+    stream = rows(one_by_one.batch(step) for step in range(2 * one_by_one.examples))
+    records = PretrainingRecords(open_records(prepared["none"]), batch_size, seed=1)
+    assert records.batches_per_epoch == -(-records.examples // batch_size)
+    for step in (0, records.batches_per_epoch - 1, 1):
+        expected = stream[step * batch_size : (step + 1) * batch_size]
+        found = rows([records.batch(step)])
+        assert len(found) == batch_size
+        assert found[: len(expected)] == expected
+
+
+@pytest.mark.parametrize("masking", ["dynamic", "fixed"])
+def test_a_batch_is_a_function_of_its_number(prepared, masking):
+    """Any order of reading, a fresh reader, a run that goes on in the middle: the same batch."""
+    source = open_records(prepared[masking])
+    records = PretrainingRecords(source, 8, seed=5, window=2)
+    batches = [records.batch(step) for step in range(100)]
+    fresh = PretrainingRecords(source, 8, seed=5, window=2)
+    for step in (99, 3, 50, 51, 0):
+        found = fresh.batch(step)
+        for name, values in batches[step].items():
+            assert found[name].dtype == values.dtype and (found[name] == values).all()
+
+
+@pytest.mark.parametrize("workers", [2, 4])
+def test_workers_share_the_batches_of_one(prepared, workers):
+    source = open_records(prepared["dynamic"])
+    alone = PretrainingRecords(source, 8, seed=2)
+    team = [
+        PretrainingRecords(source, 8, seed=2, worker=worker, workers=workers)
+        for worker in range(workers)
+    ]
+    for step in (0, 40, alone.batches_per_epoch):
+        parts = [member.batch(step) for member in team]
+        for name, values in alone.batch(step).items():
+            assert (np.concatenate([part[name] for part in parts]) == values).all()
+
+
+def test_names_shapes_and_types(prepared):
+    batch = PretrainingRecords(open_records(prepared["dynamic"]), 4).batch(0)
+    assert {name: (values.shape, values.dtype.name) for name, values in batch.items()} == {
+        "token_ids": ((4, LENGTH), "int32"),
+        "segment_ids": ((4, LENGTH), "int32"),
+        "padding_mask": ((4, LENGTH), "int32"),
+        "next_sentence_labels": ((4,), "int32"),
+        "mask_positions": ((4, 5), "int32"),
+        "mask_ids": ((4, 5), "int32"),
+        "mask_weights": ((4, 5), "float32"),
+    }
+    assert "mask_ids" not in PretrainingRecords(open_records(prepared["none"]), 4).batch(0)
+
+
+def test_dynamic_masks_are_new_each_epoch_and_fixed_ones_are_not(prepared):
+    everything = sorted(all_rows(prepared["none"]))
+    for masking, changing in (("dynamic", True), ("fixed", False)):
+        records = PretrainingRecords(open_records(prepared[masking]), 1)
+        masks = []
+        for epoch in range(2):
+            steps = range(epoch * records.examples, (epoch + 1) * records.examples)
+            batches = [records.batch(step) for step in steps]
+            assert sorted(bytes(restore(batch)) for batch in batches) == everything
+            masks.append(sorted(bytes(batch["token_ids"]) for batch in batches))
+        common = len(set(masks[0]) & set(masks[1])) / len(set(masks[0]))
+        assert common < 0.5 if changing else common == 1
+
+
+def test_other_seeds_give_other_orders_and_masks(prepared):
+    source = open_records(prepared["dynamic"])
+    first, second = (PretrainingRecords(source, 50, seed=seed).batch(0) for seed in (0, 1))
+    assert (restore(first) != restore(second)).any(axis=1).mean() > 0.9
+
+
+def test_validation_and_other_lengths(prepared):
+    dataset = read_dataset(prepared["dynamic"])
+    for split in ("train", "validation"):
+        for length in (32, 64):
+            source = open_records(prepared["dynamic"], length, split)
+            records = PretrainingRecords(source, 1)
+            counts = dataset["splits"][split]["sequences"][str(length)]
+            assert records.examples == counts["examples"]
+            assert records.batch(0)["token_ids"].shape == (1, length)
+
+
+def test_as_a_tensorflow_dataset(prepared):
+    records = PretrainingRecords(open_records(prepared["dynamic"]), 8)
+    batches = list(records.dataset(first_step=5, steps=3).as_numpy_iterator())
+    assert len(batches) == 3
+    for step, batch in enumerate(batches, start=5):
+        for name, values in records.batch(step).items():
+            assert (batch[name] == values).all()
+    (endless,) = records.dataset(first_step=7).take(1).as_numpy_iterator()
+    assert (endless["token_ids"] == records.batch(7)["token_ids"]).all()
+
+
+def train_files(directory):
+    return sorted(Path(directory).glob(f"train-{LENGTH}-*"))
+
+
+def damage_record(path, number):
+    data = bytearray(gzip.decompress(path.read_bytes()))
+    frames = read_frames(path)
+    data[frames.offsets[number] + frames.lengths[number] // 2] ^= 1
+    path.write_bytes(compress([bytes(data)]))
+
+
+def test_a_damaged_record_is_named_counted_and_passed_over(copy, prepared, caplog):
+    path = train_files(copy)[1]
+    damage_record(path, 3)
+    damage_record(path, 7)
+    records = PretrainingRecords(open_records(copy), 1, shuffle=False)
+    found = rows(read_epochs(records, 2))
+    expected = all_rows(prepared["none"])
+    first = open_records(copy).shards[0].examples
+    for lost in (3, 7):  # the next sound record stands in
+        expected[first + lost] = expected[first + lost + 1]
+    assert found == expected * 2
+    (damage,) = records.damages
+    assert (damage.path, damage.records) == (path, 2)
+    assert f"{path}: 2 damaged records: number 3, 7" in caplog.text
+
+
+def test_damage_can_be_fatal(copy):
+    damage_record(train_files(copy)[0], 0)
+    records = PretrainingRecords(open_records(copy), 1, on_damage="raise", shuffle=False)
+    with pytest.raises(InputError, match=r"00000.tfrecord.gz: 1 damaged records: number 0"):
+        records.batch(0)
+
+
+def test_a_shard_cut_short_loses_its_end_only(copy):
+    path = train_files(copy)[0]
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    records = PretrainingRecords(open_records(copy), 1, shuffle=False)
+    read_epochs(records)
+    (damage,) = records.damages
+    assert 0 < damage.records < open_records(copy).shards[0].examples
+    assert damage.what.endswith("; the compressed file is cut off")
+
+
+def test_a_shard_with_nothing_sound_in_it_is_fatal(copy):
+    train_files(copy)[0].write_bytes(b"")
+    with pytest.raises(InputError, match="damaged records"):
+        PretrainingRecords(open_records(copy), 1, shuffle=False).batch(0)
+
+
+def test_folders_that_are_not_whole(copy):
+    with pytest.raises(InputError, match="no records of length 77; there are 32, 64"):
+        open_records(copy, length=77)
+    train_files(copy)[1].unlink()
+    with pytest.raises(InputError, match=r"train-32-00001.*: this shard is missing"):
+        open_records(copy)
+    dataset = (copy / "dataset.json").read_text()
+    (copy / "dataset.json").write_text(dataset.replace("records 1", "records 9"))
+    with pytest.raises(InputError, match="format 'tfbert pre-training records 9' is not"):
+        open_records(copy)
+    (copy / "dataset.json").write_text("{")
+    with pytest.raises(InputError, match="damaged, not JSON"):
+        open_records(copy)
+    (copy / "dataset.json").unlink()
+    (copy / "unfinished").mkdir()
+    with pytest.raises(InputError, match="`tfbert prepare` is not finished here"):
+        open_records(copy)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 10, "workers": 3}, "a batch of 10 cannot be shared by 3 workers"),
+        ({"batch_size": 0}, "a batch of 0"),
+        ({"batch_size": 4, "worker": 2, "workers": 2}, "cannot be shared"),
+        ({"batch_size": 4, "workers": 0}, "workers is 0: it must be at least 1"),
+        ({"batch_size": 4, "window": 0}, "window is 0: it must be at least 1"),
+        ({"batch_size": 4, "on_damage": "ignore"}, "on_damage is 'ignore'"),
+    ],
+)
+def test_bad_options(prepared, options, message):
+    with pytest.raises(InputError, match=message):
+        PretrainingRecords(open_records(prepared["none"]), **options)
+
+
+def test_batches_are_numbered_from_zero(prepared):
+    with pytest.raises(InputError, match="batch -1: batches are numbered from 0"):
+        PretrainingRecords(open_records(prepared["none"]), 4).batch(-1)
+
+
+def test_an_exchanged_vocabulary(copy):
+    path = copy / "vocab.txt"
+    path.write_text(path.read_text() + "another\n")
+    with pytest.raises(InputError, match=r"vocab.txt: is not the vocabulary of these records"):
+        open_records(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda dataset: [dataset], "is no description of records"),
+        (lambda dataset: dataset.pop("features") and dataset, "'features' is missing"),
+        (
+            lambda dataset: dataset["features"].pop("64") and dataset,
+            "the features of length 64 are missing",
+        ),
+        (
+            lambda dataset: dataset["shards"][0].pop("sha256") and dataset,
+            "a shard is half described",
+        ),
+    ],
+)
+def test_a_damaged_description(copy, change, message):
+    path = copy / "dataset.json"
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    with pytest.raises(InputError, match=message):
+        open_records(copy)

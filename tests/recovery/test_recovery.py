@@ -1,0 +1,400 @@
+import csv
+import json
+import math
+import os
+import signal
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from recovery_model import BATCH, ROWS, Batches, X, Y, make_model
+
+import tfbert
+from tfbert.errors import InputError
+from tfbert.io.locks import RunLock
+from tfbert.recovery.checkpoints import Checkpoints
+from tfbert.recovery.divergence import Diverged
+from tfbert.recovery.preemption import Preempted
+from tfbert.recovery.snapshot import HostCopy, state_variables
+
+EPOCHS = 3
+STEPS = ROWS // BATCH
+
+
+class Crash(Exception):
+    """Stands for the end of the process; what was going on is left as it is."""
+
+
+class CrashAt(keras.callbacks.Callback):
+    """Crashes after some updates, or in an evaluation."""
+
+    def __init__(self, updates=None, evaluation=None):
+        super().__init__()
+        self.updates = updates
+        self.evaluation = evaluation
+        self.seen = self.evaluations = 0
+
+    def get_state(self):
+        return {"seen": self.seen, "evaluations": self.evaluations}
+
+    def set_state(self, state):
+        vars(self).update(state)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.seen += 1
+        if self.seen == self.updates:
+            raise Crash
+
+    def on_test_batch_end(self, batch, logs=None):
+        if self.evaluations == self.evaluation:
+            raise Crash
+
+    def on_test_end(self, logs=None):
+        self.evaluations += 1
+
+
+class Recorder(keras.callbacks.Callback):
+    """A user's own callback: what it heard, as numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.heard = []
+
+    def get_state(self):
+        return {"heard": self.heard}
+
+    def set_state(self, state):
+        self.heard = state["heard"]
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.heard.append([batch, logs["loss"], logs["accuracy"]])
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.heard.append([epoch, *sorted(logs.values())])
+
+
+def weights_of(model):
+    variables = state_variables(model)
+    names = [name for name in variables if name.startswith(("model/", "optimizer/"))]
+    copies = HostCopy().copy({name: variables[name] for name in names})
+    return {name: array.tobytes() for name, array in copies.items()}
+
+
+def train(directory=None, strategy=None, crash=None, model=None, data=None, **options):
+    """Trains a new model; returns it and what a recorder heard."""
+    recorder = Recorder()
+    callbacks = [recorder, *options.pop("callbacks", []), *([crash] if crash else [])]
+    model = model or make_model(strategy)
+    settings = {"epochs": EPOCHS, "verbose": 0, "validation_data": (X[:9], Y[:9]), **options}
+    if directory is not None and "recovery" not in settings:
+        settings["recovery"] = tfbert.Recovery(str(directory), every_steps=2)
+    history = model.fit(data or Batches(), callbacks=callbacks, **settings)
+    return model, recorder.heard, history.history
+
+
+@pytest.fixture(scope="module")
+def uninterrupted():
+    model, heard, history = train()
+    return weights_of(model), heard, history
+
+
+@pytest.mark.parametrize(
+    "crash",
+    [{"updates": 1}, {"updates": 4}, {"updates": 5}, {"updates": 8}, {"evaluation": 1}],
+    ids=str,
+)
+def test_a_crashed_run_ends_as_if_it_had_not(tmp_path, uninterrupted, crash):
+    with pytest.raises(Crash):
+        train(tmp_path, crash=CrashAt(**crash))
+    model, heard, history = train(tmp_path, crash=CrashAt())
+    weights, expected_heard, expected_history = uninterrupted
+    assert heard == expected_heard
+    assert history == expected_history
+    assert weights_of(model) == weights
+
+
+def test_so_does_one_on_two_replicas(tmp_path, two_replicas):
+    expected, heard, history = train(strategy=two_replicas)
+    with pytest.raises(Crash):
+        train(tmp_path, two_replicas, CrashAt(8))
+    model, again, history_again = train(tmp_path, two_replicas, CrashAt())
+    assert (again, history_again) == (heard, history)
+    assert weights_of(model) == weights_of(expected)
+
+
+def test_recovery_changes_nothing_in_a_run_that_nothing_happens_to(tmp_path, uninterrupted):
+    model, heard, history = train(tmp_path)
+    assert (weights_of(model), heard, history) == uninterrupted
+
+
+def test_a_finished_run_is_brought_back_and_not_trained(tmp_path, uninterrupted):
+    train(tmp_path)
+    model, heard, history = train(tmp_path, data=Batches(bad=[(3, 0)]))
+    assert (weights_of(model), heard, history) == uninterrupted
+
+
+def test_more_epochs_go_on_from_the_end(tmp_path, uninterrupted):
+    train(tmp_path, epochs=1)
+    model, heard, _ = train(tmp_path)
+    assert (weights_of(model), heard) == uninterrupted[:2]
+
+
+def test_several_updates_an_execution(tmp_path):
+    """A crash between two executions of 2, 2 and 1 updates."""
+    expected, heard, _ = train(model=make_model(steps_per_execution=2))
+    with pytest.raises(Crash):
+        train(tmp_path, model=make_model(steps_per_execution=2), crash=CrashAt(5))
+    model, again, _ = train(tmp_path, model=make_model(steps_per_execution=2), crash=CrashAt())
+    assert weights_of(model) == weights_of(expected)
+    assert again == heard
+
+
+def test_two_replicas_go_on_as_one_and_the_reverse(tmp_path, two_replicas):
+    """Without dropout, whose masks depend on the replicas."""
+    single = tf.distribute.get_strategy()
+
+    def without_dropout(strategy):
+        model = make_model(strategy)
+        model.get_layer("dropout").rate = 0.0
+        return model
+
+    expected, _, history = train(model=without_dropout(single))
+    for number, strategies in enumerate([(two_replicas, single), (single, two_replicas)]):
+        folder = tmp_path / str(number)
+        with pytest.raises(Crash):
+            train(folder, model=without_dropout(strategies[0]), crash=CrashAt(8))
+        model, _, again = train(folder, model=without_dropout(strategies[1]), crash=CrashAt())
+        for name, values in history.items():
+            np.testing.assert_allclose(again[name], values, rtol=1e-5)
+        for one, two in zip(expected.weights, model.weights, strict=True):
+            np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-6)
+
+
+def test_the_loss_scale_goes_on(tmp_path):
+    def scaled():
+        return make_model(
+            optimizer=tfbert.LossScaleOptimizer(tfbert.LAMB(0.02, jit_compile=False), 8.0, 4)
+        )
+
+    expected, _, _ = train(model=scaled())
+    with pytest.raises(Crash):
+        train(tmp_path, model=scaled(), crash=CrashAt(7))
+    model, _, _ = train(tmp_path, model=scaled(), crash=CrashAt())
+    assert float(model.optimizer.dynamic_scale) == 8.0 * 2**3  # 15 updates, doubled each 4
+    assert weights_of(model) == weights_of(expected)
+
+
+def test_kerass_callbacks_go_on(tmp_path):
+    """Their decisions in the third and fourth epoch depend on what they saw in the first two."""
+
+    def callbacks(folder):
+        return [
+            keras.callbacks.ReduceLROnPlateau("loss", 0.1, patience=2, min_delta=10.0, cooldown=1),
+            keras.callbacks.EarlyStopping("loss", min_delta=10.0, patience=4, mode="min"),
+            keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate * 0.9),
+            keras.callbacks.CSVLogger(str(folder / "log.csv")),
+            keras.callbacks.ModelCheckpoint(
+                str(folder / "{epoch}.weights.h5"), save_weights_only=True, save_freq=7
+            ),
+            keras.callbacks.TensorBoard(str(folder / "logs"), update_freq=2),
+        ]
+
+    def run(folder, crash=None, recovery=None):
+        folder.mkdir(exist_ok=True)
+        model = make_model(optimizer=keras.optimizers.AdamW(0.01))
+        options = {"callbacks": callbacks(folder), "epochs": 9}
+        model, _, history = train(recovery, None, crash, model, **options)
+        with open(folder / "log.csv") as file:
+            rows = list(csv.DictReader(file))
+        files = sorted(path.name for path in folder.glob("*.h5"))
+        return weights_of(model), history, rows, files, float(model.optimizer.learning_rate)
+
+    expected = run(tmp_path / "one")
+    assert len(expected[1]["loss"]) == 5  # it was stopped early
+    folder = tmp_path / "two"
+    for updates in (8, 13, 19):
+        with pytest.raises(Crash):
+            run(folder, CrashAt(updates), tmp_path / "checkpoints")
+    again = run(folder, CrashAt(), tmp_path / "checkpoints")
+    assert again == expected
+
+
+def test_the_best_weights_of_early_stopping_go_on(tmp_path):
+    def stopping():
+        # Nothing after the first epoch is 10 better than it.
+        return [
+            keras.callbacks.EarlyStopping(
+                "loss", min_delta=10.0, patience=3, restore_best_weights=True, mode="min"
+            )
+        ]
+
+    expected, _, _ = train(epochs=9, callbacks=stopping(), model=make_model())
+    one_epoch, _, _ = train(epochs=1, model=make_model())
+    with pytest.raises(Crash):
+        train(tmp_path, epochs=9, callbacks=stopping(), model=make_model(), crash=CrashAt(13))
+    model, _, _ = train(
+        tmp_path, epochs=9, callbacks=stopping(), model=make_model(), crash=CrashAt()
+    )
+    for one, two, three in zip(
+        expected.get_weights(), model.get_weights(), one_epoch.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(one, two)
+        np.testing.assert_array_equal(one, three)
+
+
+def test_a_callback_without_state_is_named(tmp_path, caplog):
+    class Mine(keras.callbacks.Callback):
+        pass
+
+    train(tmp_path, callbacks=[Mine(), keras.callbacks.LambdaCallback()], epochs=1)
+    assert "callback Mine has no get_state and set_state" in caplog.text
+    assert "Lambda" not in caplog.text
+    with pytest.raises(InputError, match="leave BackupAndRestore out"):
+        train(tmp_path, callbacks=[keras.callbacks.BackupAndRestore("x", 1)])
+
+
+@pytest.mark.parametrize("steps_per_epoch", [None, 4])
+def test_a_pipeline_of_ones_own_is_read_up_to_there(tmp_path, caplog, steps_per_epoch):
+    def pipeline():
+        dataset = tf.data.Dataset.from_tensor_slices((X, Y)).shuffle(ROWS, seed=3)
+        return (dataset.repeat() if steps_per_epoch else dataset).batch(BATCH)
+
+    options = {"steps_per_epoch": steps_per_epoch}
+    expected, heard, _ = train(data=pipeline(), model=make_model(), **options)
+    with pytest.raises(Crash):
+        train(tmp_path, data=pipeline(), model=make_model(), crash=CrashAt(9), **options)
+    assert "cannot start there" not in caplog.text
+    model, again, _ = train(
+        tmp_path, data=pipeline(), model=make_model(), crash=CrashAt(), **options
+    )
+    assert "the data is read from its beginning up to step" in caplog.text
+    assert again == heard
+    assert weights_of(model) == weights_of(expected)
+
+
+def test_arrays_are_read_up_to_there(tmp_path):
+    options = {"batch_size": BATCH, "epochs": EPOCHS, "verbose": 0}
+
+    def fit(crash=None, directory=None):
+        model = make_model()
+        recovery = tfbert.Recovery(str(directory), every_steps=2) if directory else None
+        model.fit(X, Y, callbacks=[crash] if crash else [], recovery=recovery, **options)
+        return weights_of(model)
+
+    expected = fit()
+    with pytest.raises(Crash):
+        fit(CrashAt(9), tmp_path)
+    assert fit(CrashAt(), tmp_path) == expected
+
+
+def test_sigterm_saves_and_ends(tmp_path, uninterrupted):
+    for moment in ("on_train_batch_end", "on_test_batch_end"):
+        folder = tmp_path / moment
+
+        class Kill(keras.callbacks.Callback):
+            armed = True
+
+        def kill(self, *_, logs=None):
+            if self.armed and self.model.optimizer.iterations >= 7:
+                Kill.armed = False
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        setattr(Kill, moment, kill)
+        recovery = tfbert.Recovery(str(folder))  # only the signal makes it save in mid-epoch
+        with pytest.raises(Preempted, match=r"saved at update \d+ in .*start it again") as caught:
+            train(folder, callbacks=[Kill()], recovery=recovery)
+        assert caught.value.exit_status == 75
+        assert Checkpoints(folder).newest().step == (7 if moment == "on_train_batch_end" else 10)
+        model, heard, history = train(folder, callbacks=[Kill()], recovery=recovery)
+        assert (weights_of(model), heard, history) == uninterrupted
+
+
+def test_a_divergence_ends_the_run_with_what_there_is_to_know(tmp_path):
+    with pytest.raises(Diverged) as caught:
+        train(tmp_path, data=Batches(bad=[(1, 2)]), model=make_model())
+    message = str(caught.value)
+    assert message.startswith("training diverged at update 8 (epoch 2, step 2): the loss is nan;")
+    newest = Checkpoints(tmp_path).newest()
+    assert 4 <= newest.step <= 7
+    assert f"the last good checkpoint is of update {newest.step}: {tmp_path}" in message
+    assert "likely cause: a batch of bad data" in message or "likely cause: the learning" in message
+    assert "\n" not in message
+    assert all(np.isfinite(array).all() for array in newest.tensors.values())
+
+
+def test_roll_back_leaves_out_the_batch(tmp_path, caplog):
+    bad = [(1, 2)]
+    recovery = tfbert.Recovery(str(tmp_path / "a"), every_steps=2, on_nan="rollback")
+    model, heard, _ = train(model=make_model(), data=Batches(bad), recovery=recovery)
+    assert "going back to it, without steps 2 to 2" in caplog.text
+    assert [batch for batch, *_ in heard[6:12]][:4] == [0, 1, 3, 4]
+    assert all(math.isfinite(value) for entry in heard for value in entry)
+    assert int(model.optimizer.iterations) == EPOCHS * STEPS - 1
+
+    class WithoutIt(Batches):
+        """The same batches in one long epoch, without the bad one."""
+
+        steps_per_epoch = EPOCHS * STEPS - 1
+
+        def batch(self, epoch, step):
+            return super().batch(*divmod(step + (step >= STEPS + 2), STEPS))
+
+    # Dropout goes by updates, so that nothing tells the two runs apart.
+    expected = make_model()
+    expected.fit(WithoutIt(), epochs=1, verbose=0)
+    assert weights_of(model) == weights_of(expected)
+
+
+def test_roll_back_has_an_end(tmp_path):
+    recovery = tfbert.Recovery(str(tmp_path), every_steps=1, on_nan="rollback", max_rollbacks=2)
+    bad = [(0, 0), (0, 3), (1, 1)]
+    with pytest.raises(Diverged, match="it went back 2 times before"):
+        train(data=Batches(bad), model=make_model(), recovery=recovery)
+    with pytest.raises(InputError, match="BatchSource"):
+        make_model().fit(X, Y, verbose=0, recovery=recovery)
+
+
+def test_other_options_and_other_data_are_refused(tmp_path):
+    def recovery(**fingerprint):
+        return tfbert.Recovery(str(tmp_path), fingerprint=fingerprint)
+
+    train(epochs=1, recovery=recovery(rate=1, size=3), model=make_model())
+    with pytest.raises(InputError, match="with other options: rate was 1, is 2"):
+        train(recovery=recovery(rate=2, size=3), model=make_model())
+    with pytest.raises(InputError, match="had 5 steps an epoch and now has 20"):
+        model = make_model()
+        model.fit(X, Y, batch_size=2, verbose=0, epochs=2, recovery=recovery(rate=1, size=3))
+
+
+def test_a_second_process_is_refused(tmp_path):
+    with RunLock(tmp_path), pytest.raises(InputError, match="is at work"):
+        train(tmp_path, model=make_model())
+
+
+def test_the_seed_of_dropout_is_the_runs(tmp_path):
+    expected, _, _ = train(model=make_model(seed=11))
+    with pytest.raises(Crash):
+        train(tmp_path, model=make_model(seed=11), crash=CrashAt(6))
+    model, _, _ = train(tmp_path, model=make_model(seed=12), crash=CrashAt())
+    assert weights_of(model) == weights_of(expected)
+
+
+def test_the_best_epoch_is_kept(tmp_path):
+    recovery = tfbert.Recovery(str(tmp_path), keep=1, monitor="val_loss", mode="max")
+    model = make_model()
+    _, _, history = train(model=model, recovery=recovery, epochs=4)
+    best = int(np.argmax(history["val_loss"]))
+    state = Checkpoints(tmp_path).newest().state
+    assert state["best"]["epoch"] == best
+    assert state["best"]["value"] == history["val_loss"][best]
+    kept = Checkpoints(tmp_path).read(state["best"]["step"])
+    assert kept.step == STEPS * (best + 1)
+
+
+def test_what_is_saved_is_json_and_tensors_alone(tmp_path):
+    train(tmp_path, epochs=1, model=make_model())
+    files = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert files == {"tensors.safetensors", "state.json", "manifest.json"}
+    state = next(tmp_path.rglob("state.json")).read_text()
+    assert json.loads(state)["updates"] in (2, 4, 5)

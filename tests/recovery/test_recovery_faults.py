@@ -1,0 +1,72 @@
+"""What a stranger broke in runs that are resumed or rolled back."""
+
+import keras
+import numpy as np
+import pytest
+from recovery_model import Batches, X, Y, make_model
+
+import tfbert
+from tfbert.errors import InputError
+from tfbert.recovery.divergence import Diverged
+
+
+def train(directory, data=None, recovery=None, **options):
+    recovery = recovery or tfbert.Recovery(str(directory), every_steps=2)
+    validation = X[:9], Y[:9]
+    make_model().fit(
+        data or Batches(), verbose=0, validation_data=validation, recovery=recovery, **options
+    )
+
+
+def test_a_rollback_keeps_the_log_of_epochs(tmp_path):
+    log = tmp_path / "log.csv"
+    train(
+        tmp_path / "checkpoints",
+        data=Batches(bad=[(1, 2), (2, 3)]),
+        epochs=4,
+        callbacks=[keras.callbacks.CSVLogger(log)],
+        recovery=tfbert.Recovery(str(tmp_path / "checkpoints"), on_nan="rollback"),
+    )
+    assert [line.split(",")[0] for line in log.read_text().splitlines()] == [
+        "epoch",
+        "0",
+        "1",
+        "2",
+        "3",
+    ]
+
+
+class Spoils(keras.callbacks.Callback):
+    """Makes a weight NaN after the last update."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch == 1:
+            variable = self.model.trainable_variables[0]
+            variable.assign(variable * np.nan)
+
+
+def test_weights_that_are_no_numbers_are_no_success(tmp_path):
+    with pytest.raises(Diverged, match="holds an inf or a NaN"):
+        train(tmp_path, callbacks=[Spoils()], epochs=2)
+
+
+class NumpyState(keras.callbacks.Callback):
+    def get_state(self):
+        return {"value": np.float32(0.5)}
+
+    def set_state(self, state):
+        self.state = state
+
+
+class NoJson(NumpyState):
+    def get_state(self):
+        return {"value": object()}
+
+
+def test_the_state_of_a_callback_may_be_of_numpy(tmp_path):
+    train(tmp_path, callbacks=[NumpyState()], epochs=1)
+    callback = NumpyState()
+    train(tmp_path, callbacks=[callback], epochs=2)
+    assert callback.state == {"value": 0.5}
+    with pytest.raises(InputError, match=r"NoJson.get_state\(\) must give what JSON can hold"):
+        train(tmp_path / "other", callbacks=[NoJson()], epochs=1)

@@ -1,0 +1,212 @@
+import json
+import math
+
+import keras_hub
+import numpy as np
+import pytest
+import yaml
+from helpers.pretraining_run import PHASES, scalars
+
+from tfbert.cli import main
+from tfbert.errors import InputError
+from tfbert.models.sources import load_encoder
+from tfbert.recipes.pretrain_options import PretrainConfig
+from tfbert.records.prepare import prepare
+from tfbert.records.reader import PretrainingRecords
+from tfbert.records.record_options import PrepareConfig
+from tfbert.records.record_source import open_records
+from tfbert.runs.pretrain import pretrain, save_untrained
+from tfbert.text.cooccurrence import count_neighbours, factorize
+
+
+@pytest.fixture
+def config(pretrain_config):
+    """A function that makes a configuration of a quick run."""
+    return pretrain_config
+
+
+def test_a_run_from_records_to_a_model_that_finetune_takes(config, tmp_path):
+    result = pretrain(config())
+    run = tmp_path / "run"
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics == result.metrics
+    assert (metrics["updates"], metrics["sequences"]) == (8, 5 * 8 + 3 * 4)
+    # Evaluations after 2, 4 and 5 updates of the first phase, 2 and 3 of the second.
+    assert len(result.history["val_mlm_loss"]) == 5
+    assert metrics["val_mlm_loss"] == result.history["val_mlm_loss"][-1]
+    assert 0 < metrics["val_mlm_loss"] < 2 * math.log(8_000)
+
+    record = yaml.safe_load((run / "config.yaml").read_text())
+    assert [phase["predictions"] for phase in record["resolved"]["phases"]] == [3, 4]
+    assert PretrainConfig.from_recipe(str(run / "config.yaml")) == config()
+
+    encoder = load_encoder(str(run), "float32")
+    assert encoder.tokenizer.get_vocabulary()[:2] == ["[PAD]", "[UNK]"]
+    stock = keras_hub.models.Backbone.from_preset(str(run / "model"))
+    for variable, trained in zip(stock.weights, result.model.backbone.weights, strict=True):
+        np.testing.assert_array_equal(variable, trained)
+
+    curves = scalars(run / "logs" / "train")
+    for name in ("mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy", "gradient_norm"):
+        assert sorted(curves[name]) == [2, 4, 5, 7, 8], name
+    for name in ("mean_trust_ratio", "tokens_per_second", "sequences_per_second", "mfu"):
+        assert all(value > 0 for value in curves[name].values()), name
+    # Linear decay in each phase: update 2 of 5, and update 2 of 3.
+    assert curves["learning_rate"][2] == pytest.approx(0.01 * 4 / 5)
+    assert curves["learning_rate"][7] == pytest.approx(0.005 * 2 / 3)
+    held_out = scalars(run / "logs" / "evaluation")
+    assert held_out["mlm_loss"][8] == pytest.approx(metrics["val_mlm_loss"], rel=1e-5)
+
+
+def weights_after(config):
+    model = pretrain(config).model
+    return np.concatenate([np.ravel(variable) for variable in model.trainable_variables])
+
+
+@pytest.mark.slow
+def test_the_split_of_a_batch_does_not_matter(config):
+    whole = weights_after(config(overwrite=True))
+    start = weights_after(config(overwrite=True, phases=[{**PHASES[0], "learning_rate": 1e-30}]))
+    pieces = [{**phase, "per_device_batch_size": 2} for phase in PHASES]
+    split = weights_after(config(overwrite=True, phases=pieces, steps_per_execution=2))
+    moved = np.linalg.norm(whole - start)
+    assert moved > 0
+    assert np.linalg.norm(split - whole) / np.linalg.norm(whole) < 1e-5
+    # Other batches give other weights: what agrees is not the lack of training.
+    other = weights_after(config(overwrite=True, seed=2))
+    assert np.linalg.norm(other - whole) > 0.1 * moved
+
+
+@pytest.mark.slow
+def test_two_replicas_train_as_one_device(config, two_replicas):
+    one = weights_after(config(overwrite=True))
+    two = weights_after(config(overwrite=True, replicas=2))
+    assert np.linalg.norm(two - one) / np.linalg.norm(one) < 1e-5
+
+
+def test_it_learns(config):
+    phase = {
+        "sequence_length": 16,
+        "global_batch_size": 32,
+        "steps": 120,
+        "learning_rate": 0.04,
+        "warmup": 0.1,
+    }
+    history = pretrain(config(phases=[phase], eval_steps=60, eval_sequences=64)).history
+    assert history["val_mlm_loss"][-1] < 0.9 * math.log(8_000)
+    assert history["mlm_loss"][1] < history["mlm_loss"][0]
+
+
+@pytest.mark.slow
+def test_frozen_layers_stay(config):
+    phases = [PHASES[0], {**PHASES[1], "freeze_layers": 1}]
+    first = pretrain(config(phases=phases[:1])).model
+    values = {v.path: np.array(v) for v in first.variables}
+    both = pretrain(config(phases=phases, overwrite=True)).model
+    changed = {
+        v.path.split("/")[0]
+        for v in both.trainable_variables + both.non_trainable_variables
+        if v.path in values and "seed" not in v.path and not np.array_equal(v, values[v.path])
+    }
+    assert changed == {"transformer_layer_1", "pooled_dense", "mlm_head", "nsp_head"}
+
+
+@pytest.mark.slow
+def test_going_on_from_a_model(config, tmp_path):
+    first = pretrain(config())
+    again = {"init": first.run_directory, "output": str(tmp_path / "second")}
+    phases = [{**PHASES[0], "steps": 1, "learning_rate": 1e-30}]
+    second = pretrain(config(**again, phases=phases))
+    for a, b in zip(first.model.weights, second.model.weights, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-7, err_msg=a.path)
+    embedded = pretrain(config(init="embedded", output=str(tmp_path / "third"), phases=phases))
+    assert embedded.model.backbone.hidden_dim == 128
+
+
+def test_it_can_begin_with_cooccurrences(config, tmp_path):
+    still = [{**PHASES[0], "steps": 1, "learning_rate": 1e-30}]
+    begins = config(phases=still, embeddings="cooccurrence")
+    trained = np.array(pretrain(begins).model.backbone.token_embedding.embeddings)
+    for embeddings in ("cooccurrence", "random"):
+        save_untrained(config(phases=still, embeddings=embeddings), tmp_path / embeddings)
+    begun, random = (
+        load_encoder(str(tmp_path / name), "float32").backbone
+        for name in ("cooccurrence", "random")
+    )
+    np.testing.assert_allclose(trained, begun.token_embedding.embeddings, atol=1e-7)
+    source = open_records(begins.data, 16)
+    special = source.vocabulary.is_special()
+    counts = count_neighbours(PretrainingRecords(source, 8).sequences(), special)
+    counted = factorize(counts, 16, begins.seed)
+    random = np.array(random.token_embedding.embeddings)
+    known = counted.any(axis=1)
+    assert 100 < known.sum() < len(known)
+    np.testing.assert_allclose(trained[known], counted[known] * random.std(), rtol=1e-3)
+    np.testing.assert_allclose(trained[~known], random[~known], atol=1e-7)
+    assert not known[special].any()
+
+
+@pytest.mark.slow
+def test_adamw_and_16_bit_floats(config):
+    metrics = pretrain(config(optimizer="adamw", precision="float16")).metrics
+    assert math.isfinite(metrics["val_loss"])
+
+
+@pytest.mark.slow
+def test_records_without_pairs_or_held_out_text(embedded_vocabulary_file, tmp_path, config):
+    (tmp_path / "text.txt").write_text("A good film.\nA bad film.\nThe actors were fine.\n" * 40)
+    prepare(
+        PrepareConfig(
+            input=[str(tmp_path / "text.txt")],
+            output=str(tmp_path / "packed"),
+            vocab=str(embedded_vocabulary_file),
+            lengths=[16],
+            sequences="filled",
+            keep_duplicates=True,
+            validation_fraction=0.0,
+            workers=1,
+            progress=False,
+        )
+    )
+    result = pretrain(config(data=str(tmp_path / "packed"), phases=PHASES[:1]))
+    assert not any("nsp" in name or name.startswith("val") for name in result.metrics)
+    # Its heads are continued from, the missing one is new.
+    changes = {"init": result.run_directory, "output": str(tmp_path / "pairs"), "phases": PHASES}
+    assert "nsp_loss" in pretrain(config(**changes)).metrics
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data": "/nonexistent"}, "no dataset.json"),
+        ({"phases": [{**PHASES[0], "sequence_length": 32}]}, "no records of length 32"),
+        ({"phases": [{**PHASES[0], "global_batch_size": 7}], "replicas": 2}, "7 cannot be divided"),
+        ({"phases": [{**PHASES[0], "per_device_batch_size": 3}]}, "8 is no multiple of"),
+        ({"phases": [{**PHASES[0], "freeze_layers": 3}]}, "freeze-layers is 3: .* only 2 layers"),
+        ({"init": "/nonexistent"}, "no such directory"),
+    ],
+)
+def test_what_does_not_fit_is_said_before_anything_is_written(config, tmp_path, change, message):
+    with pytest.raises(InputError, match=message):
+        pretrain(config(**change))
+    assert not (tmp_path / "run" / "model").exists()
+
+
+def test_a_model_of_another_vocabulary_is_refused(config, tmp_path):
+    size = {"vocabulary_size": 8, "num_layers": 1, "num_heads": 1, "hidden_dim": 8}
+    backbone = keras_hub.models.BertBackbone(**size, intermediate_dim=8)
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "c"]
+    backbone.save_to_preset(str(tmp_path / "other"))
+    keras_hub.models.BertTokenizer(pieces).save_to_preset(str(tmp_path / "other"))
+    with pytest.raises(InputError, match="has another vocabulary than the records"):
+        pretrain(config(init=str(tmp_path / "other")))
+
+
+def test_the_command(records, tmp_path, capsys):
+    arguments = ["--data", records, "--output", str(tmp_path / "run"), "--no-progress"]
+    phase = ["--phases.0.sequence-length", "16", "--phases.0.steps=2", "--dropout", "0"]
+    batch = ["--phases.0.global-batch-size=4", "--hidden-dim", "16", "--num-heads=1"]
+    assert main(["pretrain", "--recipe", "quick", *arguments, *phase, *batch]) == 0
+    printed = capsys.readouterr().out
+    assert "mlm_loss" in printed
+    assert printed.endswith(f"Run directory: {tmp_path / 'run'}\n")

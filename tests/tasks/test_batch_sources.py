@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+
+from tfbert.tasks.batch_sources import TrainingBatches, evaluation_dataset, prediction_dataset
+from tfbert.tasks.batching import LengthBatches, TokenBatches, padded_lengths
+from tfbert.tasks.tokenization import TokenizedTexts
+
+LENGTHS = np.array([3, 5, 4, 6, 3, 3, 8, 2, 5])
+LABELS = np.array([0, 1, 2, 0, 1, 2, 0, 1, 2], np.int32)
+
+
+@pytest.fixture
+def texts():
+    starts = np.concatenate([[0], np.cumsum(LENGTHS)])
+    return TokenizedTexts(np.arange(1, starts[-1] + 1, dtype=np.int32), starts, 0, 0, 0)
+
+
+def test_training_goes_on_from_epoch_to_epoch(texts):
+    batches = LengthBatches(LENGTHS, 4, seed=3)
+    weights = np.array([1.0, 2.0, 4.0], np.float32)
+    source = TrainingBatches(texts, batches, padded_lengths(8), LABELS, weights)
+    assert source.steps_per_epoch == 3
+    rows = list(source.dataset(0, 0).take(2 * batches.steps).as_numpy_iterator())
+    expected = [*batches.epoch(0), *batches.epoch(1)]
+    for (inputs, labels, sample_weights), positions in zip(rows, expected, strict=True):
+        assert inputs["token_ids"][:, 0].tolist() == texts.values[texts.starts[positions]].tolist()
+        assert labels.tolist() == LABELS[positions].tolist()
+        assert sample_weights.tolist() == weights[LABELS[positions]].tolist()
+
+
+@pytest.mark.parametrize("kind", ["examples", "tokens"])
+@pytest.mark.parametrize(("epoch", "step"), [(0, 2), (1, 0), (1, 1)])
+def test_training_begins_at_any_step(texts, epoch, step, kind):
+    batches = LengthBatches(LENGTHS, 4, seed=3)
+    if kind == "tokens":
+        batches = TokenBatches(LENGTHS, padded_lengths(8), 24, seed=3)  # 3 examples of 8 tokens
+    source = TrainingBatches(texts, batches, padded_lengths(8), LABELS, np.ones(3, np.float32))
+    whole = list(source.dataset(0, 0).take(8).as_numpy_iterator())[3 * epoch + step :]
+    rest = list(source.dataset(epoch, step).take(len(whole)).as_numpy_iterator())
+    for (one, _, _), (other, _, _) in zip(whole, rest, strict=True):
+        np.testing.assert_array_equal(one["token_ids"], other["token_ids"])
+
+
+def test_evaluation_has_each_example_once(texts):
+    dataset = evaluation_dataset(texts, LengthBatches(LENGTHS, 4), padded_lengths(8), LABELS)
+    labels = [label for _, batch, _ in dataset.as_numpy_iterator() for label in batch]
+    assert sorted(labels) == sorted(LABELS)
+
+
+def test_prediction_has_inputs_only_and_a_known_length(texts):
+    dataset = prediction_dataset(texts, LengthBatches(LENGTHS, 4), padded_lengths(8))
+    assert int(dataset.cardinality()) == 3
+    elements = list(dataset.as_numpy_iterator())
+    assert [element[0]["token_ids"].shape[0] for element in elements] == [4, 4, 1]
+
+
+def test_batches_of_one_shape_are_filled_up_with_weight_0(texts):
+    batches, length = LengthBatches(LENGTHS, 4), np.array([8])
+    weights = np.array([1.0, 2.0, 4.0], np.float32)
+    training = TrainingBatches(texts, batches, length, LABELS, weights, rows=6)
+    evaluation = evaluation_dataset(texts, batches, length, LABELS, rows=6)
+    prediction = prediction_dataset(texts, batches, length, rows=6)
+    for dataset in (training.dataset(0, 0).take(3), evaluation, prediction):
+        assert dataset.element_spec[0]["token_ids"].shape == (6, 8)
+        for element, positions in zip(dataset.as_numpy_iterator(), batches.epoch(0), strict=True):
+            tokens, count = element[0]["token_ids"], len(positions)
+            assert tokens[:, 0].tolist()[:count] == texts.values[texts.starts[positions]].tolist()
+            np.testing.assert_array_equal(tokens[count:], np.stack([tokens[0]] * (6 - count)))
+            assert (element[0]["padding_mask"].sum(1) > 0).all()
+            if len(element) == 3:
+                _, labels, sample_weights = element
+                assert labels[:count].tolist() == LABELS[positions].tolist()
+                assert sample_weights.shape == (6,)
+                assert (sample_weights[:count] > 0).all() and not sample_weights[count:].any()
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_examples_of_some_steps(texts, epoch):
+    batches = TokenBatches(LENGTHS, padded_lengths(8), 32, seed=3)  # 4, 4 and 1
+    source = TrainingBatches(texts, batches, padded_lengths(8), LABELS, np.ones(3, np.float32))
+    sizes = [len(batch) for batch in batches.epoch(epoch)]
+    assert len({*sizes}) > 1
+    assert [source.examples_in(epoch, step, step) for step in range(len(sizes))] == sizes
+    assert source.examples_in(epoch, 1, 2) == sum(sizes[1:3])

@@ -1,0 +1,191 @@
+import gzip
+import io
+import sys
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tfbert.errors import InputError
+from tfbert.text import corpus
+from tfbert.text.corpus import find_sources, read_documents, text_size
+
+# Lines without line breaks of any kind, as one editor or another knows them.
+lines = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=30).map(
+    lambda line: line.replace("<", "").replace("\u2028", " ").replace("\ufeff", "")
+)
+paragraphs = st.lists(lines.filter(str.strip), min_size=1, max_size=4)
+
+
+def texts(sources, form, **options):
+    return [part.text.split() for part in read_documents(map(str, sources), form, **options)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(content=st.lists(lines, max_size=8), packed=st.booleans(), crlf=st.booleans())
+def test_a_document_a_line(content, packed, crlf, tmp_path_factory):
+    path = tmp_path_factory.mktemp("corpus") / ("text.gz" if packed else "text")
+    data = ("\r\n" if crlf else "\n").join(content).encode()
+    path.write_bytes(gzip.compress(data) if packed else data)
+    assert texts([path], "line") == [line.split() for line in content if line.strip()]
+
+
+@settings(max_examples=100, deadline=None)
+@given(content=st.lists(paragraphs, max_size=5), borders=st.integers(1, 3), bom=st.booleans())
+def test_documents_between_blank_lines(content, borders, bom, tmp_path_factory):
+    path = tmp_path_factory.mktemp("corpus") / "text"
+    text = ("\n" * (borders + 1)).join("\n".join(document) for document in content)
+    path.write_bytes(b"\xef\xbb\xbf" * bom + text.encode() + b"\n" * borders)
+    assert texts([path], "blank") == [" ".join(document).split() for document in content]
+
+
+@settings(max_examples=50, deadline=None)
+@given(content=st.lists(st.lists(paragraphs, min_size=1, max_size=3), max_size=4))
+def test_a_document_a_file(content, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus")
+    paths = []
+    for number, document in enumerate(content):
+        paths.append(folder / f"{number}.txt")
+        paths[-1].write_text("\n\n".join("\n".join(lines) for lines in document), "utf-8")
+    expected = [" ".join(map(" ".join, document)).split() for document in content]
+    assert texts(paths, "file") == expected
+
+
+@pytest.mark.parametrize("form", ["line", "blank", "file"])
+@settings(max_examples=200, deadline=None)
+@given(content=st.lists(lines, max_size=6), limit=st.integers(4, 40))
+@example(content=["¡\xa0", "0"], limit=4)
+@example(content=["    x"], limit=4)
+def test_long_documents_come_in_parts_and_lose_nothing(form, content, limit, tmp_path_factory):
+    path = tmp_path_factory.mktemp("corpus") / "text"
+    path.write_text("\n".join(content), "utf-8")
+    whole = list(read_documents([str(path)], form))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corpus, "LONGEST_PART", limit)
+        parts = list(read_documents([str(path)], form))
+    for document in {part.document for part in whole}:
+        joint = [
+            "".join(p.text for p in found if p.document == document) for found in (whole, parts)
+        ]
+        assert "".join(joint[0].split()) == "".join(joint[1].split())
+    assert all(len(part.text) <= 3 * limit for part in parts)
+
+
+def test_words_stay_whole_in_long_lines(monkeypatch, tmp_path):
+    monkeypatch.setattr(corpus, "LONGEST_PART", 20)
+    path = tmp_path / "text"
+    path.write_text("The movie was good and long. " * 50)
+    found = list(read_documents([str(path)], "line"))
+    assert len(found) > 10 and {part.document for part in found} == {0}
+    assert " ".join(part.text for part in found).split() == path.read_text().split()
+
+
+def test_a_line_without_a_space_is_cut_between_characters(monkeypatch, tmp_path):
+    monkeypatch.setattr(corpus, "LONGEST_PART", 10)
+    path = tmp_path / "text"
+    path.write_text("日本語で書かれた長い文章" + "😀" * 9 + "é" * 11, "utf-8")
+    found = [part.text for part in read_documents([str(path)], "file")]
+    assert len(found) == 3 and "".join(found) == path.read_text("utf-8")
+
+
+def test_one_giant_line(tmp_path):
+    path = tmp_path / "text"
+    path.write_bytes(b"word " * 4_000_000)
+    parts = list(read_documents([str(path)], "line"))
+    assert {part.document for part in parts} == {0}
+    assert max(len(part.text) for part in parts) <= 2 * corpus.LONGEST_PART
+    assert sum(part.text.count("word") for part in parts) == 4_000_000
+
+
+@pytest.mark.parametrize("form", ["line", "blank", "file"])
+@pytest.mark.parametrize("content", [b"", b"\n" * 1_000_000, b"\xef\xbb\xbf", b" \t\r\n"])
+def test_nothing_in_it(form, content, tmp_path):
+    path = tmp_path / "text"
+    path.write_bytes(content)
+    assert list(read_documents([str(path)], form)) == []
+
+
+def test_documents_end_with_their_file(tmp_path):
+    for name in "ab":
+        (tmp_path / name).write_text(f"{name}\nx")
+    found = read_documents([str(tmp_path / "a"), str(tmp_path / "b")], "blank")
+    assert [(part.document, part.text.split()) for part in found] == [
+        (0, ["a", "x"]),
+        (1, ["b", "x"]),
+    ]
+
+
+def test_review_and_book_markup(tmp_path):
+    path = tmp_path / "text"
+    path.write_bytes("One.<br /><br />Two.<BR>Three\x0cfour\x96five \x85six\r\n".encode())
+    (part,) = read_documents([str(path)], "line")
+    assert part.text.strip() == "One.\n\n\n\nTwo.\n\nThree four five  six"
+
+
+def test_standard_input(monkeypatch):
+    data = io.TextIOWrapper(io.BytesIO("One\nTwo é\n".encode()))
+    monkeypatch.setattr(sys, "stdin", data)
+    assert texts(["-"], "line") == [["One"], ["Two", "é"]]
+
+
+def test_folders_globs_and_files(tmp_path):
+    (tmp_path / "deep").mkdir()
+    for name in ("b.txt", "a.txt", "deep/c.txt.gz", "notes.md", "[x].txt"):
+        (tmp_path / name).touch()
+
+    def names(*inputs):
+        found = find_sources([str(tmp_path / name) for name in inputs])
+        return [name[len(str(tmp_path)) + 1 :] for name in found]
+
+    assert names(".") == ["[x].txt", "a.txt", "b.txt", "deep/c.txt.gz"]
+    assert names("*.md", "[ab].txt") == ["notes.md", "a.txt", "b.txt"]
+    assert names("**/*.gz") == ["deep/c.txt.gz"]
+    assert names("[x].txt") == ["[x].txt"]
+    assert find_sources(["-", "tfds:imdb_reviews"]) == ["-", "tfds:imdb_reviews"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (["missing.txt"], "missing.txt: no such file"),
+        (["*.nothing"], r"\*.nothing: no such file"),
+        (["empty"], "empty: no .txt or .txt.gz files in this folder"),
+        (["-", "-"], "standard input can be read once only"),
+    ],
+)
+def test_nothing_behind_an_input(inputs, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=message):
+        find_sources(inputs)
+
+
+def test_size_of_the_text(tmp_path):
+    plain, packed = tmp_path / "a.txt", tmp_path / "b.txt.gz"
+    plain.write_bytes(b"x" * 1000)
+    packed.write_bytes(gzip.compress(b"y" * 5000))
+    assert text_size([str(plain), str(packed)]) == 6000
+    assert text_size([str(plain), "-"]) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("text", b"fine\nnot \xff fine\n", "text, line 2: byte 0xff is not valid utf-8"),
+        ("text", b"a\0b", "text: holds NUL bytes, so it is no text file"),
+        ("text.gz", b"not packed", "text.gz: damaged gzip file"),
+        ("text.gz", gzip.compress(b"word\n" * 9999, mtime=0)[:40], "text.gz: damaged gzip file"),
+        ("text.gz", gzip.compress(b"b c" * 999, mtime=0)[:20] + b"\xff" * 30, "damaged gzip file"),
+    ],
+)
+def test_what_is_no_text_is_named(name, content, message, tmp_path):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        list(read_documents([str(path)], "line"))
+
+
+def test_other_encodings(tmp_path):
+    path = tmp_path / "text"
+    path.write_bytes("café".encode("cp1252"))
+    assert texts([path], "line", encoding="cp1252") == [["café"]]

@@ -1,1 +1,0 @@
-"""From text to batches: nothing in here knows of models or training."""

@@ -1,0 +1,86 @@
+"""What `compile` makes of its arguments, by the devices that the model is on."""
+
+import keras
+import tensorflow as tf
+
+from tfbert.fit import keras_internals
+from tfbert.hardware.strategies import replica_devices
+from tfbert.optimizers.application import ReducingOptimizer
+from tfbert.optimizers.loss_scale import LossScaleOptimizer
+
+
+def resolve_jit_compile(model, jit_compile):
+    """Whether XLA shall compile the replicas' work."""
+    if not jit_compile or model.run_eagerly or not keras_internals.supports_xla(model):
+        return False
+    return jit_compile is True or all(
+        "GPU" in device for device in replica_devices(model.distribute_strategy)
+    )
+
+
+def scaled(model, optimizer):
+    """The optimizer, in a loss scaler of ours where a layer computes in float16."""
+    if isinstance(optimizer, LossScaleOptimizer):
+        return optimizer
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        raise ValueError(
+            "keras.optimizers.LossScaleOptimizer corrupts weights under a strategy: give "
+            "tfbert.LossScaleOptimizer, or the optimizer inside of it alone"
+        )
+    layers = keras_internals.all_layers(model)
+    if any(layer.compute_dtype == "float16" for layer in layers):
+        return LossScaleOptimizer(optimizer)
+    return optimizer
+
+
+def check_accumulation(model, optimizer, accumulate_steps):
+    """Raises ValueError where the optimizer's own accumulation would fail, or act a second time."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    replicas = model.distribute_strategy.num_replicas_in_sync
+    stock = not isinstance(inner, ReducingOptimizer)
+    if replicas > 1 and stock and getattr(inner, "ema_overwrite_frequency", None):
+        raise ValueError(
+            f"{type(inner).__name__}(ema_overwrite_frequency=...) fails under a strategy: use "
+            "tfbert.AdamW, tfbert.LAMB or tfbert.LARS"
+        )
+    if not getattr(inner, "gradient_accumulation_steps", None):
+        return
+    if accumulate_steps > 1 or (replicas > 1 and stock):
+        raise ValueError(
+            f"{type(inner).__name__}(gradient_accumulation_steps=...): give "
+            "compile(accumulate_steps=...) instead, which reduces once an update"
+        )
+
+
+def check_compile(model, accumulate_steps, steps_per_execution):
+    """Raises ValueError for what `DistributedTrainer.compile` cannot train with."""
+    given = {"accumulate_steps": accumulate_steps, "steps_per_execution": steps_per_execution}
+    for name, value in given.items():
+        if isinstance(value, bool) or value != int(value) or value < 1:
+            raise ValueError(f"{name} must be a whole number, at least 1: {value}")
+    made_in = keras_internals.strategy_made_in(model)
+    if tf.distribute.has_strategy() and tf.distribute.get_strategy() is not made_in:
+        raise ValueError("compile the model in the strategy.scope() in which it was made")
+    for name in keras_internals.overridden_steps(model):
+        raise ValueError(
+            f"{type(model).__name__}.{name} would never be called: the loop of DistributedTrainer "
+            "divides batches by itself; override compute_loss, or leave out the mixin"
+        )
+
+
+def check_division(model):
+    """Raises ValueError where results would depend on how a batch is divided, if it is divided."""
+    if model.distribute_strategy.num_replicas_in_sync * model.accumulate_steps == 1:
+        return
+    for layer in keras_internals.all_layers(model):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            raise ValueError(
+                f"{layer.name}: BatchNormalization would normalise each part of the batch by "
+                "itself; use LayerNormalization, or one replica and accumulate_steps=1"
+            )
+    for term in keras.tree.flatten(getattr(model, "loss", None)):
+        if isinstance(term, keras.losses.Dice | keras.losses.Tversky):
+            raise ValueError(
+                f"{term.name} is a ratio over the whole batch and cannot be divided: use one "
+                "replica and accumulate_steps=1"
+            )

@@ -1,0 +1,55 @@
+"""What runs on every replica in `evaluate` and `predict`."""
+
+import keras
+import tensorflow as tf
+
+from tfbert.fit import losses
+from tfbert.fit.replicas import compiled, in_order, metric_results, run_steps
+from tfbert.optimizers import reduction
+
+
+def make_test_function(model):
+    """The function behind `evaluate`: as `make_train_function`'s, without updates."""
+    terms = losses.loss_terms(model)
+    parts = model.distribute_strategy.num_replicas_in_sync
+
+    def forward(data, scales):
+        x, y, sample_weight = data
+        y_pred = model(x, training=False)
+        sums = losses.loss_sums(model, terms, x, y, y_pred, sample_weight, False)
+        model.compute_metrics(x, y, y_pred, sample_weight)
+        return sums, losses.total_loss(terms, sums, scales)
+
+    forward = compiled(model, forward)
+
+    def step(batch):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        counts = losses.target_counts(model, terms, x, y, sample_weight)
+        (totals,) = reduction.sum_over_replicas([counts])
+        sums, total = forward((x, y, sample_weight), losses.scales(terms, totals, parts))
+        losses.track(model, terms, sums, counts, total, totals, parts)
+
+    return run_steps(model, step, lambda: metric_results(model))
+
+
+def make_predict_function(model):
+    """The function behind `predict`.
+
+    Returns:
+        A function of an iterator over distributed batches; it gives the outputs of one batch in
+        the order of its rows, and raises `StopIteration` or `tf.errors.OutOfRangeError` at the end.
+    """
+    strategy = model.distribute_strategy
+    forward = compiled(model, lambda x: model(x, training=False))
+
+    def step(batch):
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
+        return forward(x)
+
+    def function(iterator):
+        outputs = strategy.run(step, args=(next(iterator),))
+        return keras.tree.map_structure(lambda output: in_order(strategy, output), outputs)
+
+    if model.run_eagerly:
+        return function
+    return tf.function(function, autograph=False, reduce_retracing=True)

@@ -1,0 +1,236 @@
+"""The loss as a mean over the global batch, whatever the batch is split into.
+
+Keras divides by the elements of a replica's batch, padding included, and then by the replicas. Here
+each term of the loss is a sum over real targets, those of a weight other than 0, divided by their
+number over all replicas and micro-batches.
+"""
+
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from tfbert.fit import keras_internals
+
+
+class LossTerm(NamedTuple):
+    """One output's loss.
+
+    Args:
+        path: Keys that lead to the output in `y_pred`.
+        loss: `keras.losses.Loss`, or None for a model's own `compute_loss`.
+        weight: Its factor in the total.
+        tracker: `keras.metrics.Mean` of this term, or None where it is the only one.
+    """
+
+    path: tuple
+    loss: Any
+    weight: float
+    tracker: Any
+
+
+def loss_terms(model):
+    """The `LossTerm`s of a compiled and built model.
+
+    Raises:
+        ValueError: If there is no loss, or one that is not reduced.
+    """
+    if keras_internals.overrides_compute_loss(model):
+        return [LossTerm((), None, 1.0, None)]
+    compiled = keras_internals.loss_terms(model)
+    trackers = keras_internals.loss_trackers(model) or [None]
+    terms = [
+        LossTerm(term.path, term.loss, 1.0 if term.loss_weights is None else term.loss_weights, t)
+        for term, t in zip(compiled, trackers, strict=bool(compiled))
+    ]
+    for term in terms:
+        if term.loss.reduction in (None, "none"):
+            raise ValueError(f"loss {term.loss.name}: reduction=None gives no number to train on")
+    return terms
+
+
+def target_counts(model, terms, x, y, sample_weight):
+    """What the sums of `loss_sums` are to be divided by: this replica's part of it.
+
+    Args:
+        model: The model.
+        terms: List of `LossTerm`.
+        x, y, sample_weight: This replica's part of the batch.
+
+    Returns:
+        (terms + 1,) float32: for each term its real targets (their weights under the reduction
+        `mean_with_sample_weight`; 0 for `sum`, which is not divided), and the number of rows.
+    """
+    rows = tf.cast(tf.shape(keras.tree.flatten(x)[0])[0], tf.float32)
+    y, sample_weight = _arranged(model, y), _arranged(model, sample_weight)
+    counts = [rows if t.loss is None else _count(t, y, sample_weight) for t in terms]
+    return tf.stack([*counts, rows])
+
+
+def loss_sums(model, terms, x, y, y_pred, sample_weight, training):
+    """The terms of the loss, each summed over its real targets, and what layers add to it.
+
+    Args:
+        model: The model, for the losses that its layers added and its own `compute_loss`.
+        terms: List of `LossTerm`.
+        x, y, y_pred, sample_weight: One micro-batch and what the model makes of it.
+        training: Whether this is training.
+
+    Returns:
+        (terms + 1,) float32; the last is what regularizers and `add_loss` add, times the rows.
+    """
+    rows = tf.cast(tf.shape(keras.tree.flatten(x)[0])[0], tf.float32)
+    if any(term.loss is None for term in terms):
+        mean = model.compute_loss(x, y, y_pred, sample_weight, training=training)
+        return tf.stack([_times_rows(tf.cast(mean, tf.float32), rows), 0.0])
+    added = tf.zeros((), tf.float32)
+    for loss in model.losses:
+        added += tf.cast(tf.reduce_sum(loss), tf.float32)
+    if not terms and not model.losses:
+        raise ValueError("no loss to compute: give compile() a loss")
+    y, sample_weight = _arranged(model, y), _arranged(model, sample_weight)
+    sums = [_sum(term, y, y_pred, sample_weight) for term in terms]
+    return tf.stack([*sums, _times_rows(added, rows)])
+
+
+def scales(terms, totals, parts):
+    """By what the sums of each part of a global batch are multiplied, so that their mean over all
+    parts is the loss.
+
+    The factor `parts` keeps the gradient of one micro-batch as large as that of its own mean, and
+    so in the range of float16.
+
+    Args:
+        terms: List of `LossTerm`.
+        totals: (terms + 1,) float32, `target_counts` summed over the global batch.
+        parts: Number of micro-batches of all replicas together.
+
+    Returns:
+        (terms + 1,) float32, without the terms' weights; 0 for a term without a target.
+    """
+    divided = tf.math.divide_no_nan(float(parts), totals)
+    is_sum = tf.constant([t.loss is not None and not _is_mean(t) for t in terms] + [False])
+    return tf.where(is_sum, float(parts), divided)
+
+
+def total_loss(terms, sums, scale):
+    """The scaled parts of the loss together: a float32 scalar.
+
+    Args:
+        terms: List of `LossTerm`.
+        sums, scale: What `loss_sums` and `scales` gave.
+    """
+    weights = tf.constant([*(term.weight for term in terms), 1.0], tf.float32)
+    return tf.reduce_sum(sums * scale * weights)
+
+
+def track(model, terms, sums, counts, total, totals, parts):
+    """Adds a replica's batch to the means behind `logs`.
+
+    `logs["loss"]` is the mean over the real targets seen so far; with several terms, over batches.
+
+    Args:
+        model: The model.
+        terms: List of `LossTerm`.
+        sums: (terms + 1,) float32, `loss_sums` of this replica.
+        counts: (terms + 1,) float32, `target_counts` of this replica.
+        total: Scalar float32: sum of this replica's parts of the loss, as scaled by `scales`.
+        totals: As in `scales`.
+        parts: As in `scales`.
+    """
+    weight = 0 if len(terms) == 1 and terms[0].loss is not None and _is_mean(terms[0]) else -1
+    tracker = keras_internals.total_loss_tracker(model)
+    tracker.total.assign_add(total * totals[weight] / float(parts))
+    tracker.count.assign_add(counts[weight])
+    for index, term in enumerate(terms):
+        if term.tracker is not None:
+            term.tracker.total.assign_add(sums[index])
+            term.tracker.count.assign_add(counts[index] if _is_mean(term) else counts[-1])
+
+
+def _is_mean(term):
+    return term.loss.reduction != "sum"
+
+
+def _arranged(model, structure):
+    """Targets or weights in the containers of the model's outputs.
+
+    Keras takes targets as a list for a model with a dict of outputs, and the reverse.
+    """
+    outputs = keras_internals.output_structure(model)
+    if structure is None or isinstance(structure, type(outputs)):
+        return structure
+    if keras.tree.is_nested(structure) or keras.tree.is_nested(outputs):
+        flat = keras.tree.flatten(structure)
+        if len(flat) == len(keras.tree.flatten(outputs)):
+            return keras.tree.pack_sequence_as(outputs, flat)
+    return structure
+
+
+def _at(path, structure):
+    for key in path:
+        structure = structure[key]
+    return structure
+
+
+def _weight_of(term, sample_weight):
+    nested = sample_weight is not None and keras.tree.is_nested(sample_weight)
+    return _at(term.path, sample_weight) if nested else sample_weight
+
+
+def _elements(tensor, first=1):
+    """Number of elements a row, a float32 scalar that is never 0."""
+    return tf.cast(tf.reduce_prod(tf.shape(tensor)[first:]), tf.float32)
+
+
+def _count(term, y, sample_weight):
+    """Targets count by the elements of y, which are known before the model has run."""
+    target, weight = _at(term.path, y), _weight_of(term, sample_weight)
+    if term.loss.reduction == "sum":
+        return tf.zeros((), tf.float32)
+    target = tf.convert_to_tensor(target)
+    if weight is None:
+        return tf.cast(tf.size(target), tf.float32)
+    if term.loss.reduction == "mean_with_sample_weight":
+        counted = tf.reduce_sum(tf.cast(weight, tf.float32))
+    else:
+        counted = tf.cast(tf.math.count_nonzero(weight), tf.float32)
+    return counted * _elements(target) / _elements(weight)
+
+
+def _sum(term, y, y_pred, sample_weight):
+    target, weight = _at(term.path, y), _weight_of(term, sample_weight)
+    prediction = _at(term.path, y_pred)
+    if keras_internals.keras_mask(prediction) is not None:
+        raise ValueError(
+            f"the output of loss {term.loss.name} carries a Keras mask, which says too late which "
+            "targets are real: give them as sample_weight"
+        )
+    target = tf.convert_to_tensor(target)
+    rows = tf.cast(tf.shape(target)[0], tf.float32)
+    values = term.loss.call(tf.cast(target, term.loss.dtype), tf.cast(prediction, term.loss.dtype))
+    values = tf.cast(values, tf.float32)
+    scalar = values.shape.rank == 0
+    if weight is not None:
+        values = values * _aligned(tf.cast(weight, tf.float32), values)
+    if term.loss.reduction == "sum":
+        return tf.reduce_sum(values)
+    if scalar:
+        # A function that reduces by itself: taken for the mean over the rows it got.
+        return _times_rows(tf.reduce_mean(values), rows) * _elements(target)
+    return tf.reduce_sum(values) * _elements(target) / _elements(values)
+
+
+def _aligned(weight, values):
+    """Weights with as many axes as the values; Keras lets either have a last axis of 1 more."""
+    rank = values.shape.rank or 1
+    if weight.shape.rank == rank + 1 and weight.shape[-1] == 1:
+        return tf.squeeze(weight, -1)
+    while weight.shape.rank < rank:
+        weight = weight[..., None]
+    return weight
+
+
+def _times_rows(mean, rows):
+    """`mean * rows`, and 0 for the mean over nothing, which is NaN."""
+    return tf.where(rows > 0, mean, 0.0) * rows

@@ -1,0 +1,123 @@
+"""Running steps on all replicas, several in a call, and bringing their results together."""
+
+import keras
+import tensorflow as tf
+
+from tfbert.fit import keras_internals
+from tfbert.optimizers import reduction
+
+
+def replica_id():
+    """This replica's number among all of them, on all workers: a scalar int32 tensor or int."""
+    return tf.distribute.get_replica_context().replica_id_in_sync_group
+
+
+def run_steps(model, step, results):
+    """A function that runs `step` on every replica, several times in one call.
+
+    Args:
+        model: A compiled `DistributedTrainer`.
+        step: Function of one replica's batch; it returns nothing.
+        results: Function without arguments that a replica calls after the last step; it returns a
+            structure of tensors that are the same on every replica.
+
+    Returns:
+        A function of a (distributed) iterator, a Python number of steps, at least 1, and whether
+        the data is known to suffice for them. It returns (results, number of steps done as a
+        scalar tensor); the data may end among the steps or before the first.
+    """
+    strategy = model.distribute_strategy
+
+    def first_result():
+        return keras.tree.map_structure(
+            lambda value: strategy.experimental_local_results(value)[0], strategy.run(results)
+        )
+
+    def one_step(iterator):
+        strategy.run(step, args=(next(iterator),))
+        return first_result(), tf.ones((), tf.int32)
+
+    def several_steps(iterator, steps):
+        def advance(done, _):
+            batch = iterator.get_next_as_optional()
+            has_value = batch.has_value()
+
+            def run():
+                strategy.run(step, args=(batch.get_value(),))
+                return done + 1
+
+            return tf.cond(has_value, run, lambda: done), has_value
+
+        # One at a time: the steps depend on each other by variables alone.
+        done, _ = tf.while_loop(
+            lambda done, has_more: tf.logical_and(done < steps, has_more),
+            advance,
+            (tf.zeros((), tf.int32), tf.constant(True)),
+            parallel_iterations=1,
+        )
+        return first_result(), done
+
+    if not model.run_eagerly:
+        one_step = tf.function(one_step, autograph=False, reduce_retracing=True)
+        several_steps = tf.function(several_steps, autograph=False, reduce_retracing=True)
+
+    def function(iterator, steps, is_sure):
+        # At an unforeseen end a distributed iterator would run the step on nothing, then raise.
+        if steps == 1 and is_sure:
+            return one_step(iterator)
+        return several_steps(iterator, tf.constant(steps, tf.int32))
+
+    function.one_step, function.several_steps, function.step = one_step, several_steps, step
+    return function
+
+
+def metric_results(model):
+    """The results of all metrics over all replicas: a dict, the same on each.
+
+    Each replica counts what it has seen; the counts of all metrics are summed in one reduction.
+    """
+    variables = [v for metric in model.metrics for v in metric.variables]
+    values = {id(v): tf.convert_to_tensor(v.value) for v in variables}
+    for dtype in {value.dtype for value in values.values()}:
+        counted = [
+            v
+            for v in variables
+            if v.aggregation in ("sum", "mean") and values[id(v)].dtype == dtype
+        ]
+        totals = reduction.sum_over_replicas([values[id(v)] for v in counted])
+        for v, total in zip(counted, totals, strict=True):
+            replicas = model.distribute_strategy.num_replicas_in_sync
+            values[id(v)] = total / replicas if v.aggregation == "mean" else total
+    mapping = [(v, values[id(v)]) for v in variables]
+    with keras.StatelessScope(state_mapping=mapping):
+        return keras.tree.map_structure(tf.convert_to_tensor, model.get_metrics_result())
+
+
+def in_order(strategy, value):
+    """The rows that all replicas of all workers returned, in the order of the global batch.
+
+    Args:
+        strategy: `tf.distribute.Strategy`.
+        value: What `strategy.run` gave for a tensor whose first axis is the batch.
+    """
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return strategy.gather(value, axis=0)
+    return tf.concat(strategy.experimental_local_results(value), axis=0)
+
+
+def concatenated(batches):
+    """The outputs of several batches as one; ragged where they differ in length.
+
+    Args:
+        batches: List of structures of tensors, at least one.
+    """
+    return keras.tree.map_structure(
+        lambda *outputs: keras_internals.ragged_concatenation(list(outputs)), *batches
+    )
+
+
+def compiled(model, function):
+    """`function`, compiled by XLA where the model asks for it; TPUs compile whole steps anyway."""
+    if model.jit_compile and not isinstance(model.distribute_strategy, tf.distribute.TPUStrategy):
+        return tf.function(function, jit_compile=True, autograph=False)
+    return function

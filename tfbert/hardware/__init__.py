@@ -1,0 +1,4 @@
+"""What training runs on: devices, precision, memory, several workers, a TPU's environment.
+
+May import `io/`, `tfbert.options` and `tfbert.errors`.
+"""

@@ -1,0 +1,34 @@
+"""What long work shows of itself: a bar over bytes, times in words."""
+
+import sys
+
+from tqdm import tqdm
+
+
+def byte_bar(size, description, shown):
+    """A bar over bytes, on standard error, with MB/s and the time left.
+
+    Args:
+        size: Bytes in all; None where nobody knows.
+        description: What is being done, in a word.
+        shown: Whether to show it.
+
+    Returns:
+        `tqdm.tqdm`.
+    """
+    return tqdm(
+        total=size,
+        unit="B",
+        unit_scale=True,
+        desc=description,
+        disable=not shown,
+        file=sys.stderr,
+    )
+
+
+def duration(seconds):
+    """A time in words: `45 s`, `12 min`, `3 h 5 min`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

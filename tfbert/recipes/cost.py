@@ -1,0 +1,170 @@
+"""What a training costs before it has run: operations, phase by phase, and the time they take.
+
+A layer's forward pass counts 1 and its backward pass 2; what is frozen has the first alone. To the
+matrix products of `tfbert.recipes.flops` this adds the work on single numbers in embeddings and
+optimizer, which is small beside them.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+from tfbert.models.sizes import BertSize
+from tfbert.recipes.flops import BACKWARD, training_flops
+
+# Share of the measured peak of matrix products that training reaches: assumed. A running training
+# says what it is on this machine (`mfu`).
+UTILISATION = 0.35
+
+# Operations a parameter and update, counted in `AdamMoments.update_direction` with clipping and the
+# assignment, and in LAMB's norms.
+_OPTIMIZER = {"lamb": 23, "adamw": 17}
+
+# Operations a number that leaves the embeddings: two sums, a layer norm (8) and dropout (2).
+_EMBEDDINGS = 12
+
+
+class UpdateCost(NamedTuple):
+    """Operations of one update of the global batch.
+
+    Args:
+        encoder: Transformer layers: matrix products.
+        heads: Masked-LM head, pooler and next-sentence head: matrix products.
+        embeddings: Embeddings and their layer norm.
+        optimizer: Clipping and the update of all trained parameters.
+    """
+
+    encoder: int
+    heads: int
+    embeddings: int
+    optimizer: int
+
+    @property
+    def products(self):
+        """Operations of the matrix products alone, which the utilisation is told by."""
+        return self.encoder + self.heads
+
+    @property
+    def total(self):
+        return sum(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class CostModel:
+    """The cost of a phase, by its number of layers and how many of them are frozen.
+
+    Args:
+        size: `BertSize`; its layers are those of the whole model.
+        vocabulary_size: Word pieces.
+        positions: Positions that the model has embeddings for.
+        next_sentence: Whether there is a next-sentence head.
+        optimizer: `lamb` or `adamw`.
+        segments: Segments that the model has embeddings for.
+    """
+
+    size: BertSize
+    vocabulary_size: int
+    positions: int
+    next_sentence: bool = True
+    optimizer: str = "lamb"
+    segments: int = 2
+
+    @classmethod
+    def of(cls, model, size, optimizer="lamb"):
+        """The cost model of a `BertPretrainer`, which may still have to grow to `size`."""
+        backbone = model.backbone
+        return cls(
+            size,
+            backbone.vocabulary_size,
+            backbone.max_sequence_length,
+            model.next_sentence,
+            optimizer,
+            backbone.num_segments,
+        )
+
+    def update(self, phase, predictions):
+        """The `UpdateCost` of a `Phase` whose `layers` are given.
+
+        Args:
+            phase: `Phase`.
+            predictions: Masked positions a sequence.
+        """
+        flops = training_flops(
+            dataclasses.replace(self.size, num_layers=phase.layers),
+            self.vocabulary_size,
+            phase.sequence_length,
+            predictions,
+            self.next_sentence,
+            phase.freeze_layers,
+        )
+        sequences = phase.global_batch_size
+        passes = 1 if phase.freeze_layers else 1 + BACKWARD
+        numbers = phase.sequence_length * self.size.hidden_dim
+        trained = self.parameters(phase.layers, phase.freeze_layers)
+        return UpdateCost(
+            encoder=sequences * flops.encoder,
+            heads=sequences * flops.heads,
+            embeddings=sequences * passes * _EMBEDDINGS * numbers,
+            optimizer=_OPTIMIZER[self.optimizer] * trained,
+        )
+
+    def whole_depth(self, phase, predictions):
+        """The `UpdateCost` of the same phase with all layers, all of them trained."""
+        whole = dataclasses.replace(phase, layers=self.size.num_layers, freeze_layers=0)
+        return self.update(whole, predictions)
+
+    def parameters(self, layers=None, frozen_layers=0):
+        """Trained parameters.
+
+        Args:
+            layers: Encoder layers, by default all.
+            frozen_layers: How many of them are frozen; if any are, the embeddings are, too.
+        """
+        width, inner = self.size.hidden_dim, self.size.intermediate_dim
+        layers = self.size.num_layers if layers is None else layers
+        rows = self.vocabulary_size + self.positions + self.segments
+        embeddings = rows * width + 2 * width
+        attention = 4 * (width**2 + width)
+        layer = attention + 2 * width * inner + inner + width + 4 * width
+        heads = width**2 + 3 * width + self.vocabulary_size
+        if self.next_sentence:
+            heads += width**2 + width + 2 * width + 2
+        return (0 if frozen_layers else embeddings) + (layers - frozen_layers) * layer + heads
+
+
+class Forecast(NamedTuple):
+    """What is known of a phase before it begins.
+
+    Args:
+        flops: Operations.
+        seconds: Time.
+        whole_depth: How many times the operations of the same updates at full depth are these.
+    """
+
+    flops: float
+    seconds: float
+    whole_depth: float
+
+
+def forecast(costs, phases, predictions, flops_per_second):
+    """A `Forecast` for each phase, and for all of them together.
+
+    Args:
+        costs: `CostModel`.
+        phases: List of `Phase`, their `layers` given.
+        predictions: Masked positions a sequence, for each of them.
+        flops_per_second: What the hardware does in training: the measured peak times a
+            utilisation.
+
+    Returns:
+        (list of `Forecast`, `Forecast`).
+    """
+    here, whole = [], []
+    for phase, count in zip(phases, predictions, strict=True):
+        here.append(phase.steps * costs.update(phase, count).total)
+        whole.append(phase.steps * costs.whole_depth(phase, count).total)
+    parts = [
+        Forecast(flops, flops / flops_per_second, full / flops)
+        for flops, full in zip(here, whole, strict=True)
+    ]
+    total = Forecast(sum(here), sum(here) / flops_per_second, sum(whole) / sum(here))
+    return parts, total

@@ -1,0 +1,283 @@
+"""A phase of training: what stays the same from its first update to its last."""
+
+import dataclasses
+import math
+from typing import Literal
+
+from tfbert.errors import InputError
+from tfbert.models.layer_origins import GrowthName, SlotsName
+from tfbert.options import Options, require, require_at_least
+from tfbert.recipes.batch_size import accumulation
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase(Options):
+    """A stretch of training: the papers' two at lengths 128 and 512, or a stage of a growing model.
+
+    Args:
+        steps: Updates.
+        global_batch_size: Sequences an update, over all devices together.
+        sequence_length: Tokens a sequence; the records must have been prepared for it.
+        predictions: Masked tokens a sequence; by default as many as the records have places for.
+        learning_rate: Peak of the learning rate, to which it rises from 0. Left out, the rate goes
+            on along the schedule of the phase before, which then covers both.
+        warmup: Share of the schedule's updates in which the rate rises.
+        decay_power: The rate falls to 0 as this power of what is left: 1 is linear.
+        decay_from: The decay counts from the end of the `warmup` or, as in NVIDIA's and Google's
+            scripts, from the `start`.
+        freeze_layers: Leave the embeddings and this many of the lowest layers as they are.
+        per_device_batch_size: Sequences that a device computes at once; a larger share of the batch
+            is accumulated. By default as many as `device_tokens` of the run allows.
+        layers: Encoder layers that the model has in this phase; by default all. A model with fewer
+            grows where the phase begins.
+        growth: What new layers begin with: `stack` copies layer j mod n of n layers, `top` the
+            top-most ones, `random` gives new weights.
+        growth_slots: What new layers' optimizer state begins with: `copied` with the layer, or
+            `zeros`. With `reset` that of the whole model begins with zeros.
+        frozen_dropout: Whether embeddings and layers that are left as they are have dropout.
+        rewarmup: Share of this phase's updates in which the rate rises from 0 again, where it goes
+            on along the schedule of the phase before.
+
+    Raises:
+        InputError: If a number is out of its range.
+    """
+
+    steps: int
+    global_batch_size: int
+    sequence_length: int = 128
+    predictions: int | None = None
+    learning_rate: float | None = None
+    warmup: float = 0.0
+    decay_power: float = 1.0
+    decay_from: Literal["warmup", "start"] = "warmup"
+    freeze_layers: int = 0
+    per_device_batch_size: int | None = None
+    layers: int | None = None
+    growth: GrowthName = "stack"
+    growth_slots: SlotsName = "copied"
+    frozen_dropout: bool = True
+    rewarmup: float = 0.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_at_least(self, 1, "steps", "global_batch_size", "predictions")
+        require_at_least(self, 1, "per_device_batch_size", "layers")
+        require_at_least(self, 8, "sequence_length")
+        require_at_least(self, 0, "freeze_layers")
+        predictions, places = self.predictions, self.sequence_length - 2
+        fits = predictions is None or predictions <= places
+        require(fits, "predictions", predictions, f"at most {places}, [CLS] and [SEP] left out")
+        for name in ("warmup", "rewarmup"):
+            value = getattr(self, name)
+            require(0 <= value <= 1, name, value, "from 0 to 1")
+        require(self.decay_power > 0, "decay_power", self.decay_power, "above 0")
+        rate = self.learning_rate
+        require(rate is None or rate > 0, "learning_rate", rate, "above 0")
+        if self.continues_schedule:
+            for name, default in (("warmup", 0.0), ("decay_power", 1.0), ("decay_from", "warmup")):
+                value = getattr(self, name)
+                require(value == default, name, value, "left out where there is no --learning-rate")
+        else:
+            value = self.rewarmup
+            require(not value, "rewarmup", value, "left out where there is a --learning-rate")
+
+    @property
+    def continues_schedule(self):
+        """Whether the rate goes on from the phase before, without a warm-up of its own."""
+        return self.learning_rate is None
+
+
+def make_phases(entries):
+    """Phases out of a recipe.
+
+    Args:
+        entries: List of `Phase`s, or of dictionaries with their fields.
+
+    Returns:
+        List of `Phase`.
+
+    Raises:
+        InputError: If one is wrong, in the words of the command line: `--phases.0.steps`.
+    """
+    if not isinstance(entries, list):
+        raise InputError("--phases must be a list, one entry a phase")
+    phases = []
+    for number, entry in enumerate(entries):
+        if isinstance(entry, dict):
+            try:
+                entry = _phase(entry)
+            except InputError as error:
+                raise InputError(str(error).replace("--", f"--phases.{number}.", 1)) from error
+        if not isinstance(entry, Phase):
+            raise InputError(f"--phases.{number} is {entry!r}: it must be a phase's options")
+        phases.append(entry)
+    if phases and phases[0].continues_schedule:
+        raise InputError("--phases.0.learning-rate must be given: no phase goes before it")
+    return phases
+
+
+def _phase(options):
+    known = [field.name for field in dataclasses.fields(Phase)]
+    for name in options:
+        if name not in known:
+            raise InputError(f"--{name} is no option of a phase; these are {', '.join(known)}")
+    for name in ("steps", "global_batch_size"):
+        if name not in options:
+            raise InputError(f"--{name.replace('_', '-')} must be given")
+    return Phase(**options)
+
+
+def with_layers(phases, num_layers, is_new=True):
+    """The phases, each with the number of layers that the model has in it.
+
+    Args:
+        phases: List of `Phase`.
+        num_layers: Layers of the model: of a new one those at the end, of one to start from those
+            that it has.
+        is_new: Which of the two it is.
+
+    Returns:
+        List of `Phase`.
+
+    Raises:
+        InputError: If a phase has fewer layers than the one before or than it freezes, or a new
+            model would not have all of its layers in the end.
+    """
+    full, least = [], 1 if is_new else num_layers
+    for number, phase in enumerate(phases):
+        layers = max(num_layers, 0 if is_new else least) if phase.layers is None else phase.layers
+        if layers < least:
+            raise InputError(
+                f"--phases.{number}.layers is {layers}: it must be at least {least}, as a model "
+                "does not shrink"
+            )
+        if phase.freeze_layers > layers:
+            raise InputError(
+                f"--phases.{number}.freeze-layers is {phase.freeze_layers}: the model has only "
+                f"{layers} layers"
+            )
+        full.append(dataclasses.replace(phase, layers=layers))
+        least = layers
+    if is_new and least != num_layers:
+        raise InputError(
+            f"--phases.{len(full) - 1}.layers is {least}: in the last phase the model must have "
+            f"all of its {num_layers} layers"
+        )
+    return full
+
+
+def batch_orders(phases):
+    """Where each phase takes its batches from.
+
+    Phases that differ in nothing that a batch depends on take theirs from one order, one after the
+    other: the stages of a staged training see what the model would have seen at full depth. Others
+    have an order, and masks, of their own.
+
+    Returns:
+        List of (order's number, number of the first batch).
+    """
+    orders, number, done, before = [], -1, 0, None
+    for phase in phases:
+        kind = (phase.sequence_length, phase.global_batch_size, phase.predictions)
+        if kind != before:
+            number, done, before = number + 1, 0, kind
+        orders.append((number, done))
+        done += phase.steps
+    return orders
+
+
+def scaled_to_batch(phases, global_batch_size):
+    """The same training at another batch size, by the rules of the LAMB paper.
+
+    The number of sequences stays, so the steps fall as the batch grows; the rate follows the square
+    root of the batch, and the share of the warm-up the batch (You et al., arXiv 1904.00962, section
+    4.3). From 6.25e-4 and 1/320 at 512 this gives the paper's table of untuned LAMB.
+
+    Args:
+        phases: List of `Phase`.
+        global_batch_size: That of the first phase; the others keep their proportion to it.
+
+    Returns:
+        List of `Phase`.
+
+    Raises:
+        InputError: If a phase would get no whole number of sequences, or no step.
+    """
+    first = phases[0].global_batch_size
+    factor = global_batch_size / first
+    scaled = []
+    for phase in phases:
+        batch, rest = divmod(phase.global_batch_size * global_batch_size, first)
+        steps = round(phase.steps / factor)
+        if rest or not batch or not steps:
+            raise InputError(
+                f"--global-batch-size {global_batch_size}: {phase.steps} steps of "
+                f"{phase.global_batch_size} sequences cannot be scaled to it"
+            )
+        changes = {"global_batch_size": batch, "steps": steps}
+        if not phase.continues_schedule:
+            changes["learning_rate"] = phase.learning_rate * math.sqrt(factor)
+            changes["warmup"] = min(1.0, phase.warmup * factor)
+        changes["rewarmup"] = min(1.0, phase.rewarmup * factor)
+        scaled.append(dataclasses.replace(phase, **changes))
+    return scaled
+
+
+def accumulate_steps(phase, replicas, device_tokens):
+    """Micro-batches that a device's share of the batch is computed in.
+
+    Args:
+        phase: `Phase`.
+        replicas: Devices that share the batch.
+        device_tokens: Tokens that a device computes at once, where the phase does not say.
+
+    Returns:
+        Int, at least 1.
+
+    Raises:
+        InputError: If the batch cannot be divided that way.
+    """
+    size = phase.per_device_batch_size
+    if phase.global_batch_size % replicas:
+        nearest = max(1, round(phase.global_batch_size / replicas)) * replicas
+        raise InputError(
+            f"--global-batch-size {phase.global_batch_size} cannot be divided among {replicas} "
+            f"devices; {nearest} can"
+        )
+    if size is None:
+        share = max(1, phase.global_batch_size // replicas)
+        limit = min(share, max(1, device_tokens // phase.sequence_length))
+        size = next(size for size in range(limit, 0, -1) if share % size == 0)
+    return accumulation(phase.global_batch_size, size, replicas)
+
+
+def learning_rate_schedule(phases):
+    """The learning rate of all phases, as a function of the update.
+
+    Returns:
+        A `tfbert.PhasedSchedule`; phases without a rate lengthen the schedule before them.
+    """
+    from tfbert.optimizers.schedules import PhasedSchedule, WarmupPolynomialDecay
+
+    lengths, leaders, rewarmups = [], [], []
+    for phase in phases:
+        if phase.rewarmup:
+            rewarmups.append((sum(lengths), round(phase.rewarmup * phase.steps)))
+        if phase.continues_schedule:
+            lengths[-1] += phase.steps
+        else:
+            lengths.append(phase.steps)
+            leaders.append(phase)
+    return PhasedSchedule(
+        [
+            WarmupPolynomialDecay(
+                leader.learning_rate,
+                length,
+                warmup_steps=round(leader.warmup * length),
+                power=leader.decay_power,
+                decay_from=leader.decay_from,
+            )
+            for leader, length in zip(leaders, lengths, strict=True)
+        ],
+        rewarmups,
+    )

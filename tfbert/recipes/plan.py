@@ -1,0 +1,57 @@
+"""What a pre-training says of itself before it runs: phases, operations, time."""
+
+from tfbert.io.progress import duration
+from tfbert.recipes.cost import UTILISATION, forecast
+
+
+def plan_lines(costs, phases, data, peak):
+    """Lines of text: the model, each phase, and all of them together.
+
+    Args:
+        costs: `CostModel`.
+        phases: List of `Phase`, their `layers` given.
+        data: For each of them its `train` (`PretrainingRecords`), `predictions` and
+            `accumulate_steps`.
+        peak: Operations a second of large matrix products on all devices together, as measured;
+            None leaves the times out.
+
+    Returns:
+        List of strings.
+    """
+    size = costs.size
+    lines = [
+        f"model: {size.num_layers} layers, {size.hidden_dim} wide, {costs.vocabulary_size} word "
+        f"pieces, {costs.parameters():,} parameters"
+    ]
+    predictions = [part.predictions for part in data]
+    parts, total = forecast(costs, phases, predictions, UTILISATION * (peak or 1.0))
+    for number, (phase, part, expected) in enumerate(zip(phases, data, parts, strict=True), 1):
+        times = phase.steps * phase.global_batch_size / part.train.examples
+        pieces = f", in {part.accumulate_steps} parts" if part.accumulate_steps > 1 else ""
+        lines.append(
+            f"phase {number}: {phase.steps:,} updates of {phase.global_batch_size:,} sequences of "
+            f"{phase.sequence_length} tokens{pieces}; {times:.2g} times over the records; "
+            f"{_layers_in_words(phase, size.num_layers)}{expected.flops:.1e} operations"
+            + (f", about {duration(expected.seconds)}" if peak else "")
+        )
+        if phase.global_batch_size > part.train.examples:
+            lines.append(
+                f"phase {number}: a batch is more than the {part.train.examples:,} sequences there "
+                "are; an update sees some of them more than once"
+            )
+    less = f", {total.whole_depth:.2f} times fewer than at full depth"
+    line = f"all phases: {total.flops:.1e} operations{less if total.whole_depth > 1 else ''}"
+    if peak:
+        line += (
+            f", about {duration(total.seconds)} at {UTILISATION:.0%} (assumed) of the measured "
+            f"{peak / 1e9:,.0f} GFLOP/s"
+        )
+    return [*lines, line]
+
+
+def _layers_in_words(phase, num_layers):
+    """`9 layers, 6 of them frozen; `, or nothing where all is trained."""
+    if phase.layers == num_layers and not phase.freeze_layers:
+        return ""
+    frozen = f", {phase.freeze_layers} of them frozen" if phase.freeze_layers else ""
+    return f"{phase.layers} layer{'s' if phase.layers > 1 else ''}{frozen}; "

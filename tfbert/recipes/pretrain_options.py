@@ -1,0 +1,253 @@
+"""Options of `tfbert pretrain`: a frozen dataclass, validated when it is made."""
+
+import dataclasses
+import re
+from typing import Literal
+
+from tfbert.errors import InputError
+from tfbert.models.layer_origins import GrowthName, SlotsName
+from tfbert.models.sizes import bert_size
+from tfbert.options import (
+    PrecisionName,
+    StrategyName,
+    read_options,
+    require,
+    require_at_least,
+    require_dropout,
+)
+from tfbert.recipes import recipe_names, recipe_path
+from tfbert.recipes.phases import Phase, make_phases, scaled_to_batch, with_layers
+from tfbert.recipes.staging import DEFAULTS, STAGED_FIELDS, make_stages, staged
+from tfbert.recovery.options import RunOptions
+
+SizeName = Literal["tiny", "mini", "small", "medium", "base", "large"]
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainConfig(RunOptions):
+    """Train a BERT from text that `tfbert prepare` made into records.
+
+    Args:
+        data: Folder of records, with every sequence length that the phases use.
+        output: The run directory to write.
+        phases: What is trained one after the other, a list of `Phase`.
+        init: Start from the weights of this model instead of random ones: anything that `--model`
+            of `finetune` takes. Its vocabulary must be that of the records.
+        size: Size of a new model.
+        num_layers: Encoder layers, where they differ from the size's.
+        hidden_dim: Width, where it differs from the size's.
+        num_heads: Attention heads, where they differ from the size's.
+        intermediate_dim: Width of the feed-forward parts, where it differs from the size's.
+        max_sequence_length: Positions that a new model has embeddings for.
+        dropout: Rate of dropout in a new model.
+        embeddings: What a new model's token embeddings begin with: `random` numbers, or
+            `cooccurrence`, how often word pieces stand near each other in the records, factorized
+            (docs/pretraining.md). It takes a minute or two and
+            gives small budgets what words mean.
+        staging: Train a model that grows, which takes less time (docs/staged_training.md): `stack`
+            doubles it by copies of its layers (Gong et al. 2019), `mslt` puts blocks on top and
+            trains the newest block and the heads alone, in the end all of it (Yang et al. 2020).
+        stages: Stages in which the model grows: of `stack` 3, of `mslt` 4 and a joint one.
+        joint_share: Share of the updates of the last stage, in which all layers are trained: of
+            `stack` 0.7, of `mslt` 0.15.
+        stage_shares: Share of the updates of each stage, in the place of the other two.
+        stage_schedule: `whole` (the default) lays the recipe's rate over all stages, with a
+            warm-up where each begins; with `each` they have the whole of it one by one.
+        stage_warmup: Share of a stage's updates in which the rate rises; by default that of the
+            recipe. With `whole`, of the later stages: the first one has the recipe's warm-up.
+        growth: What a staging's new layers begin with, as in a phase.
+        growth_slots: What their optimizer state begins with, as in a phase.
+        frozen_dropout: Whether layers that a stage does not train have dropout, as in a phase.
+        optimizer: `lamb` or `adamw`.
+        weight_decay: Decoupled weight decay; biases and layer normalisation have none.
+        max_grad_norm: Clip the gradient of the global batch to this norm, as BERT's and MLPerf's
+            code do; 0 does not. LAMB with 1 is NVIDIA's NVLAMB.
+        global_batch_size: Train with another batch than the recipe's: as many sequences, the rate
+            by the square root and the warm-up in proportion, as in the LAMB paper.
+        device_tokens: Tokens that a device computes at once; the rest of a batch is accumulated.
+        rematerialize: Compute the encoder's activations again in the backward pass, as in
+            `finetune`.
+        steps_per_execution: Updates in one call of the training function.
+        eval_steps: Updates between two evaluations on the held-out records.
+        eval_sequences: Most held-out sequences in an evaluation.
+        precision: Arithmetic of the encoder; `auto` takes what the hardware is fastest in.
+        strategy: What to train on, as in `finetune`.
+        replicas: Devices of this machine to train on, as in `finetune`.
+        seed: Seed of the weights, of the batches, their masks, and of dropout.
+        progress: Say every ten seconds how far it is: losses, speed, time left.
+        checkpoint_steps, checkpoint_minutes, keep_checkpoints, on_nan, max_rollbacks, resume,
+            overwrite: As in `RunOptions`.
+    """
+
+    data: str
+    output: str
+    phases: list[Phase] = dataclasses.field(default_factory=list)
+    init: str | None = None
+    size: SizeName = "base"
+    num_layers: int | None = None
+    hidden_dim: int | None = None
+    num_heads: int | None = None
+    intermediate_dim: int | None = None
+    max_sequence_length: int = 512
+    dropout: float = 0.1
+    embeddings: Literal["random", "cooccurrence"] = "random"
+    staging: Literal["none", "stack", "mslt"] = "none"
+    stages: int | None = None
+    joint_share: float | None = None
+    stage_shares: list[float] | None = None
+    stage_schedule: Literal["whole", "each"] | None = None
+    stage_warmup: float | None = None
+    growth: GrowthName | None = None
+    growth_slots: SlotsName | None = None
+    frozen_dropout: bool | None = None
+    optimizer: Literal["lamb", "adamw"] = "lamb"
+    weight_decay: float = 0.01
+    max_grad_norm: float = 1.0
+    global_batch_size: int | None = None
+    device_tokens: int = 8_192
+    rematerialize: bool = False
+    steps_per_execution: int = 1
+    eval_steps: int = 1_000
+    eval_sequences: int = 2_048
+    precision: PrecisionName = "auto"
+    strategy: StrategyName = "auto"
+    replicas: int | None = None
+    seed: int = 1
+    progress: bool = True
+
+    def __post_init__(self):
+        object.__setattr__(self, "phases", make_phases(self.phases))  # the class is frozen
+        super().__post_init__()
+        if not self.phases:
+            raise InputError(
+                "--recipe must be given, and name a YAML file with one phase or more, or one of "
+                + ", ".join(recipe_names())
+            )
+        require_at_least(self, 1, "global_batch_size", "device_tokens", "replicas")
+        require_at_least(self, 1, "steps_per_execution", "eval_steps", "eval_sequences", "stages")
+        require_at_least(self, 0, "weight_decay", "max_grad_norm")
+        require_dropout(self)
+        for name in ("joint_share", "stage_warmup"):
+            value = getattr(self, name)
+            require(value is None or 0 < value < 1, name, value, "above 0 and below 1")
+        require(0 <= self.seed < 2**32, "seed", self.seed, "at least 0 and below 2^32")
+        longest = max(phase.sequence_length for phase in self.phases)
+        require(
+            bool(self.init) or self.max_sequence_length >= longest,
+            "max_sequence_length",
+            self.max_sequence_length,
+            f"at least {longest}, the longest phase's",
+        )
+        tokens, least = self.device_tokens, f"at least {longest}, a sequence of the longest phase"
+        require(tokens >= longest, "device_tokens", tokens, least)
+        require(
+            not self.init or self.embeddings == "random",
+            "embeddings",
+            self.embeddings,
+            "random beside --init, which has its own",
+        )
+        self._check_staging()
+        # What does not fit together is refused now, not in the middle of a run.
+        size, phases = self.bert_size, self.scaled_phases()
+        if not self.init:
+            with_layers(phases, size.num_layers)
+
+    def _check_staging(self):
+        if self.staging == "none":
+            for name in _STAGING_OPTIONS:
+                value = getattr(self, name)
+                require(value is None, name, value, "left out where there is no --staging")
+            if not any(phase.layers for phase in self.phases):
+                names = ("growth", "growth_slots")
+                self._refuse_in_phases(names, "nothing grows where no phase has layers")
+            return
+        if self.init:
+            raise InputError(f"--staging {self.staging}: grows a new model, not that of --init")
+        frozen = self.frozen_dropout
+        is_used = self.staging == "mslt" or frozen is None
+        require(is_used, "frozen_dropout", frozen, "left out: --staging stack freezes nothing")
+        self._refuse_in_phases(STAGED_FIELDS, f"left to the stages of --staging {self.staging}")
+
+    def _refuse_in_phases(self, names, reason):
+        for number, phase in enumerate(self.phases):
+            for field in dataclasses.fields(Phase):
+                if field.name in names and getattr(phase, field.name) != field.default:
+                    option = f"--phases.{number}.{field.name.replace('_', '-')}"
+                    raise InputError(f"{option}: {reason}")
+
+    @property
+    def bert_size(self):
+        """`BertSize` of a new model."""
+        return bert_size(
+            self.size, self.num_layers, self.hidden_dim, self.num_heads, self.intermediate_dim
+        )
+
+    def scaled_phases(self):
+        """The phases as they are trained: at `global_batch_size`, and divided by `staging`."""
+        phases = self.phases
+        if self.global_batch_size is not None:
+            phases = scaled_to_batch(phases, self.global_batch_size)
+        if self.staging == "none":
+            return phases
+        stages = make_stages(
+            self.staging,
+            self.bert_size.num_layers,
+            self.stages,
+            self.joint_share,
+            self.stage_shares,
+        )
+        options = {
+            name: default if getattr(self, name) is None else getattr(self, name)
+            for name, default in DEFAULTS[self.staging]._asdict().items()
+            if name not in ("stages", "joint_share")
+        }
+        return staged(phases, stages, **options, stage_warmup=self.stage_warmup)
+
+    @classmethod
+    def from_recipe(cls, recipe, phase_options=(), **options):
+        """A recipe with some options changed.
+
+        Args:
+            recipe: A name or a YAML file, see `recipe_path`.
+            phase_options: What to change in phases, see `read_recipe`.
+            **options: Fields of this class; they go before the recipe.
+        """
+        return cls(**{**read_recipe(recipe, phase_options), **options})
+
+
+_STAGING_OPTIONS = (
+    "stages",
+    "joint_share",
+    "stage_shares",
+    "stage_schedule",
+    "stage_warmup",
+    "growth",
+    "growth_slots",
+    "frozen_dropout",
+)
+
+
+def read_recipe(recipe, phase_options=()):
+    """The options that a recipe gives.
+
+    Args:
+        recipe: A name or a YAML file, see `recipe_path`.
+        phase_options: List of (key, value) such as `("phases.0.steps", 100)`.
+
+    Returns:
+        Dictionary of `PretrainConfig`'s options, `phases` as dictionaries.
+
+    Raises:
+        InputError: If there is no such recipe or phase, or the file is wrong.
+    """
+    options = read_options(recipe_path(recipe), PretrainConfig)
+    phases = options.get("phases")
+    for key, value in phase_options:
+        match = re.fullmatch(r"phases\.(\d+)\.(\w+)", key)
+        if not match or not isinstance(phases, list) or int(match[1]) >= len(phases):
+            raise InputError(
+                f"--{key}: no such option; {recipe} has "
+                + ", ".join(f"--phases.{number}.FIELD" for number in range(len(phases or [])))
+            )
+        phases[int(match[1])][match[2]] = value
+    return options

@@ -1,0 +1,155 @@
+"""One shard of text to one file of training records a sequence length."""
+
+import hashlib
+import os
+import random
+from pathlib import Path
+
+import numpy as np
+
+from tfbert.randomness import make_key, permutation
+from tfbert.records.masking import Masker, default_predictions, example_keys
+from tfbert.records.sequences import assemble, make_packed, make_pairs, tokenize_shard
+from tfbert.records.tfrecords import Layout, compress
+from tfbert.text.sentences import split_sentences
+from tfbert.text.wordpieces import WordPieceTokenizer, read_vocabulary
+
+
+def shard_name(split, length, number):
+    """Name of a shard's file."""
+    return f"{split}-{length}-{number:05d}.tfrecord.gz"
+
+
+def predictions_for(options, length):
+    """Places for predictions in a sequence of that length."""
+    if not options.max_predictions:
+        return default_predictions(length, options.mask_fraction)
+    return options.max_predictions[options.lengths.index(length)]
+
+
+def record_features(options, ids, length):
+    """The features of a record: dictionary of names and [NumPy type, shape], as `Layout` takes it.
+
+    Args:
+        options: `PrepareConfig`.
+        ids: NumPy type of token ids.
+        length: Tokens a sequence.
+    """
+    features = {
+        "token_ids": [ids.name, [length]],
+        "segment_ids": ["uint8", [length]],
+        "padding_mask": ["uint8", [length]],
+    }
+    if options.sequences == "pairs":
+        features["next_sentence_labels"] = ["uint8", []]
+    if options.masking == "fixed":
+        places = [predictions_for(options, length)]
+        features["mask_positions"] = ["uint16", places]
+        features["mask_ids"] = [ids.name, places]
+        features["mask_weights"] = ["uint8", places]
+    return features
+
+
+def split_lines(text):
+    """A text that has one sentence a line."""
+    return [line for line in map(str.strip, text.split("\n")) if line]
+
+
+class ShardWriter:
+    """Writes shards; one in each process. What it writes depends on the options and the block only.
+
+    Args:
+        options: `PrepareConfig`.
+        vocabulary: Path of the vocabulary.
+        directory: Folder of the finished files.
+        scratch: Folder of the unfinished ones, on the same disk.
+    """
+
+    def __init__(self, options, vocabulary, directory, scratch):
+        self._options = options
+        self._vocabulary = read_vocabulary(vocabulary)
+        self._tokenizer = WordPieceTokenizer(self._vocabulary, options.lowercase)
+        self._split = split_sentences if options.sentences == "split" else split_lines
+        self._directory = Path(directory)
+        self._scratch = Path(scratch)
+
+    def write(self, block):
+        """Writes the files of a block.
+
+        Args:
+            block: `Block`.
+
+        Returns:
+            Dictionary of counts: `sentences`, `tokens`, and `files`, one dictionary a length.
+        """
+        shard = tokenize_shard(
+            block.parts, self._tokenizer, self._split, min(self._options.lengths) - 3
+        )
+        files = [self._write_length(block, shard, length) for length in self._options.lengths]
+        return {"sentences": len(shard.bounds) - 1, "tokens": len(shard.tokens), "files": files}
+
+    def _write_length(self, block, shard, length):
+        options = self._options
+        lone = len({document.number for document in shard.documents}) < 2
+        copies = [
+            self._make_copy(block, shard, length, copy) for copy in range(options.dupe_factor)
+        ]
+        arrays = {name: np.concatenate([copy[name] for copy, _ in copies]) for name in copies[0][0]}
+        count = len(arrays["token_ids"])
+        order = permutation(make_key("order", options.seed, *block[:2], length), count)
+        arrays = {name: values[order] for name, values in arrays.items()}
+        name = shard_name(block.split, length, block.number)
+        layout = Layout(record_features(options, self._vocabulary.dtype, length))
+        packed = compress([layout.encode(arrays)] if count else [])
+        temporary = self._scratch / f"{name}.{os.getpid()}"
+        temporary.write_bytes(packed)
+        temporary.replace(self._directory / name)
+        return {
+            "file": name,
+            "split": block.split,
+            "length": length,
+            "examples": count,
+            "tokens": int(arrays["padding_mask"].sum()),
+            "cut_tokens": sum(cut for _, cut in copies),
+            "random_next": int(arrays.get("next_sentence_labels", np.zeros(0)).sum()),
+            "without_partner": count if options.sequences == "pairs" and lone else 0,
+            "predictions": int(arrays.get("mask_weights", np.zeros(0)).sum()),
+            "bytes": len(packed),
+            "sha256": hashlib.sha256(packed).hexdigest(),
+        }
+
+    def _make_copy(self, block, shard, length, copy):
+        """One pass over the text: (arrays, tokens cut off)."""
+        options, vocabulary = self._options, self._vocabulary
+        purpose = (options.seed, *block[:2], length, copy)
+        generator = random.Random(repr(purpose))
+        if options.sequences == "pairs":
+            spans = make_pairs(shard, length, options.short_probability, generator)
+        else:
+            whole = options.sequences == "sentences"
+            spans = make_packed(
+                shard, length, options.short_probability, generator, vocabulary, whole
+            )
+        arrays = assemble(spans, length, vocabulary)
+        if options.masking == "fixed":
+            mask = make_masker(options, vocabulary, length)
+            keys = example_keys(repr(purpose), 0, np.arange(len(spans.a)))
+            arrays |= mask(arrays["token_ids"], keys)
+        return arrays, spans.cut_tokens
+
+
+def make_masker(options, vocabulary, length):
+    """The `Masker` that some options ask for.
+
+    Args:
+        options: `PrepareConfig`.
+        vocabulary: `Vocabulary`.
+        length: Tokens a sequence.
+    """
+    return Masker(
+        vocabulary,
+        predictions_for(options, length),
+        options.mask_fraction,
+        options.whole_word,
+        options.ngram,
+    )

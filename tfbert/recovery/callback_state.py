@@ -1,0 +1,181 @@
+"""The state of callbacks, so that they go on as if the run had not been interrupted.
+
+A callback joins in by `get_state()`, which gives what JSON can hold, and `set_state(state)`, which
+is called after `on_train_begin` and, in the middle of an epoch, `on_epoch_begin`. Keras' own are
+known by their attributes.
+"""
+
+import json
+import logging
+import os
+
+import keras
+import numpy as np
+
+from tfbert.errors import InputError
+from tfbert.io import storage
+from tfbert.optimizers.callbacks import OptimizerLogger
+
+log = logging.getLogger("tfbert")
+
+_ATTRIBUTES = {
+    keras.callbacks.EarlyStopping: ("wait", "stopped_epoch", "best", "best_epoch"),
+    keras.callbacks.History: ("epoch", "history"),
+    keras.callbacks.ModelCheckpoint: (
+        "best",
+        "_batches_seen_since_last_saving",
+        "_last_batch_seen",
+    ),
+    keras.callbacks.ReduceLROnPlateau: ("wait", "best", "cooldown_counter"),
+    keras.callbacks.TensorBoard: ("_global_train_batch", "_global_test_batch"),
+}
+
+
+def check_callbacks(callbacks):
+    """Says which callbacks will not go on where they were.
+
+    Args:
+        callbacks: List of Keras callbacks.
+
+    Raises:
+        InputError: If one of them would restore the run in its own way.
+    """
+    for callback in callbacks:
+        if isinstance(callback, keras.callbacks.BackupAndRestore):
+            raise InputError(
+                "the callback BackupAndRestore and recovery=... both bring a run back: leave "
+                "BackupAndRestore out"
+            )
+        if not _is_known(callback):
+            log.warning(
+                "callback %s has no get_state and set_state: a resumed run begins it anew",
+                type(callback).__name__,
+            )
+
+
+def callback_states(callbacks):
+    """What is to be saved.
+
+    Args:
+        callbacks: List of Keras callbacks.
+
+    Returns:
+        A list for JSON, in the order of the callbacks, and `{name: array}`.
+    """
+    states, arrays = [], {}
+    for index, callback in enumerate(callbacks):
+        states.append({"class": type(callback).__name__, "state": _state_of(callback)})
+        for number, array in enumerate(getattr(callback, "best_weights", None) or ()):
+            arrays[_array_name(index, number)] = np.asarray(array)
+    return states, arrays
+
+
+def reopen_files(callbacks, saved):
+    """To be called before `on_train_begin`: a log goes on after the line that was its last.
+
+    Args:
+        callbacks: List of Keras callbacks.
+        saved: The list of `callback_states`.
+    """
+    for callback, _, state in _matched(callbacks, saved):
+        if isinstance(callback, keras.callbacks.CSVLogger) and state:
+            if (file := getattr(callback, "csv_file", None)) and not file.closed:
+                file.flush()  # in the middle of training, after a rollback
+                file.truncate(state["bytes"])
+                file.seek(0, os.SEEK_END)
+                continue
+            try:
+                content, _ = storage.read_file(callback.filename)
+                storage.write_whole(callback.filename, content[: state["bytes"]].tobytes())
+            except OSError as error:
+                log.warning("%s begins anew: %s", callback.filename, error)
+                continue
+            callback.append = True
+
+
+def restore_callbacks(callbacks, saved, arrays):
+    """Gives callbacks their state back.
+
+    Args:
+        callbacks: List of Keras callbacks.
+        saved, arrays: As from `callback_states`.
+    """
+    for callback, index, state in _matched(callbacks, saved):
+        if hasattr(callback, "set_state"):
+            callback.set_state(state)
+            continue
+        for name in _attributes(callback):
+            setattr(callback, name, state[name])
+        weights = []
+        while (name := _array_name(index, len(weights))) in arrays:
+            weights.append(arrays[name])
+        if weights:
+            callback.best_weights = weights
+
+
+def _matched(callbacks, saved):
+    """Triples of callback, its index when it was saved, and its state; the n-th of a class is the
+    n-th of that class."""
+    rest = list(enumerate(saved))
+    for callback in callbacks:
+        name = type(callback).__name__
+        found = next((pair for pair in rest if pair[1]["class"] == name), None)
+        if found is None:
+            log.warning("callback %s was not there before: it begins anew", name)
+            continue
+        rest.remove(found)
+        if found[1]["state"] is not None:
+            yield callback, found[0], found[1]["state"]
+
+
+def _state_of(callback):
+    if hasattr(callback, "get_state"):
+        state = _plain(callback.get_state())
+        try:
+            return json.loads(json.dumps(state))
+        except TypeError as error:
+            name = type(callback).__name__
+            raise InputError(f"{name}.get_state() must give what JSON can hold: {error}") from error
+    if isinstance(callback, keras.callbacks.CSVLogger):
+        return {"bytes": storage.file_size(callback.filename)}
+    names = _attributes(callback)
+    return {name: _plain(getattr(callback, name)) for name in names} or None
+
+
+def _attributes(callback):
+    return next((names for kind, names in _ATTRIBUTES.items() if isinstance(callback, kind)), ())
+
+
+def _is_known(callback):
+    """Whether a callback's state is saved, or it is one of a library's own that have none."""
+    ours = type(callback).__module__.startswith(("keras.", "tfbert."))
+    return ours or hasattr(callback, "get_state") or bool(_attributes(callback))
+
+
+def _plain(value):
+    """Numbers of NumPy and tensors as Python's, also inside of lists and dictionaries."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if hasattr(value, "numpy"):
+        value = value.numpy()
+    return value.item() if isinstance(value, np.generic | np.ndarray) else value
+
+
+def _array_name(index, number):
+    return f"callbacks/{index}/best_weights/{number}"
+
+
+def writes_files(callback):
+    """Whether a callback is one of those that write files."""
+    return isinstance(
+        callback,
+        (
+            keras.callbacks.BackupAndRestore,
+            keras.callbacks.CSVLogger,
+            keras.callbacks.ModelCheckpoint,
+            keras.callbacks.TensorBoard,
+            OptimizerLogger,
+        ),
+    )

@@ -1,0 +1,274 @@
+"""The checkpoints of a run: written beside training, the last few and the best one kept."""
+
+import json
+import logging
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfbert.errors import MachineError
+from tfbert.io import storage
+from tfbert.io.whole import saving
+from tfbert.recovery.checkpoint_files import (
+    MANIFEST_FILE,
+    DamagedCheckpoint,
+    checkpoint_keys,
+    checkpoint_path,
+    has_manifest,
+    read_checkpoint,
+    read_state,
+    write_checkpoint,
+)
+from tfbert.recovery.snapshot import HostCopy, non_finite_name
+
+log = logging.getLogger("tfbert")
+
+_BACKGROUND_NICENESS = 10
+
+
+class Checkpoint(NamedTuple):
+    """What was read of a checkpoint.
+
+    Args:
+        step: The update after which it was taken.
+        tensors: `{name: array}`; see `snapshot.state_variables`.
+        state: All that is no array.
+    """
+
+    step: int
+    tensors: dict[str, np.ndarray]
+    state: dict[str, Any]
+
+
+class Checkpoints:
+    """Writes and finds the checkpoints in one folder.
+
+    `save` copies the variables while training waits; a thread of low priority checks, writes and
+    cleans up. There is one copy, so only one checkpoint is under way at a time: a further one is
+    not begun until the thread is done, unless it is waited for.
+
+    A checkpoint with an inf or a NaN among weights or slots is not written: it would take the
+    place of a good one. A disk that is full, or a store that refuses, costs a line in the log and
+    the checkpoint, not the run; the older ones stay.
+
+    Args:
+        directory: The folder, local or `gs://`; made when it is needed.
+        keep: How many to keep beside the best one.
+        earlier: Folders of the checkpoints that went before these, the oldest first; `keep` counts
+            all of them together.
+    """
+
+    def __init__(self, directory, keep=2, earlier=()):
+        self.directory = os.fspath(directory)
+        self.keep = keep
+        self.earlier = [os.fspath(folder) for folder in earlier]
+        self.last = None  # step of the last one that stands
+        self.failure = None  # in words, why the last one does not stand
+        self.is_spoiled = False  # whether that was an inf or a NaN
+        self._copy = HostCopy()
+        self._thread = ThreadPoolExecutor(1, "checkpoint", initializer=_yield_to_training)
+        self._writing = None
+        self._damaged = set()
+
+    def prepare(self, variables):
+        """Makes room for the copy in the background, so that no checkpoint waits for it."""
+        self._begin(self._copy.prepare, variables)
+
+    def save(self, step, variables, state, arrays=None, wait=False):
+        """Takes a checkpoint.
+
+        Args:
+            step: Updates made so far.
+            variables: `{name: Keras variable}` to copy.
+            state: What `json` can write; it may change afterwards. `state["best"]` may be
+                `{"step": ..., ...}`, and names the checkpoint to keep beside the last ones.
+            arrays: `{name: array}` that nobody changes, to be saved beside the variables.
+            wait: Wait for one that is being written, and for this one.
+
+        Returns:
+            Whether it was begun: False where another one is still being written.
+        """
+        if wait:
+            self.wait()
+        elif self.busy:
+            return False
+        self._finish()
+        state = json.loads(json.dumps(state))
+        tensors = {**self._copy.copy(variables), **(arrays or {})}
+        self._begin(self._write, step, tensors, state)
+        if wait:
+            self.wait()
+        return True
+
+    @property
+    def busy(self):
+        """Whether a checkpoint is being written."""
+        return self._writing is not None and not self._writing.done()
+
+    def wait(self):
+        """Waits for what is being written."""
+        self._finish()
+
+    def close(self):
+        """Waits, and ends the thread."""
+        self.wait()
+        self._thread.shutdown()
+
+    def newest(self):
+        """The newest sound `Checkpoint`, or None if there is none.
+
+        Each damaged one is passed over with a warning.
+        """
+        self.wait()
+        keys = checkpoint_keys(self.directory)
+        for key in reversed(keys):
+            path, step = checkpoint_path(self.directory, *key), key[0]
+            try:
+                tensors, state = read_checkpoint(path)
+                if state.get("updates", step) != step:
+                    raise DamagedCheckpoint(f"it was taken after {state['updates']} updates")
+            except DamagedCheckpoint as error:
+                rest = "there is none before it" if key == keys[0] else "the one before is taken"
+                log.warning("%s: damaged: %s; %s", path, error, rest)
+                self._damaged.add(key)
+                continue
+            self.last = step
+            return Checkpoint(step, tensors, state)
+        return None
+
+    def best(self):
+        """The best `Checkpoint`, as the newest sound one knows it.
+
+        None if it knows of none; the same with a warning if the best one is damaged.
+        """
+        self.wait()
+        for key in reversed(checkpoint_keys(self.directory)):
+            try:
+                best = _best_step(read_state(checkpoint_path(self.directory, *key)))
+            except DamagedCheckpoint:
+                continue
+            try:
+                return None if best is None else self.read(best)
+            except MachineError as error:
+                log.warning("the best checkpoint is lost, the last weights stay: %s", error)
+                return None
+        return None
+
+    def read(self, step):
+        """The `Checkpoint` of one step.
+
+        Raises:
+            MachineError: If it is damaged or not there.
+        """
+        self.wait()
+        try:
+            return Checkpoint(step, *read_checkpoint(self.path(step)))
+        except DamagedCheckpoint as error:
+            raise MachineError(f"{self.path(step)}: damaged: {error}") from error
+
+    def path(self, step):
+        """The folder of the checkpoint after so many updates: of the last one that stands."""
+        keys = [key for key in checkpoint_keys(self.directory) if key[0] == step]
+        paths = [checkpoint_path(self.directory, *key) for key in reversed(keys)]
+        return next(filter(has_manifest, paths), checkpoint_path(self.directory, step))
+
+    def _begin(self, function, *arguments):
+        self._finish()
+        self._writing = self._thread.submit(function, *arguments)
+
+    def _finish(self):
+        """Waits, and raises here what was no failure of the disk."""
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.result()
+
+    def _write(self, step, tensors, state):
+        if name := non_finite_name(tensors):
+            self.is_spoiled = True
+            self._give_up(step, f"{name} holds an inf or a NaN")
+            return
+        folder = path = None
+        size = 0
+        try:
+            with saving(self.directory):
+                attempts = [key[1] + 1 for key in checkpoint_keys(self.directory) if key[0] == step]
+                folder = path = checkpoint_path(self.directory, step, max(attempts, default=0))
+                if not storage.is_remote(path):
+                    # Known to be too large, it is not begun, and the disk not filled up for others.
+                    path, size = Path(path), sum(array.nbytes for array in tensors.values())
+                    path.parent.mkdir(parents=True, exist_ok=True)
+            with saving(path, size):
+                write_checkpoint(folder, tensors, state)
+            self.last, self.failure, self.is_spoiled = step, None, False
+        except MachineError as error:
+            if folder is not None:
+                self._remove(folder)
+            self._give_up(step, " ".join(str(error).split()))
+            return
+        try:
+            self._clean_up(state)
+        except OSError as error:
+            log.warning("%s cannot be tidied up: %s", self.directory, error)
+
+    def _give_up(self, step, reason):
+        stays = "there is none yet" if self.last is None else f"that of step {self.last} stays"
+        self.failure = f"no checkpoint at step {step}, {stays}: {reason}"
+        log.warning("%s; training goes on", self.failure)
+
+    def _clean_up(self, state):
+        """Removes all but the last ones, those that they name as the best, and the best itself.
+
+        Of several after the same updates, the last is kept.
+        """
+        whole = {key[0]: key for key in _whole(self.directory) if key not in self._damaged}
+        kept = list(whole.values())[-self.keep :]
+        self._clean_up_earlier(self.keep - len(kept))
+        best = {_best_step(state)}
+        for key in kept:
+            try:
+                best.add(_best_step(read_state(checkpoint_path(self.directory, *key))))
+            except DamagedCheckpoint:
+                continue  # found out and said when somebody wants to read it
+        kept += [whole[step] for step in best if step in whole]
+        for key in checkpoint_keys(self.directory):
+            if key not in kept:
+                self._remove(checkpoint_path(self.directory, *key))
+
+    def _clean_up_earlier(self, keep):
+        """Leaves the last `keep` of the checkpoints that went before."""
+        for folder in reversed(self.earlier):
+            kept = _whole(folder)[::-1][:keep]
+            keep -= len(kept)
+            for key in checkpoint_keys(folder):
+                if key not in kept:
+                    self._remove(checkpoint_path(folder, *key))
+            if not kept:
+                storage.remove(folder)
+
+    def _remove(self, folder):
+        try:
+            # Without its manifest it is no checkpoint, should the rest not be removed.
+            storage.remove(storage.join(folder, MANIFEST_FILE))
+            storage.remove(folder)
+        except OSError as error:
+            log.warning("%s cannot be removed: %s", folder, error)
+
+
+def _whole(directory):
+    """Keys of the checkpoints that have a manifest, the oldest first."""
+    keys = checkpoint_keys(directory)
+    return [key for key in keys if has_manifest(checkpoint_path(directory, *key))]
+
+
+def _best_step(state):
+    return (state.get("best") or {}).get("step")
+
+
+def _yield_to_training():
+    """Lets all other threads go before this one, where the system knows threads' priorities."""
+    if hasattr(os, "setpriority"):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BACKGROUND_NICENESS)

@@ -1,0 +1,112 @@
+"""What `fit(..., recovery=...)` takes to make a run that cannot be lost."""
+
+import dataclasses
+from typing import Literal
+
+from tfbert.options import Options, require, require_at_least
+
+
+@dataclasses.dataclass(frozen=True)
+class Recovery(Options):
+    """How a run is saved, and how it goes on after a kill, a preemption or a divergence.
+
+    A run whose directory holds checkpoints goes on from the newest sound one; a finished one is
+    brought back and not trained any further. Another run needs another directory.
+
+    The process may be killed at any moment. SIGTERM makes it save after the execution that is
+    under way, and end with status 75 (`tfbert.recovery.preemption.Preempted`).
+
+    Args:
+        directory: Folder of the checkpoints, local or `gs://`.
+        every_steps: Updates from one checkpoint to the next; None goes by time alone.
+        every_minutes: Minutes after which one is due in any case. Each end of an epoch has one,
+            too.
+        keep: How many of them to keep.
+        monitor: Name in an epoch's logs, such as `val_loss`, by which the best checkpoint is
+            chosen; it is kept beside the last ones. None keeps no best one.
+        mode: Whether the least or the greatest value of it is the best.
+        on_nan: When the run diverges, `stop` ends it; `rollback` goes back to the newest
+            checkpoint and leaves out the batches that it diverged in.
+        max_rollbacks: How many times at most.
+        fingerprint: Names and values, for JSON, that must be the same when the run is resumed.
+        first_update: Updates of earlier `fit`s of the same run; this one's are counted from there.
+        earlier: Folders with the checkpoints of these `fit`s, the oldest first. Of all folders
+            together the last `keep` checkpoints stay.
+
+    Raises:
+        InputError: If a value is out of its range.
+
+    Example:
+
+    ```python
+    model.fit(data, epochs=3, recovery=tfbert.Recovery("runs/a/checkpoints", every_steps=1000))
+    ```
+    """
+
+    directory: str
+    every_steps: int | None = None
+    every_minutes: float = 15.0
+    keep: int = 2
+    monitor: str | None = None
+    mode: Literal["min", "max"] = "min"
+    on_nan: Literal["stop", "rollback"] = "stop"
+    max_rollbacks: int = 3
+    fingerprint: dict = dataclasses.field(default_factory=dict)
+    first_update: int = 0
+    earlier: list[str] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_at_least(self, 1, "every_steps", "keep", "max_rollbacks")
+        require_at_least(self, 0, "first_update")
+        require(self.every_minutes > 0, "every_minutes", self.every_minutes, "above 0")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunOptions(Options):
+    """What all training commands have in common: how a run is saved, goes on and is replaced.
+
+    Args:
+        checkpoint_steps: Updates from one checkpoint to the next; without it they go by time.
+        checkpoint_minutes: Minutes after which a checkpoint is due in any case; each end of an
+            epoch (of `pretrain`: each evaluation) has one, too.
+        keep_checkpoints: How many of the last checkpoints to keep, beside the best one.
+        on_nan: When training diverges, `stop`, or `rollback` to the last checkpoint and go on
+            without the batches that it diverged in.
+        max_rollbacks: How many times at most.
+        resume: Go on with the unfinished run in the output directory, with its own options where
+            none are given. A run of the same options goes on without it, too.
+        overwrite: Replace a run that is already in the output directory.
+    """
+
+    checkpoint_steps: int | None = None
+    checkpoint_minutes: float = 15.0
+    keep_checkpoints: int = 2
+    on_nan: Literal["stop", "rollback"] = "stop"
+    max_rollbacks: int = 3
+    resume: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_at_least(self, 1, "checkpoint_steps", "keep_checkpoints", "max_rollbacks")
+        minutes, both = self.checkpoint_minutes, self.resume and self.overwrite
+        require(minutes > 0, "checkpoint_minutes", minutes, "above 0")
+        require(not both, "resume", self.resume, "left out beside --overwrite")
+
+    def recovery(self, directory, **options):
+        """The `Recovery` of a `fit`.
+
+        Args:
+            directory: Folder of the checkpoints.
+            **options: Further arguments of `Recovery`.
+        """
+        return Recovery(
+            str(directory),
+            self.checkpoint_steps,
+            self.checkpoint_minutes,
+            self.keep_checkpoints,
+            on_nan=self.on_nan,
+            max_rollbacks=self.max_rollbacks,
+            **options,
+        )

@@ -1,0 +1,253 @@
+"""Options of the commands that start from a trained model: frozen dataclasses, validated when made.
+
+The command line is read off these classes (names, types, defaults and the help in the docstrings),
+and `config.yaml` in a run directory is one of them written out.
+"""
+
+import dataclasses
+from typing import Literal
+
+from tfbert.errors import InputError
+from tfbert.options import (
+    Options,
+    PrecisionName,
+    StrategyName,
+    require,
+    require_at_least,
+    require_dropout,
+    require_token_cache,
+)
+from tfbert.recovery.options import RunOptions
+from tfbert.tasks.datasets import TaskName
+
+_OWN_FILES = ("csv", "tsv", "jsonl")
+
+
+@dataclasses.dataclass(frozen=True)
+class FinetuneConfig(RunOptions):
+    """Train a sentence classifier from a pre-trained BERT.
+
+    Args:
+        task: What the data is. `embedded` is the small sentiment set that ships with the package;
+            `sst2`, `movie_reviews` and `imdb` are public sets in their original layout;
+            `csv`, `tsv` and `jsonl` are files of your own.
+        output: The run directory to write.
+        data: The data's file or folder (`embedded` needs none).
+        model: Where to start: `embedded`, a KerasHub preset name, `hf://owner/name`, a KerasHub
+            preset directory, a Hugging Face directory with safetensors, or a run directory.
+        eval_data: A file with the evaluation examples; by default the data's own evaluation split,
+            or `eval_fraction` of the training examples where it has none.
+        eval_fraction: Share of the examples held out where the data has no evaluation split.
+        split_seed: Seed of that split (the same for every training seed).
+        text_column: Name of the column with the text (csv, tsv, jsonl).
+        label_column: Name of the column with the label (csv, tsv, jsonl).
+        train_examples: Train on so many of the training examples, drawn with `split_seed`; by
+            default on all.
+        encoding: Text encoding of the files.
+        max_length: Longest sequence in tokens, [CLS] and [SEP] included; the default is the task's.
+        epochs: Passes over the training examples; the default is the task's.
+        global_batch_size: Examples an update, over all replicas together.
+        per_device_batch_size: Examples that a device takes at a time; the rest of its part of the
+            global batch follows before the update. By default the whole part.
+        tokens_per_batch: Tokens an update, padding included, over all replicas together, in place
+            of a number of examples: many short texts or a few long ones. `global_batch_size` is
+            then that of the evaluation only.
+        pad_to_max_length: Shuffle without regard to length, and pad every text to `max_length`, as
+            most tutorials do: to see what batches by length save.
+        token_cache: Where texts that were tokenized once are kept for the next run on the same
+            data: `memory`, for runs in this process; `none`; or a folder, local or `gs://`.
+        learning_rate: Peak of the learning rate; the default is the task's.
+        warmup_fraction: Share of the updates in which the rate rises from 0; then it falls to 0.
+        weight_decay: Decoupled weight decay; biases and layer normalisation have none.
+        optimizer: `adamw` or `lamb`.
+        class_weights: `none`, `balanced` (each class counts the same in the loss), or one number
+            a class in the order of the labels.
+        freeze_layers: Leave the embeddings and this many of the lowest layers as they are.
+        dropout: Rate of dropout in the encoder; by default that of the model. One that was
+            pre-trained without may need some where labels are few.
+        early_stopping: Stop after this many epochs without a lower evaluation loss, and keep the
+            best epoch's weights; 0 trains all epochs and keeps the last.
+        precision: Arithmetic of the encoder; `auto` takes what the hardware is fastest in.
+        jit_compile: Whether XLA compiles the forward and backward pass; by default on GPUs.
+        strategy: What to train on: `cpu`; `mirrored`, the GPUs of this machine; `multi_worker`,
+            the machines that TF_CONFIG names (see `tfbert launch`); `tpu`; `auto` takes what there
+            is.
+        replicas: Devices of this machine to train on; by default every GPU, else one CPU. On a
+            machine without GPUs, 2 or more makes logical CPU devices.
+        rematerialize: Compute the encoder's activations again in the backward pass instead of
+            keeping them: less memory, more time.
+        steps_per_execution: Updates that run in one call.
+        seed: Seed of the head's weights, of the batches and of dropout.
+        progress: Show a progress bar.
+        checkpoint_steps, checkpoint_minutes, keep_checkpoints, on_nan, max_rollbacks, resume,
+            overwrite: As in `RunOptions`.
+    """
+
+    task: TaskName
+    output: str
+    data: str | None = None
+    model: str | None = None
+    eval_data: str | None = None
+    eval_fraction: float = 0.1
+    split_seed: int = 0
+    text_column: str | None = None
+    label_column: str | None = None
+    train_examples: int | None = None
+    encoding: str = "utf-8"
+    max_length: int | None = None
+    epochs: int | None = None
+    global_batch_size: int = 32
+    per_device_batch_size: int | None = None
+    tokens_per_batch: int | None = None
+    pad_to_max_length: bool = False
+    token_cache: str = "memory"
+    learning_rate: float | None = None
+    warmup_fraction: float = 0.1
+    weight_decay: float = 0.01
+    optimizer: Literal["adamw", "lamb"] = "adamw"
+    class_weights: Literal["none", "balanced"] | list[float] = "none"
+    freeze_layers: int = 0
+    dropout: float | None = None
+    early_stopping: int = 0
+    precision: PrecisionName = "auto"
+    jit_compile: bool | None = None
+    strategy: StrategyName = "auto"
+    replicas: int | None = None
+    rematerialize: bool = False
+    steps_per_execution: int = 1
+    seed: int = 1
+    progress: bool = True
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_at_least(self, 1, "epochs", "global_batch_size", "per_device_batch_size")
+        require_at_least(self, 3, "tokens_per_batch")
+        require_at_least(self, 2, "train_examples")
+        if self.tokens_per_batch and self.pad_to_max_length:
+            raise InputError("--pad-to-max-length: batches of --tokens-per-batch go by length")
+        require_token_cache(self)
+        if self.tokens_per_batch and self.per_device_batch_size:
+            raise InputError(
+                "--tokens-per-batch goes without --per-device-batch-size: how many examples an "
+                "update has changes from one to the next; give fewer tokens instead"
+            )
+        require_at_least(self, 1, "replicas", "steps_per_execution")
+        require_at_least(self, 0, "freeze_layers", "early_stopping", "weight_decay")
+        require_at_least(self, 3, "max_length")
+        for name in ("seed", "split_seed"):
+            value = getattr(self, name)
+            require(0 <= value < 2**32, name, value, "at least 0 and below 2^32")
+        require_dropout(self)
+        fraction, warmup, rate = self.eval_fraction, self.warmup_fraction, self.learning_rate
+        require(0 < fraction < 1, "eval_fraction", fraction, "above 0 and below 1")
+        require(0 <= warmup < 1, "warmup_fraction", warmup, "at least 0 and below 1")
+        require(rate is None or rate > 0, "learning_rate", rate, "above 0")
+        if self.task != "embedded":
+            for name in ("data", "model"):
+                if not getattr(self, name):
+                    raise InputError(f"--{name} must be given for --task {self.task}")
+        if self.task not in _OWN_FILES:
+            for name in ("text_column", "label_column"):
+                value = getattr(self, name)
+                require(value is None, name, value, f"left out: --task {self.task} knows its own")
+        if isinstance(self.class_weights, list):
+            positive = all(weight > 0 for weight in self.class_weights)
+            require(positive, "class_weights", self.class_weights, "numbers above 0")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateConfig(Options):
+    """Measure a trained classifier on labelled examples.
+
+    Args:
+        model: A run directory, or the preset directory of a classifier.
+        data: A file with the task's columns, or a folder in the task's layout, whose evaluation
+            split is used; by default the data that the run was evaluated on.
+        task: What the data is; by default the run's own task.
+        text_column: Name of the column with the text; by default the run's.
+        label_column: Name of the column with the label; by default the run's.
+        encoding: Text encoding of the files; by default the run's.
+        batch_size: Examples a step.
+        token_cache: As in `finetune`.
+        precision: Arithmetic of the encoder; float32 gives the same numbers on any hardware.
+        strategy: What to evaluate on, as in `finetune`.
+        replicas: Devices of this machine to evaluate on, as in `finetune`.
+        json: Print one JSON object instead of a table.
+        progress: Show a progress bar.
+    """
+
+    model: str
+    data: str | None = None
+    task: TaskName | None = None
+    text_column: str | None = None
+    label_column: str | None = None
+    encoding: str | None = None
+    batch_size: int = 64
+    token_cache: str = "memory"
+    precision: PrecisionName = "float32"
+    strategy: StrategyName = "auto"
+    replicas: int | None = None
+    json: bool = False
+    progress: bool = True
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_at_least(self, 1, "batch_size", "replicas")
+        require_token_cache(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictConfig(Options):
+    """Label texts with a trained classifier: one JSON object a line, in the order of the input.
+
+    Args:
+        model: A run directory, or the preset directory of a classifier.
+        input: A file with one text a line; `-` is standard input.
+        encoding: Text encoding of the input.
+        batch_size: Texts a step.
+        precision: Arithmetic of the encoder; float32 gives the same numbers on any hardware.
+        progress: Show a progress bar.
+    """
+
+    model: str
+    input: str = "-"
+    encoding: str = "utf-8"
+    batch_size: int = 64
+    precision: PrecisionName = "float32"
+    progress: bool = True
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_at_least(self, 1, "batch_size")
+
+
+@dataclasses.dataclass(frozen=True)
+class StatusConfig(Options):
+    """Tell what a run is doing, and whether it is alive.
+
+    Args:
+        run: A run directory.
+        json: Print one JSON object instead of text.
+    """
+
+    run: str
+    json: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class LaunchConfig(Options):
+    """Run a training command as several workers on this machine: `tfbert launch --workers 2 --
+    COMMAND`.
+
+    Args:
+        workers: How many processes.
+        command: The command and its arguments, after `--`.
+    """
+
+    workers: int
+    command: list[str]
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_at_least(self, 1, "workers")
+        require(bool(self.command), "command", self.command, "a command, after `--`")

@@ -1,0 +1,324 @@
+"""The main job: from labelled texts and a pre-trained encoder to a run with a classifier in it."""
+
+import hashlib
+import logging
+import math
+import time
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from tfbert.errors import InputError
+from tfbert.fit.compilation import resolve_jit_compile
+from tfbert.hardware.memory import explaining_exhausted_memory
+from tfbert.hardware.precision import POLICIES, choose_precision
+from tfbert.io.whole import absolute, replacing, saving
+from tfbert.models.classifier import (
+    BertClassifier,
+    TrainedClassifier,
+    load_classifier,
+    save_classifier,
+)
+from tfbert.models.freezing import freeze_lower_layers
+from tfbert.models.sources import load_encoder
+from tfbert.optimizers.choice import make_optimizer
+from tfbert.optimizers.schedules import WarmupPolynomialDecay
+from tfbert.recipes.batch_size import accumulation
+from tfbert.recovery.session import bring_best_weights_back
+from tfbert.runs.callbacks import ProgressBar, StatusUpdates, TensorBoardCurves
+from tfbert.runs.evaluate import evaluate_examples
+from tfbert.runs.predict import lengths_for, rows_for
+from tfbert.runs.run_directory import RunDirectory, size_in_bytes
+from tfbert.runs.starting import start
+from tfbert.tasks.batch_sources import TrainingBatches, evaluation_dataset
+from tfbert.tasks.batching import LengthBatches, TokenBatches
+from tfbert.tasks.datasets import TASKS, Source, draw, label_ids, label_names
+from tfbert.tasks.tables import Examples
+from tfbert.tasks.token_cache import tokenize_once
+
+log = logging.getLogger("tfbert")
+
+
+class FinetuneResult(NamedTuple):
+    """What `finetune` returns.
+
+    Args:
+        model: The trained `BertClassifier`.
+        history: By metric, its value after each epoch (Keras' history).
+        metrics: The content of `metrics.json`.
+        run_directory: Path of the run directory.
+    """
+
+    model: Any
+    history: dict
+    metrics: dict
+    run_directory: str
+
+
+class _Data(NamedTuple):
+    """Both splits, the labels' names, and the weight of each label in the loss."""
+
+    train: Examples
+    evaluation: Examples
+    labels: list[str]
+    class_weights: np.ndarray
+
+
+def finetune(config):
+    """Trains a sentence classifier (Devlin et al. 2019, section 4.1) with `model.fit`.
+
+    Args:
+        config: A `FinetuneConfig`.
+
+    Returns:
+        A `FinetuneResult`; the run directory holds `config.yaml`, `metrics.json`, `logs/`,
+        `checkpoints/` and `model/`.
+
+    Raises:
+        InputError: If an option, the data or the model is wrong.
+        MachineError: If memory or disk is exhausted.
+    """
+    return start(_finetune, config)
+
+
+def _finetune(config, strategy, run, resumes):
+    began = time.perf_counter()
+    data = _read_data(config)
+    keras.utils.set_random_seed(config.seed)
+    replicas = strategy.num_replicas_in_sync
+    accumulate_steps = accumulation(
+        config.global_batch_size, config.per_device_batch_size, replicas
+    )
+    precision = choose_precision(config.precision)
+    task = TASKS[config.task]
+    epochs = config.epochs or task.epochs
+    learning_rate = config.learning_rate or task.learning_rate
+    with strategy.scope():
+        encoder = load_encoder(
+            config.model or "embedded", POLICIES[precision], config.rematerialize, config.dropout
+        )
+        freeze_lower_layers(encoder.backbone, config.freeze_layers)
+        classifier = TrainedClassifier(
+            BertClassifier(encoder.backbone, len(data.labels)),
+            encoder.tokenizer,
+            data.labels,
+            _max_length(config, encoder.backbone),
+        )
+    if config.jit_compile is not None:
+        # Known before `compile`, as the lengths of the batches depend on it.
+        classifier.model.jit_compile = resolve_jit_compile(classifier.model, config.jit_compile)
+    batches = _training_batches(classifier, data, config)
+    with strategy.scope():
+        updates = epochs * batches.steps_per_epoch
+        _compile(classifier.model, config, learning_rate, updates, accumulate_steps)
+
+    resolved = {
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+        "max_length": classifier.max_length,
+        "precision": precision,
+        "replicas": replicas,
+        "accumulate_steps": accumulate_steps,
+        # Where `evaluate` finds them again, from any working directory.
+        "data": config.data and absolute(config.data),
+        "eval_data": config.eval_data and absolute(config.eval_data),
+    }
+    record = {"command": "finetune", "labels": data.labels, "resolved": resolved}
+    with run.writing(config, resumes, **record) as status:
+        history = _fit(classifier, batches, data, config, epochs, run, status)
+        size = size_in_bytes(classifier.model.variables)
+        with saving(run.model, size), replacing(run.model) as temporary:
+            save_classifier(classifier, temporary)
+        # Measured on what was saved, so that `tfbert evaluate` prints the same numbers.
+        saved = load_classifier(str(run.path), "float32")
+        metrics = evaluate_examples(
+            saved, data.evaluation, config.global_batch_size, config.progress, config.token_cache
+        )
+        metrics |= {"epochs": len(history["loss"]), "seconds": time.perf_counter() - began}
+        run.write_metrics(metrics)
+    return FinetuneResult(classifier.model, history, metrics, str(run.path))
+
+
+def _read_data(config):
+    source = Source(
+        config.task, config.data, config.text_column, config.label_column, config.encoding
+    )
+    train, evaluation = source.splits(config.eval_data, config.eval_fraction, config.split_seed)
+    if config.train_examples:
+        train = draw(train, config.train_examples, config.split_seed)
+    labels = label_names(train, evaluation)
+    log.info(
+        "data: %d training and %d evaluation examples; labels: %s",
+        len(train.texts),
+        len(evaluation.texts),
+        ", ".join(labels),
+    )
+    class_weights = _class_weights(config.class_weights, label_ids(train, labels), labels)
+    return _Data(train, evaluation, labels, class_weights)
+
+
+def _class_weights(requested, ids, labels):
+    """(classes,) float32: the weight of each class in the loss."""
+    if requested == "none":
+        return np.ones(len(labels), np.float32)
+    if requested == "balanced":
+        counts = np.bincount(ids, minlength=len(labels))
+        return (len(ids) / (len(labels) * counts)).astype(np.float32)
+    if len(requested) != len(labels):
+        raise InputError(
+            f"--class-weights has {len(requested)} numbers for {len(labels)} labels "
+            f"({', '.join(labels)})"
+        )
+    return np.array(requested, np.float32)
+
+
+def _max_length(config, backbone):
+    limit = backbone.max_sequence_length
+    if config.max_length and config.max_length > limit:
+        raise InputError(f"--max-length {config.max_length}: the model ends at {limit} tokens")
+    return config.max_length or min(TASKS[config.task].max_length, limit)
+
+
+def _compile(model, config, learning_rate, updates, accumulate_steps):
+    schedule = WarmupPolynomialDecay(
+        learning_rate, updates, warmup_steps=round(config.warmup_fraction * updates)
+    )
+    model.compile(
+        optimizer=make_optimizer(
+            config.optimizer, model, schedule, weight_decay=config.weight_decay
+        ),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        weighted_metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
+        accumulate_steps=accumulate_steps,
+        steps_per_execution=config.steps_per_execution,
+        jit_compile="auto" if config.jit_compile is None else config.jit_compile,
+        seed=config.seed,
+    )
+
+
+def _training_batches(classifier, data, config):
+    """The `TrainingBatches` of a run.
+
+    Raises:
+        InputError: If a batch cannot hold the longest text.
+    """
+    if config.tokens_per_batch and config.tokens_per_batch < classifier.max_length:
+        raise InputError(
+            f"--tokens-per-batch {config.tokens_per_batch}: a single text may have "
+            f"{classifier.max_length} tokens; give at least as many, or a lower --max-length"
+        )
+    texts = _tokenize(classifier, data.train, "training", config.token_cache)
+    lengths = lengths_for(classifier, config.pad_to_max_length)
+    rows = rows_for(classifier, config.global_batch_size)
+    if config.tokens_per_batch and rows:
+        raise InputError(
+            "--tokens-per-batch: batches on a TPU have one shape; give --global-batch-size instead"
+        )
+    if config.tokens_per_batch:
+        batches = TokenBatches(texts.lengths, lengths, config.tokens_per_batch, config.seed)
+        log.info(
+            "%d updates an epoch of up to %d tokens, %.1f examples on average",
+            batches.steps,
+            config.tokens_per_batch,
+            len(texts) / batches.steps,
+        )
+    else:
+        # Where all are padded alike, none is longer than another.
+        token_counts = texts.lengths * (len(lengths) > 1)
+        batches = LengthBatches(token_counts, config.global_batch_size, config.seed)
+    labels = label_ids(data.train, data.labels)
+    return TrainingBatches(texts, batches, lengths, labels, data.class_weights, rows)
+
+
+def _fit(classifier, batches, data, config, epochs, run, status):
+    """Trains on `TrainingBatches`, and returns Keras' history."""
+    model, examples = classifier.model, len(data.train.texts)
+    evaluation_texts = _tokenize(classifier, data.evaluation, "evaluation", config.token_cache)
+    evaluation_batches = evaluation_dataset(
+        evaluation_texts,
+        LengthBatches(evaluation_texts.lengths, config.global_batch_size),
+        batches.lengths,
+        label_ids(data.evaluation, data.labels),
+        batches.rows,
+    )
+    # On average, where batches are of so many tokens.
+    examples_a_step = (
+        examples / batches.steps_per_epoch if config.tokens_per_batch else config.global_batch_size
+    )
+    callbacks = [TensorBoardCurves(run.logs, batches), StatusUpdates(status)]
+    if config.progress:
+        callbacks.append(ProgressBar(epochs * examples, round(examples_a_step), "training"))
+    if config.early_stopping:
+        callbacks.append(keras.callbacks.EarlyStopping("val_loss", patience=config.early_stopping))
+    recovery = config.recovery(
+        # The chief's, from which all workers go on.
+        RunDirectory(config.output).checkpoints,
+        monitor="val_loss",
+        fingerprint={
+            "data": _digest(batches, evaluation_texts, data.evaluation.labels),
+            # Of what lengths there are, a TPU and XLA decide.
+            "division into batches, which depends on the kind of device": _digest_of(
+                batches.batches.epoch(0)
+            ),
+            "precision": model.backbone.dtype_policy.name,
+        },
+    )
+    with _explaining_exhausted_memory(classifier, config):
+        history = model.fit(
+            batches,
+            epochs=epochs,
+            validation_data=evaluation_batches,
+            callbacks=callbacks,
+            verbose=0,
+            recovery=recovery,
+        )
+    if config.early_stopping:
+        bring_best_weights_back(model, recovery)
+    return history.history
+
+
+def _explaining_exhausted_memory(classifier, config):
+    model, max_length = classifier.model, classifier.max_length
+    shorter = max(3, max_length // 2)
+    others = f", --rematerialize, --max-length {shorter}, --freeze-layers, or a smaller model"
+    replicas = model.distribute_strategy.num_replicas_in_sync
+    if config.tokens_per_batch:
+        return explaining_exhausted_memory(
+            math.ceil(config.tokens_per_batch / max_length / replicas),
+            max_length,
+            others,
+            "--tokens-per-batch",
+            max(max_length, config.tokens_per_batch // 2) % config.tokens_per_batch,
+        )
+    micro_batch = math.ceil(config.global_batch_size / replicas / model.accumulate_steps)
+    return explaining_exhausted_memory(
+        micro_batch, max_length, others, option="--per-device-batch-size"
+    )
+
+
+def _digest(batches, evaluation_texts, evaluation_labels):
+    """Tells the data from other data."""
+    texts = batches.texts
+    evaluation_labels = np.array(evaluation_labels, np.str_)
+    arrays = (texts.values, texts.lengths, batches.labels, evaluation_texts.values)
+    return _digest_of((*arrays, evaluation_labels))
+
+
+def _digest_of(arrays):
+    return hashlib.sha256(b"".join(np.ascontiguousarray(a).data for a in arrays)).hexdigest()[:16]
+
+
+def _tokenize(classifier, examples, title, cache):
+    texts = tokenize_once(classifier.tokenizer, examples.texts, classifier.max_length, cache)
+    if texts.truncated_texts:
+        log.info(
+            "%d of %d %s texts are longer than %d tokens and were cut: %d tokens (%.1f %%) dropped",
+            texts.truncated_texts,
+            len(texts),
+            title,
+            classifier.max_length,
+            texts.dropped_tokens,
+            100 * texts.dropped_tokens / (texts.dropped_tokens + len(texts.values)),
+        )
+    return texts

@@ -1,0 +1,228 @@
+"""What is seen of pre-training: curves for TensorBoard, lines with the time left, a history."""
+
+import logging
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfbert.io.progress import duration
+from tfbert.io.whole import saving
+from tfbert.recipes.phases import learning_rate_schedule
+
+log = logging.getLogger("tfbert")
+
+_NAMES_IN_LINES = {
+    "loss": "loss {:.3f}",
+    "mlm_loss": "MLM {:.3f}",
+    "mlm_accuracy": "accuracy {:.3f}",
+    "nsp_loss": "NSP {:.3f}",
+    "nsp_accuracy": "accuracy {:.3f}",
+    "learning_rate": "rate {:.2e}",
+    "sequences_per_second": "{:.0f} sequences/s",
+}
+
+
+class PretrainingCurves(keras.callbacks.Callback):
+    """Writes points of curves, and with each one the run's status and a line of text.
+
+    The step of every curve is the optimizer's count of updates, over all phases. `train/` holds
+    loss and accuracy of both tasks, the rate, the gradient norm, the mean trust ratio, the loss
+    scale, the model's layers and how many of them are frozen, sequences and tokens a second, and
+    the utilisation of the hardware (`mfu`);
+    `evaluation/` loss and accuracy on held-out text.
+
+    Args:
+        directory: Where TensorBoard looks.
+        phases: List of `Phase`, all of the run, their `layers` given.
+        update_flops: For each of them, operations of the matrix products of an update.
+        status: `RunStatus` of the run.
+        flops_per_second: What the hardware does at most; None leaves `mfu` out.
+        lines: Whether there are lines of text.
+        seconds: Time from one point to the next.
+    """
+
+    def __init__(
+        self,
+        directory,
+        phases,
+        update_flops,
+        status,
+        flops_per_second=None,
+        lines=True,
+        seconds=10.0,
+    ):
+        super().__init__()
+        self.directory = directory
+        self.status = status
+        self.flops_per_second = flops_per_second
+        self.lines = lines
+        self.seconds = seconds
+        self._phases = phases
+        self._schedule = learning_rate_schedule(phases)
+        self._number = 0  # the phase's
+        self._done, self._seen, self._sums = 0, 0, {}
+        self._ends = np.cumsum([phase.steps for phase in phases])
+        self._flops = np.array(update_flops, float)
+        with saving(directory):
+            self._train = tf.summary.create_file_writer(str(directory / "train"))
+            self._evaluation = tf.summary.create_file_writer(str(directory / "evaluation"))
+
+    def begin_phase(self, number):
+        """To be called before the `fit` of each phase, which are counted from 0."""
+        self._number = number
+        self.status.update(recipe_phase=number + 1, recipe_phases=len(self._phases))
+
+    def on_train_begin(self, logs=None):
+        self._is_warm = False
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._done, self._seen, self._sums = 0, 0, {}
+        self._timed_from, self._time = 0, time.perf_counter()
+        self.status.update(phase="training")
+
+    def on_train_batch_end(self, batch, logs=None):
+        now = time.perf_counter()
+        self._done = batch + 1
+        is_last = batch + 1 == self.params["steps"]
+        if not self._is_warm and not is_last:
+            # The first call traces and compiles: its time says nothing.
+            self._is_warm, self._timed_from, self._time = True, batch + 1, now
+            return
+        if now - self._time < self.seconds and not is_last:
+            return
+        count = batch + 1 - self._seen
+        values = {}
+        for name, mean in (logs or {}).items():
+            # Keras hands out the mean since the epoch began: take what was written out of it.
+            total = float(mean) * (batch + 1)
+            values[name] = (total - self._sums.get(name, 0.0)) / count
+            self._sums[name] = total
+        updates_per_second = (batch + 1 - self._timed_from) / (now - self._time)
+        self._seen = self._timed_from = batch + 1
+        self._time = now
+        update = self._updates()
+        values |= self._speed(updates_per_second) | self._optimizer_values(update)
+        self._write(self._train, update, values)
+        left = self._operations_left(update) / values["model_flops_per_second"]
+        self._say(f"{update} of {self._ends[-1]}: {_in_words(values)}, {duration(left)} left")
+        self.status.update(
+            step=update,
+            steps=int(self._ends[-1]),
+            metrics={name: values[name] for name in logs or {}},
+            steps_per_second=updates_per_second,
+            seconds_left=left,
+        )
+
+    def on_test_begin(self, logs=None):
+        self.status.update(phase="evaluating")
+
+    def on_epoch_end(self, epoch, logs=None):
+        values = {
+            name.removeprefix("val_"): value
+            for name, value in (logs or {}).items()
+            if name.startswith("val_")
+        }
+        if values:
+            update = self._updates()
+            self._write(self._evaluation, update, values)
+            self._say(f"{update}, held-out text: {_in_words(values)}")
+
+    def get_state(self):
+        """What the next point is reckoned from, for a run that is resumed."""
+        return {"done": self._done, "seen": self._seen, "sums": self._sums}
+
+    def set_state(self, state):
+        """Goes on between two points."""
+        self._done, self._seen, self._sums = state["done"], state["seen"], state["sums"]
+        self._timed_from = self._done
+
+    def close(self):
+        """Closes the files; to be called after the last phase."""
+        self.status.update(phase="saving the model", seconds_left=None)
+        self._train.close()
+        self._evaluation.close()
+
+    @property
+    def _optimizer(self):
+        return getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+
+    def _updates(self):
+        return int(keras.ops.convert_to_numpy(self._optimizer.iterations))
+
+    def _speed(self, updates_per_second):
+        phase = self._phases[self._number]
+        sequences = updates_per_second * phase.global_batch_size
+        flops = updates_per_second * self._flops[self._number]
+        values = {
+            "layers": phase.layers,
+            "frozen_layers": phase.freeze_layers,
+            "sequences_per_second": sequences,
+            "tokens_per_second": sequences * phase.sequence_length,
+            "model_flops_per_second": flops,
+        }
+        if self.flops_per_second:
+            values["mfu"] = flops / self.flops_per_second
+        return values
+
+    def _optimizer_values(self, update):
+        optimizer, inner = self.model.optimizer, self._optimizer
+        # Of the update that was made: the optimizer's is the next one's, 0 where a stage begins.
+        values = {"learning_rate": float(self._schedule(max(0, update - 1)))}
+        if optimizer is not inner:
+            values["loss_scale"] = float(keras.ops.convert_to_numpy(optimizer.dynamic_scale))
+        if getattr(inner, "record_statistics", False):
+            # What is frozen now had its last update long ago.
+            trained = {inner.path_of(variable) for variable in self.model.trainable_variables}
+            ratios = [
+                ratio.trust_ratio for path, ratio in inner.trust_ratios().items() if path in trained
+            ]
+            values["gradient_norm"] = inner.gradient_norm()
+            values["mean_trust_ratio"] = float(np.mean(ratios))
+        return values
+
+    def _operations_left(self, update):
+        begins = self._ends - [phase.steps for phase in self._phases]
+        updates_left = self._ends - np.clip(update, begins, self._ends)
+        return updates_left @ self._flops
+
+    def _say(self, text):
+        if self.lines:
+            log.info("update %s", text)
+
+    def _write(self, writer, update, values):
+        # Keras' TensorBoard callback leaves recording off where a `fit` was interrupted.
+        recording = tf.summary.record_if(True)
+        with saving(self.directory), recording, writer.as_default(step=update):
+            for name, value in values.items():
+                tf.summary.scalar(name, value)
+            writer.flush()
+
+
+class EvaluationHistory(keras.callbacks.Callback):
+    """By metric, its value after each evaluation of all phases: `history`.
+
+    Keras' own begins anew in every `fit`.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.history = {}
+
+    def on_epoch_end(self, epoch, logs=None):
+        for name, value in (logs or {}).items():
+            self.history.setdefault(name, []).append(float(value))
+
+    def get_state(self):
+        """The history so far, for a run that is resumed."""
+        return {"history": self.history}
+
+    def set_state(self, state):
+        """Goes on after that."""
+        self.history = state["history"]
+
+
+def _in_words(values):
+    parts = [text.format(values[name]) for name, text in _NAMES_IN_LINES.items() if name in values]
+    return ", ".join(parts)

@@ -1,0 +1,258 @@
+"""A run directory: everything that a run leaves behind, each file written whole or not at all."""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import math
+import os
+import platform
+import typing
+
+import yaml
+
+from tfbert._version import __version__
+from tfbert.errors import InputError, TfbertError
+from tfbert.io.locks import LOCK_FILE, RunLock, is_held
+from tfbert.io.paths import as_path, is_remote
+from tfbert.io.whole import exists, move, remove, saving, write_bytes, write_json
+from tfbert.options import read_options
+from tfbert.recovery.checkpoint_files import MANIFEST_FILE
+from tfbert.recovery.preemption import Preempted
+from tfbert.runs.status import STATUS_FILE, RunStatus
+from tfbert.tasks.datasets import TaskName
+
+_PACKAGES = ("tensorflow", "tensorflow-text", "keras", "keras-hub", "numpy")
+_ALL_MOVED = "all-moved"  # in the folder with the run before: nothing of it is elsewhere
+_PARTS = ("config.yaml", "metrics.json", "logs", "checkpoints", "model", STATUS_FILE)
+# Options that may change when a run goes on: they do not change what it computes, but for rounding.
+_FREE_OPTIONS = {
+    *("output", "overwrite", "resume", "progress"),
+    *("strategy", "replicas", "per_device_batch_size", "device_tokens", "steps_per_execution"),
+    *("checkpoint_steps", "checkpoint_minutes", "keep_checkpoints", "on_nan", "max_rollbacks"),
+    *("token_cache", "data", "eval_data"),  # what is in them is compared, wherever they are now
+}
+
+
+class RunDirectory:
+    """Paths and writers of one run.
+
+    Args:
+        path: The directory; made where it does not exist.
+    """
+
+    def __init__(self, path):
+        self.path = as_path(path)
+        self.config = self.path / "config.yaml"
+        self.metrics = self.path / "metrics.json"
+        self.logs = self.path / "logs"
+        self.checkpoints = self.path / "checkpoints"
+        self.model = self.path / "model"
+        self.replaced = self.path / ".replaced"  # the run before, while this one is written
+
+    def check_free(self, overwrite):
+        """Refuses a directory that holds something, unless it is a run to be overwritten.
+
+        Raises:
+            InputError: If it must not, or cannot, be written to.
+        """
+        if not is_remote(self.path):
+            self._check_local()
+        elif self.path.is_file():
+            raise InputError(f"--output {self.path}: is a file")
+        if not exists(self.path) or {p.name for p in self.path.iterdir()} <= {LOCK_FILE}:
+            return
+        # A process that was replacing a run may have been killed: its parts are in `.replaced`.
+        if not self.config.exists() and not self.replaced.exists():
+            raise InputError(f"--output {self.path}: holds files that are no run; choose another")
+        if not overwrite:
+            raise InputError(
+                f"--output {self.path}: holds another run; choose another, or replace it with "
+                "--overwrite"
+            )
+
+    def resumes(self, config):
+        """Whether the directory holds an unfinished run that a configuration goes on with.
+
+        Args:
+            config: The configuration, a dataclass with `resume` and `overwrite`.
+
+        Raises:
+            InputError: If the unfinished run is of other options, or `resume` finds none.
+        """
+        if config.overwrite:
+            return False
+        if self.metrics.exists() or not self.config.exists():
+            if config.resume:
+                raise InputError(f"--resume: {self.path} holds no unfinished run")
+            return False
+        if is_held(self.path):
+            raise InputError(f"--output {self.path}: another process is at work in it")
+        before = _flat(type(config)(**read_options(self.config, type(config))))
+        now = _flat(config)
+        changes = [
+            f"--{name.replace('_', '-')} was {before.get(name)}, is {now.get(name)}"
+            for name in {**before, **now}
+            if name.split(".")[-1] not in _FREE_OPTIONS and before.get(name) != now.get(name)
+        ]
+        if changes:
+            raise InputError(
+                f"--output {self.path}: holds an unfinished run of other options: "
+                f"{'; '.join(changes)}; go on with its own (--resume alone takes them), choose "
+                "another directory, or replace it with --overwrite"
+            )
+        return True
+
+    def _check_local(self):
+        existing = self.path
+        while not exists(existing):
+            existing = existing.parent
+        if not existing.is_dir():
+            raise InputError(f"--output {self.path}: {existing} is a file")
+        if len(self.path.name) > 255 or not os.access(existing, os.W_OK):
+            raise InputError(f"--output {self.path}: cannot be written by this user")
+
+    @contextlib.contextmanager
+    def writing(self, config, resumes=False, **record):
+        """Makes the directory that of a run, for one process at a time, with a `RunStatus`.
+
+        The run that a new one replaces comes back after an error, unless the new one has a
+        checkpoint from which it can go on.
+
+        Args:
+            config: The run's configuration, a dataclass.
+            resumes: Whether the run in the directory goes on.
+            **record: What the run found out itself, beside the options (`RUN_RECORD_KEYS`).
+
+        Yields:
+            The `RunStatus`.
+
+        Raises:
+            InputError: If another process is at work in the directory.
+            MachineError: If the system refuses to write.
+        """
+        with saving(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        with RunLock(self.path):
+            replacing = contextlib.nullcontext() if resumes else self._replacing(config, record)
+            with replacing, self._followed() as status:
+                yield status
+            with contextlib.suppress(OSError):
+                self._drop_replaced()
+
+    @contextlib.contextmanager
+    def _followed(self):
+        """Says in `status.json` how the run goes and how it ends."""
+        with saving(self.path):
+            status = RunStatus(self.path)
+        try:
+            yield status
+        except Preempted as error:
+            status.close("preempted", str(error))
+            raise
+        except BaseException as error:
+            words = str(error) if isinstance(error, TfbertError) else type(error).__name__
+            status.close("failed", words)
+            raise
+        status.close("finished")
+
+    @contextlib.contextmanager
+    def _replacing(self, config, record):
+        versions = {name: _installed_version(name) for name in _PACKAGES}
+        versions |= {"python": platform.python_version(), "tfbert": __version__}
+        options = dataclasses.asdict(config)
+        # A command's own options first, then those that it shares with others.
+        fields = sorted(dataclasses.fields(config), key=lambda field: field.kw_only)
+        options = {field.name: options[field.name] for field in fields}
+        content = {**options, **record, "versions": versions}
+        text = yaml.safe_dump(content, sort_keys=False)
+        with saving(self.path):
+            self._put_aside()
+        try:
+            with saving(self.path):
+                write_bytes(self.config, text.encode())
+                self.checkpoints.mkdir()
+            yield
+        except BaseException:
+            # What has a checkpoint can go on, and stays in the place of the old run.
+            if not (self.checkpoints.exists() and any(self.checkpoints.rglob(MANIFEST_FILE))):
+                self._bring_back()
+            raise
+
+    def _put_aside(self):
+        if (self.replaced / _ALL_MOVED).exists() and self.metrics.exists():
+            self._drop_replaced()  # the run that replaced it came to its end
+        elif self.replaced.exists():
+            # A run that replaced another one was killed: the older one is the whole one.
+            self._bring_back()
+        parts = [self.path / part for part in _PARTS if (self.path / part).exists()]
+        if parts:
+            self.replaced.mkdir()
+            for part in parts:
+                move(part, self.replaced / part.name)
+            write_bytes(self.replaced / _ALL_MOVED, b"")
+
+    def _bring_back(self):
+        """Puts the old run in the place of the new one; without an old one the new one stays."""
+        if not self.replaced.exists():
+            return
+        if (self.replaced / _ALL_MOVED).exists():
+            for part in _PARTS:
+                remove(self.path / part)
+            # From here on, what stands in the run's place is the old one's.
+            remove(self.replaced / _ALL_MOVED)
+        for part in self.replaced.iterdir():
+            move(part, self.path / part.name)
+        remove(self.replaced)
+
+    def _drop_replaced(self):
+        for part in _PARTS:
+            remove(self.replaced / part)
+        remove(self.replaced)  # with the mark that says what it was
+
+    def write_metrics(self, metrics):
+        """Writes `metrics.json`, the last file of a run."""
+        with saving(self.metrics):
+            write_json(self.metrics, metrics)
+
+
+def _flat(config):
+    """Options by name; those of a list of parts as `phases.0.steps`."""
+    flat = {}
+    for name, value in dataclasses.asdict(config).items():
+        if isinstance(value, list) and all(isinstance(part, dict) for part in value):
+            parts = [(f"{name}.{number}.", part) for number, part in enumerate(value)]
+            flat |= {prefix + key: item for prefix, part in parts for key, item in part.items()}
+        else:
+            flat[name] = value
+    return flat
+
+
+def _installed_version(package):
+    """On a Cloud TPU the package `tensorflow-tpu` takes the place of `tensorflow`."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return importlib.metadata.version(f"{package}-tpu")
+
+
+def size_in_bytes(variables):
+    """What Keras variables take on disk, the names and the tables of HDF5 left out."""
+    return sum(math.prod(variable.shape) * variable.value.dtype.size for variable in variables)
+
+
+def read_run_config(path):
+    """The content of a run directory's `config.yaml`; empty for any other directory or name.
+
+    Raises:
+        InputError: If the file is damaged.
+    """
+    config = as_path(path) / "config.yaml"
+    if not exists(config):
+        return {}
+    try:
+        content = yaml.safe_load(config.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{config}: damaged: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict) or content.get("task") not in typing.get_args(TaskName):
+        raise InputError(f"{config}: damaged: it names no task")
+    return content

@@ -1,0 +1,147 @@
+"""What a run is doing, in a file beside it, for people and programs that look from outside."""
+
+import contextlib
+import json
+import math
+import os
+import platform
+import threading
+import time
+
+from tfbert.errors import InputError
+from tfbert.io import storage
+from tfbert.io.locks import is_held
+from tfbert.recovery.checkpoint_files import last_written
+
+STATUS_FILE = "status.json"
+_WRITE_SECONDS = 2  # between two writings of what changed
+_BEAT_SECONDS = 20  # between two writings of what did not
+# Phases in which a run has ended by itself; one that stands in another and is not alive was killed.
+ENDED = ("finished", "preempted", "failed")
+
+
+class RunStatus:
+    """Keeps `status.json` up to date from a thread, so that a slow store does not stop training.
+
+    Args:
+        directory: The run directory, local or `gs://`.
+    """
+
+    def __init__(self, directory):
+        self._path = storage.join(directory, STATUS_FILE)
+        self._content = {
+            "phase": "starting",
+            "host": platform.node(),
+            "pid": os.getpid(),
+            "started": time.time(),
+        }
+        self._mutex = threading.Lock()
+        self._changed = threading.Event()
+        self._ended = threading.Event()
+        self._write()
+        self._thread = threading.Thread(target=self._keep_writing, name="status", daemon=True)
+        self._thread.start()
+
+    def update(self, **changes):
+        """Changes entries: `phase`, `step`, `steps`, `epoch`, `epochs`, `metrics`,
+        `steps_per_second`, `seconds_left`; of pre-training `recipe_phase`, `recipe_phases`."""
+        with self._mutex:
+            self._content.update(changes)
+        self._changed.set()
+
+    def close(self, phase, message=None):
+        """Writes how the run ended: a phase of `ENDED`."""
+        self._ended.set()
+        self._changed.set()
+        self._thread.join()
+        self.update(phase=phase, message=message, seconds_left=None)
+        self._write()
+
+    def _keep_writing(self):
+        while not self._ended.is_set():
+            self._changed.wait(_BEAT_SECONDS)
+            self._changed.clear()
+            self._write()
+            self._ended.wait(_WRITE_SECONDS)
+
+    def _write(self):
+        with self._mutex:
+            content = {**self._content, "updated": time.time()}
+        # A full disk is for the checkpoints to report; the run goes on.
+        with contextlib.suppress(OSError):
+            storage.write_whole(self._path, json.dumps(content, indent=1).encode())
+
+
+def read_status(directory):
+    """What a run is doing.
+
+    Returns:
+        The content of `status.json`; `alive`, whether a process is at work on the run; and
+        `checkpoint`, the `step` and `time` of the newest one, or None.
+
+    Raises:
+        InputError: If there is no run, or the file is damaged.
+    """
+    path = storage.join(directory, STATUS_FILE)
+    try:
+        content, _ = storage.read_file(path)
+        status = json.loads(content.tobytes())
+        if not {"phase", "updated", "pid", "host"} <= set(status):
+            raise ValueError("entries are missing")
+        status["alive"] = is_held(directory)
+        status["checkpoint"] = last_written(storage.join(directory, "checkpoints"))
+        if not status["alive"] and storage.exists(storage.join(directory, "metrics.json")):
+            status["phase"] = "finished"  # the last words of a killed process may be older
+    except OSError as error:
+        raise InputError(f"{directory}: no run: it holds no {STATUS_FILE}") from error
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: damaged, not JSON ({error})") from error
+    return status
+
+
+def status_lines(directory, status, now):
+    """The status as lines of text; `now` is the time in seconds since 1970."""
+    lines = [f"{directory}: {_condition(status)}"]
+    if "step" in status:
+        line = f"update {status['step']:,}"
+        line += f" of {status['steps']:,}" if status.get("steps") else ""
+        if "epoch" in status:
+            line += f", epoch {status['epoch'] + 1}"
+            line += f" of {status['epochs']}" if status.get("epochs") else ""
+        if "recipe_phase" in status:
+            line += f", phase {status['recipe_phase']} of {status['recipe_phases']}"
+        lines.append(line)
+    if status.get("metrics"):
+        lines.append(", ".join(f"{k} {v:.4f}" for k, v in status["metrics"].items()))
+    if status.get("steps_per_second") and status["phase"] not in ENDED:
+        line = f"{status['steps_per_second']:.3g} updates a second"
+        if status.get("seconds_left") is not None:
+            line += f", {_duration(status['seconds_left'])} left"
+        lines.append(line)
+    if checkpoint := status.get("checkpoint"):
+        ago = _duration(now - checkpoint["time"])
+        lines.append(f"last checkpoint: update {checkpoint['step']:,}, {ago} ago")
+    else:
+        lines.append("no checkpoint yet")
+    if status.get("message"):
+        lines.append(status["message"])
+    ago = _duration(now - status["updated"])
+    lines.append(f"process {status['pid']} on {status['host']}, last heard of {ago} ago")
+    return lines
+
+
+def _condition(status):
+    phase = status["phase"]
+    if status["alive"]:
+        return f"{phase}, alive"
+    if phase in ENDED:
+        return phase
+    return f"not alive, killed while {phase}: start it again to go on from the last checkpoint"
+
+
+def _duration(seconds):
+    seconds = max(0, math.floor(seconds))
+    hours, minutes = divmod(seconds // 60, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"

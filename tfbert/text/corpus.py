@@ -1,0 +1,162 @@
+"""Documents out of files, folders, globs, standard input and tensorflow-datasets, one by one."""
+
+import glob
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from tfbert.errors import InputError
+from tfbert.io.paths import as_path, find_files, is_remote
+from tfbert.io.text_files import read_lines
+
+DATASETS_PREFIX = "tfds:"
+LONGEST_PART = 4_000_000  # characters; longer documents come in parts, so that memory is bounded
+_TEXT_SUFFIXES = (".txt", ".txt.gz")
+# Control characters between words: form feeds, "next line", and what is left of a dash or a quote
+# where Windows text was taken for Latin-1. BERT's tokenization would drop them and join the words.
+_CONTROLS = re.compile("[\x0b\x0c\x1c-\x1f\x7f-\x9f]")
+_LINE_BREAK_TAG = re.compile(r"<br\s*/?>", re.IGNORECASE)
+
+
+class Part(NamedTuple):
+    """A document, or the next part of a long one.
+
+    Args:
+        document: Number of the document, from 0.
+        text: Its text; paragraphs are separated by blank lines.
+    """
+
+    document: int
+    text: str
+
+
+def find_sources(inputs, outside=None):
+    """Files behind what the user named, in a fixed order.
+
+    Args:
+        inputs: Files, folders (every .txt and .txt.gz in them), globs, `tfds:NAME`, `-`.
+        outside: Folder whose files are left out, unless one is named itself: the output folder.
+
+    Returns:
+        List of strings: paths, `tfds:NAME` or `-`.
+
+    Raises:
+        InputError: If there is nothing behind one of them.
+    """
+    sources = []
+    outside = outside and Path(outside).resolve()
+
+    def is_source(file):
+        if is_remote(file):
+            return True  # only files are listed there
+        return file.is_file() and not (outside and file.resolve().is_relative_to(outside))
+
+    for name in map(str, inputs):
+        path = as_path(name)
+        if name == "-" or name.startswith(DATASETS_PREFIX) or path.is_file():
+            found = [name]
+        elif path.is_dir():
+            files = sorted(file for file in path.rglob("*") if is_source(file))
+            found = [str(file) for file in files if file.name.endswith(_TEXT_SUFFIXES)]
+            if not found:
+                raise InputError(
+                    f"{name}: no .txt or .txt.gz files in this folder; "
+                    f"name other files with a glob ('{name}/*.text')"
+                )
+        elif path.exists():
+            raise InputError(f"{name}: is no regular file; use - for standard input")
+        else:
+            found = _matching(name, is_source)
+            if not found:
+                raise InputError(f"{name}: no such file")
+        sources += found
+    if sources.count("-") > 1:
+        raise InputError("--input: standard input can be read once only")
+    return sources
+
+
+def _matching(pattern, is_source):
+    if is_remote(pattern):
+        return list(map(str, find_files(pattern)))
+    return sorted(file for file in glob.glob(pattern, recursive=True) if is_source(Path(file)))
+
+
+def text_size(sources):
+    """Bytes of text in the sources, for progress; None where that cannot be known."""
+    if any(source == "-" or source.startswith(DATASETS_PREFIX) for source in sources):
+        return None
+    return sum(map(_file_size, map(as_path, sources)))
+
+
+def _file_size(path):
+    size = path.stat().st_size
+    if path.suffix == ".gz" and size >= 18:
+        with path.open("rb") as file:
+            file.seek(-4, 2)
+            # The trailer of a gzip file holds the unpacked size, modulo 4 GiB.
+            size = max(size, int.from_bytes(file.read(), "little"))
+    return size
+
+
+def read_documents(sources, form, encoding="utf-8"):
+    """Reads documents in order, in bounded memory.
+
+    Args:
+        sources: List from `find_sources`.
+        form: Where a document ends: `line`, `file` or `blank` (a blank line). The text sets of
+            tensorflow-datasets hold one document an example.
+        encoding: Text encoding of the files.
+
+    Yields:
+        `Part`: documents that are not blank, and parts of those over `LONGEST_PART` characters.
+
+    Raises:
+        InputError: If a source cannot be read as text.
+    """
+    document, begins = -1, True
+    for source in sources:
+        for first, text in _parts(source, form, encoding):
+            begins = begins or first
+            if "\0" in text:
+                raise InputError(f"{source}: holds NUL bytes, so it is no text file")
+            if not text or text.isspace():
+                continue
+            document, begins = document + begins, False
+            yield Part(document, _clean(text))
+        begins = True
+
+
+def _clean(text):
+    if not text.strip().isprintable():
+        text = _CONTROLS.sub(" ", text)
+    return _LINE_BREAK_TAG.sub("\n\n", text) if "<" in text else text
+
+
+def _parts(source, form, encoding):
+    """Yields (whether a document begins here, text)."""
+    if source.startswith(DATASETS_PREFIX):
+        from tfbert.text.named_sets import read_texts
+
+        for text in read_texts(source.removeprefix(DATASETS_PREFIX)):
+            for begin in range(0, len(text), LONGEST_PART):
+                yield begin == 0, text[begin : begin + LONGEST_PART]
+        return
+    lines = read_lines(source, encoding, longest=LONGEST_PART)
+    last = None
+    if form == "line":
+        for number, line in lines:
+            yield number != last, line
+            last = number
+        return
+    held, size, first = [], 0, True
+    for number, line in lines:
+        # A part of a long line may be blank where the line is not.
+        whole = number != last and line.endswith("\n")
+        blank = form == "blank" and whole and line.isspace()
+        last = number
+        held.append(line)
+        size += len(line)
+        if blank or size >= LONGEST_PART:
+            yield first, "".join(held)
+            held, size, first = [], 0, blank
+    yield first, "".join(held)

@@ -1,0 +1,81 @@
+"""Options of `tfbert tpu-check`."""
+
+import dataclasses
+from pathlib import Path
+
+from tfbert.errors import InputError
+from tfbert.io.paths import is_remote
+from tfbert.options import Options, require_at_least
+from tfbert.recipes.pretrain_options import PretrainConfig
+
+# Options of a recipe that say how a run goes, and nothing of the step that is compiled.
+OF_THE_RUN = {
+    "data",
+    "output",
+    "init",
+    "phases",
+    "steps_per_execution",
+    "eval_steps",
+    "eval_sequences",
+    "strategy",
+    "replicas",
+    "seed",
+    "overwrite",
+    "progress",
+    "checkpoint_steps",
+    "checkpoint_minutes",
+    "keep_checkpoints",
+    "on_nan",
+    "max_rollbacks",
+    "resume",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class TpuCheckConfig(Options):
+    """Compile the training step of a recipe with the TPU's own compiler; no TPU is needed.
+
+    Args:
+        recipe: `PretrainConfig`.
+        accelerator: The TPU, as Google Cloud names it: v3-8, v5litepod-4, v6e-8 or a pod slice.
+        per_device_batch_size: Sequences that a core computes at once, in every phase; by default
+            what `pretrain` would choose.
+        vocabulary_size: Word pieces of the records.
+        next_sentence: Whether the records are sentence pairs.
+        largest: Look for the largest batch that fits as well; two or more compilations a phase.
+        json: Write the results to this file, too.
+    """
+
+    recipe: PretrainConfig
+    accelerator: str
+    per_device_batch_size: int | None = None
+    vocabulary_size: int = 30_522
+    next_sentence: bool = True
+    largest: bool = True
+    json: str | None = None
+
+    def __post_init__(self):
+        super().__post_init__()
+        require_at_least(self, 1, "per_device_batch_size", "vocabulary_size")
+        if self.recipe.precision == "float16":
+            raise InputError("--precision float16: TPUs compute in bfloat16 or float32")
+        if (
+            self.json
+            and not is_remote(self.json)
+            and not Path(self.json).absolute().parent.is_dir()
+        ):
+            raise InputError(f"--json {self.json}: there is no such folder")
+        if self.recipe.init:
+            raise InputError(
+                f"--recipe: it goes on from {self.recipe.init}, whose size tpu-check does not "
+                "read: leave init out and give --size or --num-layers and the like"
+            )
+
+    @classmethod
+    def from_options(cls, **options):
+        """The configuration from its own options and those of `PretrainConfig`, side by side."""
+        own = {field.name for field in dataclasses.fields(cls)}
+        recipe = {name: value for name, value in options.items() if name not in own}
+        # What a run reads and writes, a check does not.
+        recipe = PretrainConfig(**{"data": "", "output": "", **recipe})
+        return cls(recipe, **{name: options[name] for name in own & set(options)})

@@ -1,1 +1,0 @@
-"""Puts data, models and optimizers together."""
