@@ -7,8 +7,7 @@ import tensorflow as tf
 from helpers.graph_flops import graph_flops
 
 from tfbert.errors import InputError
-from tfbert.models.encoder import BertEncoder, to_stock
-from tfbert.models.freezing import freeze_lower_layers
+from tfbert.models.encoder import BertEncoder, freeze_lower_layers, to_stock
 from tfbert.models.pretrainer import make_pretrainer
 from tfbert.models.sizes import BertSize
 from tfbert.optimizers.lamb import LAMB

@@ -13,8 +13,7 @@ from tfbert.models.classifier import (
     load_classifier,
     save_classifier,
 )
-from tfbert.models.encoder import copy_weights, to_stock
-from tfbert.models.freezing import freeze_lower_layers
+from tfbert.models.encoder import copy_weights, freeze_lower_layers, to_stock
 from tfbert.models.sources import load_encoder
 from tfbert.tasks.batching import collate, padded_lengths
 from tfbert.tasks.tokenization import tokenize

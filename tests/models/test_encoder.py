@@ -9,8 +9,14 @@ import tensorflow as tf
 from helpers.processes import finish, start
 
 import tfbert
-from tfbert.models.encoder import BertEncoder, copy_weights, from_stock, to_stock, weights_by_path
-from tfbert.models.freezing import freeze_lower_layers
+from tfbert.models.encoder import (
+    BertEncoder,
+    copy_weights,
+    freeze_lower_layers,
+    from_stock,
+    to_stock,
+    weights_by_path,
+)
 
 CONFIG = {
     "vocabulary_size": 90,

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfbert.models.gelu import gelu
+from tfbert.models.kernels import gelu
 
 POINTS = np.concatenate([np.linspace(-12, 12, 4801), [-200.0, 200.0, 0.0]])
 

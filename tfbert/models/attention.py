@@ -1,18 +1,41 @@
-"""Scaled dot-product attention with a gradient of its own (Vaswani et al. 2017, section 3.2.1).
+"""Scaled dot-product attention (Vaswani et al. 2017, section 3.2.1), with a gradient of its own.
 
-What differs from the gradient that Keras' layer gets: few passes over the tensors of shape
-(batch, heads, tokens, tokens), which cost more than the products, and every factor moved to the
-small tensors beside them.
+The plain form, for tensors of shape (batch, heads, tokens, head_dim):
+
+    scores = query @ transpose(key) / sqrt(head_dim)        # (batch, heads, tokens, tokens)
+    scores = where(padding_mask, scores, -infinity)
+    probabilities = softmax(scores)
+    output = dropout(probabilities) @ value
+
+`attention` computes the same up to rounding, with fewer passes over the four tensors of shape
+(batch, heads, tokens, tokens), which cost more than the products: the factor goes into the query,
+the padding mask into key and value, dropout's scale into the value, all of them small; and the
+backward pass reads only the probabilities, with and without dropout.
 """
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from keras import ops
 
-from tfbert.models.fusion import fused, with_gradient
+from tfbert.models.kernels import fused, with_gradient
+from tfbert.types import Tensor
+
+if TYPE_CHECKING:
+    from tfbert.models.dropout import Dropout
 
 
-def attention(query, key, value, padding_mask, dropout, seed):
+def attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    padding_mask: Tensor | None,
+    dropout: Dropout,
+    seed: Tensor | None,
+) -> Tensor:
     """softmax(query key^T / sqrt(head_dim)) value, with dropout on the probabilities.
 
     Args:
@@ -21,8 +44,8 @@ def attention(query, key, value, padding_mask, dropout, seed):
         value: (batch, heads, tokens, head_dim).
         padding_mask: (batch, tokens) of integers, 0 where a token is padding, or None. Padding
             gets no attention; where all tokens are padding, the output is 0.
-        dropout: A `tfbert.models.dropout.Dropout`.
-        seed: From its `draw_seed`.
+        dropout: Dropout on the probabilities.
+        seed: From `dropout.draw_seed`; None for no dropout.
 
     Returns:
         (batch, heads, tokens, head_dim), in the dtype of `query`.
@@ -39,7 +62,7 @@ def attention(query, key, value, padding_mask, dropout, seed):
         value = ops.cast(scaled, value.dtype)
 
     @with_gradient
-    def core(query, key, value):
+    def core(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Callable]:
         probabilities = ops.softmax(ops.matmul(query, key))  # (batch, heads, tokens, tokens)
         kept = probabilities if mask is None else _selected(mask, probabilities)
         output = ops.matmul(kept, value)
@@ -49,10 +72,10 @@ def attention(query, key, value, padding_mask, dropout, seed):
 
 
 def _masked(query, key, value, padding_mask):
-    """Puts the padding mask into the factors, where it costs nothing.
+    """Puts the padding mask into query, key and value, where it costs nearly nothing.
 
     A column of ones in the query and a row of biases in the key add the bias to each score inside
-    of the product.
+    the product; the values of padding are 0.
     """
     dtype = query.dtype
     is_token = ops.cast(ops.not_equal(padding_mask, 0), dtype)[:, None, :, None]

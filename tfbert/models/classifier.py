@@ -1,7 +1,10 @@
 """A BERT sentence classifier, and its export as stock KerasHub classes."""
 
+from __future__ import annotations
+
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +15,7 @@ from tfbert.errors import InputError
 from tfbert.fit.trainer import DistributedTrainer
 from tfbert.models.encoder import copy_weights, from_stock, to_stock
 from tfbert.models.sources import load_preset, resolve_source
+from tfbert.models.transformer import bert_initializer
 from tfbert.text.tokenizer import make_tokenizer
 
 log = logging.getLogger("tfbert")
@@ -23,8 +27,8 @@ LABELS_FILE = "labels.json"
 class BertClassifier(DistributedTrainer, keras.Model):
     """A linear layer on BERT's pooled [CLS] output (Devlin et al. 2019, section 4.1).
 
-    It differs from `keras_hub.models.BertTextClassifier` in one thing: the logits, and so the
-    loss, are float32 whatever the precision of the encoder.
+    The one difference to `keras_hub.models.BertTextClassifier`: logits and loss are float32,
+    whatever the precision of the encoder.
 
     Args:
         backbone: A `BertEncoder` or any `keras_hub.models.BertBackbone`.
@@ -43,12 +47,17 @@ class BertClassifier(DistributedTrainer, keras.Model):
     ```
     """
 
-    def __init__(self, backbone, num_classes, dropout=0.1, **kwargs):
+    def __init__(
+        self,
+        backbone: keras_hub.models.BertBackbone,
+        num_classes: int,
+        dropout: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
         # === Layers ===
-        initializer = keras.initializers.TruncatedNormal(stddev=0.02)
         output_dropout = keras.layers.Dropout(dropout, dtype="float32", name="classifier_dropout")
         output_dense = keras.layers.Dense(
-            num_classes, kernel_initializer=initializer, dtype="float32", name="logits"
+            num_classes, kernel_initializer=bert_initializer(), dtype="float32", name="logits"
         )
 
         # === Functional Model ===
@@ -62,7 +71,7 @@ class BertClassifier(DistributedTrainer, keras.Model):
         self.num_classes = num_classes
         self.dropout = dropout
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "name": self.name,
             "trainable": self.trainable,
@@ -72,7 +81,7 @@ class BertClassifier(DistributedTrainer, keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> BertClassifier:
         backbone = keras.saving.deserialize_keras_object(config["backbone"])
         return cls(**{**config, "backbone": backbone})
 
@@ -80,13 +89,13 @@ class BertClassifier(DistributedTrainer, keras.Model):
 class TrainedClassifier(NamedTuple):
     """A classifier with what is needed to use it on texts."""
 
-    model: Any
-    tokenizer: Any
+    model: BertClassifier
+    tokenizer: keras_hub.models.BertTokenizer
     labels: list[str]
     max_length: int
 
 
-def save_classifier(classifier, directory):
+def save_classifier(classifier: TrainedClassifier, directory: str | os.PathLike) -> None:
     """Writes a KerasHub preset of stock classes, float32, plus the labels' names.
 
     `keras_hub.models.TextClassifier.from_preset(directory)` opens it without this package; it
@@ -110,12 +119,15 @@ def save_classifier(classifier, directory):
     (Path(directory) / LABELS_FILE).write_text(json.dumps(classifier.labels) + "\n")
 
 
-def load_classifier(source, dtype="float32"):
+def load_classifier(source: str, dtype: str = "float32") -> TrainedClassifier:
     """Opens what `save_classifier` wrote, or any KerasHub preset of a BERT classifier.
 
     Args:
         source: A run directory, preset directory or preset name.
         dtype: Keras dtype policy of the encoder.
+
+    Returns:
+        `TrainedClassifier`.
 
     Raises:
         InputError: If there is no such model, or it has no classification head.

@@ -1,13 +1,18 @@
 """Dropout whose masks come from 8 or 16 random bits an element instead of 32.
 
-Random bits are what dropout pays for on a CPU. A mask needs few of them: an element is dropped
-where its bits, read as an integer, are below a threshold.
+On a CPU, making random bits takes most of dropout's time. A mask needs few of them: an element is
+dropped where its bits, read as an integer, are below a threshold.
 """
+
+from __future__ import annotations
+
+from typing import Any
 
 import keras
 from keras import ops
 
-from tfbert.models.fusion import fused, with_gradient
+from tfbert.models.kernels import fused, with_gradient
+from tfbert.types import Tensor
 
 WIDTHS = (8, 16)
 
@@ -25,7 +30,7 @@ class Dropout(keras.layers.Layer):
 
     Rates are multiples of 2^-bits: with 8 bits 0.1 becomes 26/256 = 0.1016, with 16 bits
     6554/65536 = 0.100006. Outputs are scaled by the rate that is used, so that their expectation
-    is the input. `keep_probability` tells it.
+    is the input; the attribute `keep_probability` is that rate's complement.
 
     The mask is a function of the seed and the number of elements alone, the same with and without
     XLA. One seed is drawn a call, by `seed_generator.next()`.
@@ -33,11 +38,11 @@ class Dropout(keras.layers.Layer):
     Args:
         rate: Fraction of the elements to drop, from 0 to below 1.
         bits: Random bits an element, 8 or 16. None takes 8, and 16 for a rate that 8 bits would
-            change by more than 2 %, or its complement: among 0.05, 0.1, ... 0.95 none.
+            change by more than 2 %, or its complement; 0.05, 0.1, ... 0.95 all take 8.
         seed: Integer, or None for a random one.
 
     Attributes:
-        drops: Set to False, the layer is the identity also in training. Read when it is traced.
+        drops: False makes the layer the identity in training, too. Read when it is traced.
 
     Raises:
         ValueError: If the rate is out of range, or would round to 0 or 1.
@@ -45,7 +50,9 @@ class Dropout(keras.layers.Layer):
 
     drops = True
 
-    def __init__(self, rate, bits=None, seed=None, **kwargs):
+    def __init__(
+        self, rate: float, bits: int | None = None, seed: int | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.rate = rate
         self.bits = bits = default_bits(rate) if bits is None else bits
@@ -57,20 +64,20 @@ class Dropout(keras.layers.Layer):
             self.seed_generator = keras.random.SeedGenerator(seed)
         self.built = True
 
-    def draw_seed(self, training):
-        """The seed of this call's mask; None where nothing is to be dropped."""
+    def draw_seed(self, training: bool) -> Tensor | None:
+        """The seed of this call's mask; None where nothing is dropped."""
         return self.seed_generator.next() if training and self.threshold and self.drops else None
 
-    def draw_mask(self, shape, seed):
+    def draw_mask(self, shape: tuple, seed: Tensor) -> Tensor:
         """Boolean tensor, True where an element is kept."""
         return random_mask(shape, seed, self.threshold, self.bits)
 
-    def drop(self, inputs, seed):
+    def drop(self, inputs: Tensor, seed: Tensor | None) -> Tensor:
         """Drops elements of `inputs` by a seed from `draw_seed`.
 
         Args:
             inputs: Floating tensor of any shape.
-            seed: What `draw_seed` gave.
+            seed: From `draw_seed`.
         """
         if seed is None:
             return inputs
@@ -89,13 +96,13 @@ class Dropout(keras.layers.Layer):
             return ops.where(mask, values * scale, ops.cast(0, values.dtype))
         return _scaled_in_float32(values, mask, scale)
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         return self.drop(inputs, self.draw_seed(training))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         return {**config, "rate": self.rate, "bits": self.bits, "seed": self.seed}
 
@@ -107,13 +114,13 @@ def _scaled_in_float32(values, mask, scale):
     return ops.where(mask, scaled, ops.cast(0, values.dtype))
 
 
-def default_bits(rate):
+def default_bits(rate: float) -> int:
     """The fewest random bits an element that give a rate, and its complement, up to 2 %."""
     error = abs(round(rate * 2**8) / 2**8 - rate)
     return 8 if error <= 0.02 * min(rate, 1 - rate) else 16
 
 
-def drop_threshold(rate, bits):
+def drop_threshold(rate: float, bits: int) -> int:
     """The integer below which random bits drop an element: round(rate 2^bits).
 
     Raises:
@@ -130,12 +137,12 @@ def drop_threshold(rate, bits):
     return threshold
 
 
-def keep_probability(threshold, bits):
+def keep_probability(threshold: int, bits: int) -> float:
     """Probability with which `random_mask` is True."""
     return 1 - threshold / 2**bits
 
 
-def random_mask(shape, seed, threshold, bits):
+def random_mask(shape: tuple, seed: Tensor, threshold: int, bits: int) -> Tensor:
     """Boolean tensor, True with probability `keep_probability(threshold, bits)`.
 
     Args:
@@ -156,7 +163,7 @@ def _tensorflow_bits(shape, seed, bits):
     in_a_word = 32 // bits
     # XLA has no 64-bit seeds here, and Keras' generators count in 64 bits.
     seed = tf.cast(tf.math.floormod(seed, tf.int32.max - 1), tf.int32)
-    # Named, because the default differs by device: a mask shall not.
+    # Named, because the default differs by device, and masks must not.
     words = tf.random.stateless_uniform(
         [(count + in_a_word - 1) // in_a_word], seed, None, None, tf.uint32, alg="philox"
     )

@@ -1,11 +1,16 @@
-"""BERT's encoder (Devlin et al. 2019), and its exchange with KerasHub's stock class."""
+"""BERT's encoder (Devlin et al. 2019), its exchange with KerasHub's stock class, and freezing."""
+
+from __future__ import annotations
+
+from typing import Any
 
 import keras
 import keras_hub
 from keras_hub.layers import PositionEmbedding, ReversibleEmbedding
 
+from tfbert.errors import InputError
 from tfbert.models.dropout import Dropout
-from tfbert.models.transformer import LAYER_NORM_EPSILON, TransformerEncoder, kernel_initializer
+from tfbert.models.transformer import LAYER_NORM_EPSILON, TransformerEncoder, bert_initializer
 
 
 @keras.saving.register_keras_serializable("tfbert")
@@ -14,7 +19,7 @@ class BertEncoder(keras_hub.models.BertBackbone):
 
     Inputs, outputs, attributes, variable paths and weights are the stock class's; outputs are
     equal up to rounding. Dropout rates are rounded (see `Dropout`), on which training alone
-    depends. Presets are written with stock classes.
+    depends. It writes presets with stock classes.
 
     Args:
         rematerialize: Whether each transformer layer computes its activations again in the
@@ -36,28 +41,28 @@ class BertEncoder(keras_hub.models.BertBackbone):
 
     def __init__(
         self,
-        vocabulary_size,
-        num_layers,
-        num_heads,
-        hidden_dim,
-        intermediate_dim,
-        dropout=0.1,
-        max_sequence_length=512,
-        num_segments=2,
-        rematerialize=False,
-        dtype=None,
-        **kwargs,
-    ):
+        vocabulary_size: int,
+        num_layers: int,
+        num_heads: int,
+        hidden_dim: int,
+        intermediate_dim: int,
+        dropout: float = 0.1,
+        max_sequence_length: int = 512,
+        num_segments: int = 2,
+        rematerialize: bool = False,
+        dtype: str | keras.DTypePolicy | None = None,
+        **kwargs: Any,
+    ) -> None:
         # === Layers ===
         self.token_embedding = ReversibleEmbedding(
             input_dim=vocabulary_size,
             output_dim=hidden_dim,
-            embeddings_initializer=kernel_initializer(),
+            embeddings_initializer=bert_initializer(),
             dtype=dtype,
             name="token_embedding",
         )
         self.position_embedding = PositionEmbedding(
-            initializer=kernel_initializer(),
+            initializer=bert_initializer(),
             sequence_length=max_sequence_length,
             dtype=dtype,
             name="position_embedding",
@@ -65,7 +70,7 @@ class BertEncoder(keras_hub.models.BertBackbone):
         self.segment_embedding = keras.layers.Embedding(
             input_dim=num_segments,
             output_dim=hidden_dim,
-            embeddings_initializer=kernel_initializer(),
+            embeddings_initializer=bert_initializer(),
             dtype=dtype,
             name="segment_embedding",
         )
@@ -87,7 +92,7 @@ class BertEncoder(keras_hub.models.BertBackbone):
         ]
         self.pooled_dense = keras.layers.Dense(
             hidden_dim,
-            kernel_initializer=kernel_initializer(),
+            kernel_initializer=bert_initializer(),
             activation="tanh",
             dtype=dtype,
             name="pooled_dense",
@@ -123,21 +128,23 @@ class BertEncoder(keras_hub.models.BertBackbone):
         self.rematerialize = rematerialize
         self.cls_token_index = 0
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "rematerialize": self.rematerialize}
 
     @classmethod
-    def from_preset(cls, preset, load_weights=True, rematerialize=False, **kwargs):
+    def from_preset(
+        cls, preset: str, load_weights: bool = True, rematerialize: bool = False, **kwargs: Any
+    ) -> BertEncoder:
         """Opens a KerasHub preset of a `BertBackbone`; arguments as there."""
         stock = keras_hub.models.BertBackbone.from_preset(preset, load_weights, **kwargs)
         return from_stock(stock, rematerialize=rematerialize)
 
-    def save_to_preset(self, preset_dir, max_shard_size=10):
+    def save_to_preset(self, preset_dir: str, max_shard_size: float = 10) -> None:
         """Writes a preset of the stock class, float32, which opens without this package."""
         to_stock(self, dtype="float32").save_to_preset(preset_dir, max_shard_size)
 
 
-def from_stock(backbone, **changes):
+def from_stock(backbone: keras_hub.models.BertBackbone, **changes: Any) -> BertEncoder:
     """A `BertEncoder` with the weights of a `keras_hub.models.BertBackbone`, bit for bit.
 
     Args:
@@ -149,7 +156,9 @@ def from_stock(backbone, **changes):
     return encoder
 
 
-def to_stock(encoder, **changes):
+def to_stock(
+    encoder: keras_hub.models.BertBackbone, **changes: Any
+) -> keras_hub.models.BertBackbone:
     """A `keras_hub.models.BertBackbone` with the weights of an encoder, bit for bit.
 
     Args:
@@ -163,12 +172,12 @@ def to_stock(encoder, **changes):
     return stock
 
 
-def weights_by_path(model):
+def weights_by_path(model: keras.Model) -> dict[str, keras.Variable]:
     """`{path: variable}` of all variables that are weights, not states of random numbers."""
     return {v.path: v for v in model.variables if "seed_generator" not in v.path}
 
 
-def copy_weights(source, target):
+def copy_weights(source: keras.Model, target: keras.Model) -> None:
     """Copies all weights from one model to another, matched by their paths.
 
     Raises:
@@ -179,3 +188,42 @@ def copy_weights(source, target):
         raise ValueError(f"only one of the models has the weights {', '.join(different)}")
     for path, variable in variables.items():
         variable.assign(values[path])
+
+
+def freeze_lower_layers(
+    backbone: keras_hub.models.BertBackbone, count: int, dropout: bool = True
+) -> None:
+    """Makes the embeddings and the `count` lowest encoder layers untrainable; 0 freezes nothing.
+
+    Layers above them keep their `trainable`. Compile the model again afterwards.
+
+    Args:
+        backbone: A `BertEncoder` or `keras_hub.models.BertBackbone`.
+        count: Number of layers.
+        dropout: Whether the frozen part drops elements in training. Without it the part computes
+            as in an evaluation; for a `BertEncoder` only.
+
+    Raises:
+        InputError: If the encoder has fewer layers, or is not a `BertEncoder` where it has to be.
+    """
+    if count > backbone.num_layers:
+        raise InputError(
+            f"--freeze-layers {count}: the model has only {backbone.num_layers} layers"
+        )
+    is_ours = isinstance(backbone, BertEncoder)
+    if count and not dropout and not is_ours:
+        raise InputError("--frozen-dropout false: dropout cannot be left out of a stock encoder")
+    if count:
+        embeddings = (
+            backbone.token_embedding,
+            backbone.position_embedding,
+            backbone.segment_embedding,
+            backbone.embeddings_layer_norm,
+        )
+        for layer in (*embeddings, *backbone.transformer_layers[:count]):
+            layer.trainable = False
+    if is_ours:
+        droppers: list[Any] = [backbone.embeddings_dropout, *backbone.transformer_layers]
+        frozen = count + 1 if count and not dropout else 0  # the embeddings' dropout comes first
+        for number, layer in enumerate(droppers):
+            layer.drops = number >= frozen

@@ -4,16 +4,19 @@ Progressive stacking (Gong et al., ICML 2019) copies layer l to l + n; multi-sta
 training (MSLT; Yang et al., arXiv 2011.13635) puts a copy of the top-most block on top.
 """
 
+from __future__ import annotations
+
 from tfbert.models.encoder import BertEncoder, weights_by_path
-from tfbert.models.layer_origins import SlotsName, check_name, origin_of_path
+from tfbert.models.layer_origins import GrowthName, SlotsName, check_name, origin_of_path
+from tfbert.models.pretrainer import BertPretrainer
 from tfbert.optimizers.carrying import carry_over
 
 
-def grow(model, num_layers, growth="stack"):
+def grow(model: BertPretrainer, num_layers: int, growth: GrowthName = "stack") -> BertPretrainer:
     """A deeper `BertPretrainer` that goes on from the weights of a shallower one.
 
-    Embeddings, layers, pooler and heads are carried over bit for bit. All of the deeper model is
-    trainable, and it is not compiled. Dropout draws by the place of a layer, so that the old
+    Embeddings, layers, pooler and heads are copied bit for bit. All of the deeper model is
+    trainable, and it is not compiled. Dropout masks depend on a layer's place, so that the old
     layers go on with the masks that they would have had.
 
     Args:
@@ -26,7 +29,7 @@ def grow(model, num_layers, growth="stack"):
         A `BertPretrainer`.
 
     Raises:
-        ValueError: If the model is not shallower, or `growth` none of the names.
+        ValueError: If the model is not shallower, or `growth` is not one of the names.
 
     Example:
 
@@ -49,14 +52,19 @@ def grow(model, num_layers, growth="stack"):
     return deeper
 
 
-def grow_optimizer(model, deeper, growth="stack", slots="copied"):
-    """Gives the optimizer of a deeper model the state of the shallower one's.
+def grow_optimizer(
+    model: BertPretrainer,
+    deeper: BertPretrainer,
+    growth: GrowthName = "stack",
+    slots: SlotsName = "copied",
+) -> list[str]:
+    """Copies the state of a shallower model's optimizer to the deeper one's.
 
     Args:
         model: The shallower model, compiled.
         deeper: What `grow` made of it, compiled with an optimizer of the same class: `AdamW`,
             `LAMB`, `LARS`, one of Keras' own, or any of these in a `LossScaleOptimizer`.
-        growth: As it was given to `grow`.
+        growth: The same as for `grow`.
         slots: What new layers start with: slots `copied` from the layer that their weights are
             from, or `zeros`. With `reset` all slots start from zeros, as in Gong et al. The
             number of updates and the loss scale are carried over in any case.
@@ -65,7 +73,7 @@ def grow_optimizer(model, deeper, growth="stack", slots="copied"):
         List of the paths whose slots start from zeros.
 
     Raises:
-        ValueError: If `growth` or `slots` is none of the names.
+        ValueError: If `growth` or `slots` is not one of the names.
     """
     check_name("slots", slots, SlotsName)
     old, new = model.backbone.num_layers, deeper.backbone.num_layers

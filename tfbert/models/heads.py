@@ -1,7 +1,14 @@
 """BERT's masked-LM head, evaluated at the masked positions only."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import ops
+
+from tfbert.models.transformer import LAYER_NORM_EPSILON, bert_initializer
+from tfbert.types import Tensor
 
 
 class MaskedLMHead(keras.layers.Layer):
@@ -12,7 +19,7 @@ class MaskedLMHead(keras.layers.Layer):
 
     Args:
         token_embedding: The encoder's embedding layer. Its table is used and stays the encoder's:
-            it is none of this layer's weights, so that freezing one leaves the other as it is.
+            it is not one of this layer's weights, so that freezing one does not freeze the other.
         **kwargs: Of `keras.layers.Layer`. The matrix products run in the compute dtype.
 
     Call arguments:
@@ -23,9 +30,9 @@ class MaskedLMHead(keras.layers.Layer):
         (batch, predictions, vocabulary) float32 logits.
     """
 
-    def __init__(self, token_embedding, **kwargs):
+    def __init__(self, token_embedding: keras.layers.Embedding, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        # Keras tracks a layer that is an attribute, and what is in lists and dicts.
+        # In a function: Keras would track a layer that is an attribute, or in a list or dict.
         self._get_table = lambda: token_embedding.embeddings
         self._vocabulary_size = token_embedding.input_dim
         self.dense = keras.layers.Dense(
@@ -36,10 +43,14 @@ class MaskedLMHead(keras.layers.Layer):
             name="dense",
         )
         self.layer_norm = keras.layers.LayerNormalization(
-            epsilon=1e-12, dtype=self.dtype_policy, name="layer_norm"
+            epsilon=LAYER_NORM_EPSILON, dtype=self.dtype_policy, name="layer_norm"
         )
 
-    def build(self, sequence_output_shape, mask_positions_shape):
+    def build(
+        self,
+        sequence_output_shape: tuple[int | None, ...],
+        mask_positions_shape: tuple[int | None, ...],
+    ) -> None:
         shape = (*mask_positions_shape, sequence_output_shape[-1])
         self.dense.build(shape)
         self.layer_norm.build(shape)
@@ -47,7 +58,7 @@ class MaskedLMHead(keras.layers.Layer):
             shape=(self._vocabulary_size,), initializer="zeros", autocast=False, name="bias"
         )
 
-    def call(self, sequence_output, mask_positions):
+    def call(self, sequence_output: Tensor, mask_positions: Tensor) -> Tensor:
         # A product with a one-hot matrix instead of a gather: exact, and its gradient is a product
         # again where a gather's is a scatter, which is slow on TPUs and in random order on GPUs.
         length = ops.shape(sequence_output)[1]
@@ -60,13 +71,10 @@ class MaskedLMHead(keras.layers.Layer):
         logits = _product(rows, table) + self.bias
         return ops.reshape(logits, (-1, ops.shape(mask_positions)[1], self._vocabulary_size))
 
-    def compute_output_spec(self, sequence_output, mask_positions):
+    def compute_output_spec(
+        self, sequence_output: keras.KerasTensor, mask_positions: keras.KerasTensor
+    ) -> keras.KerasTensor:
         return keras.KerasTensor((*mask_positions.shape, self._vocabulary_size), "float32")
-
-
-def bert_initializer():
-    """BERT's initial values of kernels and embeddings: normal, cut off at 2 deviations of 0.02."""
-    return keras.initializers.TruncatedNormal(stddev=0.02)
 
 
 def _tanh_gelu(x):

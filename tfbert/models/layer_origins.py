@@ -2,13 +2,13 @@
 
 import re
 import typing
-from typing import Literal
+from typing import Any, Literal
 
 GrowthName = Literal["stack", "top", "random"]
 SlotsName = Literal["copied", "zeros", "reset"]
 
 
-def origin_of_layer(layer, old, new, growth):
+def origin_of_layer(layer: int, old: int, new: int, growth: GrowthName) -> int | None:
     """The layer whose copy a layer of a deeper encoder is.
 
     Args:
@@ -23,7 +23,7 @@ def origin_of_layer(layer, old, new, growth):
         A number below `old`, or None for new weights.
 
     Raises:
-        ValueError: If `growth` is none of these.
+        ValueError: If `growth` is not one of these.
     """
     check_name("growth", growth, GrowthName)
     if layer < old:
@@ -39,8 +39,8 @@ def origin_of_layer(layer, old, new, growth):
 _LAYER = re.compile(r"transformer_layer_(\d+)/")
 
 
-def origin_of_path(path, old, new, growth):
-    """`origin_of_layer` for the path of a variable of the model; paths elsewhere stay."""
+def origin_of_path(path: str, old: int, new: int, growth: GrowthName) -> str | None:
+    """`origin_of_layer` for the path of a variable of the model; other paths stay as they are."""
     match = _LAYER.search(path)
     if not match:
         return path
@@ -50,7 +50,7 @@ def origin_of_path(path, old, new, growth):
     return f"{path[: match.start(1)]}{layer}{path[match.end(1) :]}"
 
 
-def check_name(option, value, names):
+def check_name(option: str, value: str, names: Any) -> None:
     """Raises ValueError unless a value is one of a `Literal`'s."""
     if value not in typing.get_args(names):
         raise ValueError(f"{option}={value!r}: must be one of {', '.join(typing.get_args(names))}")

@@ -1,19 +1,25 @@
-"""BERT with its two pre-training tasks, and what is kept of it: a stock preset and the heads."""
+"""BERT with its two pre-training tasks, saved as a stock preset with the heads in a file."""
+
+from __future__ import annotations
 
 import logging
+import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import keras
+import keras_hub
 import numpy as np
 
 from tfbert.errors import InputError
 from tfbert.fit.trainer import DistributedTrainer
 from tfbert.io.whole import replacing
-from tfbert.models.encoder import BertEncoder, to_stock
-from tfbert.models.freezing import freeze_lower_layers
-from tfbert.models.heads import MaskedLMHead, bert_initializer
+from tfbert.models.encoder import BertEncoder, freeze_lower_layers, to_stock
+from tfbert.models.heads import MaskedLMHead
+from tfbert.models.sizes import BertSize
 from tfbert.models.sources import load_encoder, resolve_source
+from tfbert.models.transformer import bert_initializer
 
 log = logging.getLogger("tfbert")
 
@@ -33,7 +39,7 @@ class BertPretrainer(DistributedTrainer, keras.Model):
         backbone: A `BertEncoder` or `keras_hub.models.BertBackbone`, or a model with its inputs,
             outputs and `token_embedding`.
         next_sentence: Whether there is a next-sentence head. Without one the pooler of `backbone`
-            has nothing to learn, and becomes untrainable.
+            gets no gradient, and becomes untrainable.
 
     Example:
 
@@ -53,7 +59,12 @@ class BertPretrainer(DistributedTrainer, keras.Model):
     ```
     """
 
-    def __init__(self, backbone, next_sentence=True, **kwargs):
+    def __init__(
+        self,
+        backbone: keras_hub.models.BertBackbone,
+        next_sentence: bool = True,
+        **kwargs: Any,
+    ) -> None:
         # === Layers ===
         mlm_head = MaskedLMHead(
             backbone.token_embedding, dtype=backbone.dtype_policy, name="mlm_head"
@@ -68,7 +79,7 @@ class BertPretrainer(DistributedTrainer, keras.Model):
         mask_positions = keras.Input((None,), dtype="int32", name="mask_positions")
         encoded = backbone(backbone.input)
         outputs = {"mlm": mlm_head(encoded["sequence_output"], mask_positions)}
-        if next_sentence:
+        if nsp_head is not None:
             outputs["nsp"] = nsp_head(encoded["pooled_output"])
         inputs = {**backbone.input, "mask_positions": mask_positions}
         super().__init__(inputs=inputs, outputs=outputs, **kwargs)
@@ -81,7 +92,7 @@ class BertPretrainer(DistributedTrainer, keras.Model):
         if not next_sentence:
             backbone.pooled_dense.trainable = False
 
-    def pretraining_losses(self):
+    def pretraining_losses(self) -> dict[str, keras.losses.Loss]:
         """By output, its loss: the mean over the predictions of weight 1, and over the examples.
 
         For `compile(loss=...)`. Targets are the records' `mask_ids` and `next_sentence_labels`,
@@ -94,13 +105,13 @@ class BertPretrainer(DistributedTrainer, keras.Model):
             for output in self.output
         }
 
-    def pretraining_metrics(self):
+    def pretraining_metrics(self) -> dict[str, list[keras.metrics.Metric]]:
         """By output, the share of predictions that are right; for `weighted_metrics`."""
         return {
             output: [keras.metrics.SparseCategoricalAccuracy("accuracy")] for output in self.output
         }
 
-    def freeze_lower_layers(self, count, dropout=True):
+    def freeze_lower_layers(self, count: int, dropout: bool = True) -> None:
         """Makes the embeddings and the `count` lowest layers untrainable, and all else trainable.
 
         The masked-LM head's table is the encoder's, and frozen with it; the head's dense layer,
@@ -108,22 +119,22 @@ class BertPretrainer(DistributedTrainer, keras.Model):
 
         Args:
             count: Number of layers; 0 freezes nothing.
-            dropout: As in `tfbert.models.freezing.freeze_lower_layers`.
+            dropout: As in `tfbert.models.encoder.freeze_lower_layers`.
 
         Raises:
             InputError: If the encoder has fewer layers.
         """
-        # One by one: Keras takes no notice of `backbone.trainable = True` where it is True already.
+        # One by one: Keras ignores `backbone.trainable = True` where it is True already.
         for layer in (self.backbone, *self.backbone.layers):
             layer.trainable = True
         self.backbone.pooled_dense.trainable = self.next_sentence
         freeze_lower_layers(self.backbone, count, dropout)
 
-    def heads(self):
-        """The layers that are no part of the encoder."""
+    def heads(self) -> list[keras.layers.Layer]:
+        """The layers outside the encoder."""
         return [head for head in (self.mlm_head, self.nsp_head) if head is not None]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "name": self.name,
             "trainable": self.trainable,
@@ -132,20 +143,20 @@ class BertPretrainer(DistributedTrainer, keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> BertPretrainer:
         backbone = keras.saving.deserialize_keras_object(config["backbone"])
         return cls(**{**config, "backbone": backbone})
 
 
 def make_pretrainer(
-    size,
-    vocabulary_size,
-    next_sentence=True,
-    dropout=0.1,
-    max_sequence_length=512,
-    dtype="float32",
-    rematerialize=False,
-):
+    size: BertSize,
+    vocabulary_size: int,
+    next_sentence: bool = True,
+    dropout: float = 0.1,
+    max_sequence_length: int = 512,
+    dtype: str = "float32",
+    rematerialize: bool = False,
+) -> BertPretrainer:
     """A `BertPretrainer` with new weights.
 
     Args:
@@ -171,8 +182,12 @@ def make_pretrainer(
     return BertPretrainer(backbone, next_sentence)
 
 
-def save_pretrainer(model, tokenizer, directory):
-    """Writes a KerasHub preset of stock classes, float32, and the heads' weights beside it.
+def save_pretrainer(
+    model: BertPretrainer,
+    tokenizer: keras_hub.models.BertTokenizer,
+    directory: str | os.PathLike,
+) -> None:
+    """Writes a KerasHub preset of stock classes, float32, with the heads' weights in `HEADS_FILE`.
 
     `keras_hub.models.BertBackbone.from_preset(directory)` opens it without this package, and so do
     `tfbert finetune --model` and `load_pretrainer`.
@@ -193,8 +208,10 @@ def save_pretrainer(model, tokenizer, directory):
         np.savez(temporary, **heads)
 
 
-def load_pretrainer(source, dtype="float32", next_sentence=True, rematerialize=False):
-    """Goes on from existing weights.
+def load_pretrainer(
+    source: str, dtype: str = "float32", next_sentence: bool = True, rematerialize: bool = False
+) -> tuple[BertPretrainer, keras_hub.models.BertTokenizer]:
+    """A `BertPretrainer` with existing weights.
 
     Args:
         source: Any MODEL argument: a run or preset that `save_pretrainer` wrote, or an encoder,

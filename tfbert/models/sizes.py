@@ -24,7 +24,7 @@ class BertSize:
     num_heads: int
     intermediate_dim: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name, number in dataclasses.asdict(self).items():
             if number < 1:
                 raise InputError(f"--{name.replace('_', '-')} is {number}: it must be at least 1")
@@ -46,7 +46,13 @@ SIZES = {
 }
 
 
-def bert_size(name, num_layers=None, hidden_dim=None, num_heads=None, intermediate_dim=None):
+def bert_size(
+    name: str,
+    num_layers: int | None = None,
+    hidden_dim: int | None = None,
+    num_heads: int | None = None,
+    intermediate_dim: int | None = None,
+) -> BertSize:
     """A published size, or one that differs from it in some numbers.
 
     Args:
@@ -61,7 +67,7 @@ def bert_size(name, num_layers=None, hidden_dim=None, num_heads=None, intermedia
         A `BertSize`.
 
     Raises:
-        InputError: If there is no such name, or the numbers make no encoder.
+        InputError: If there is no such name, or the numbers do not fit together.
     """
     if name not in SIZES:
         raise InputError(f"--size is {name!r}: it must be one of {', '.join(SIZES)}")
@@ -75,8 +81,8 @@ def bert_size(name, num_layers=None, hidden_dim=None, num_heads=None, intermedia
     if hidden_dim is not None:
         if num_heads is None and hidden_dim > 64 and hidden_dim % 64:
             raise InputError(
-                f"--num-heads must be given: --hidden-dim {hidden_dim} is no multiple of 64, the "
-                "usual width of a head"
+                f"--num-heads must be given: --hidden-dim {hidden_dim} is not a multiple of "
+                "64, the usual width of a head"
             )
         usual = {"num_heads": max(1, hidden_dim // 64), "intermediate_dim": 4 * hidden_dim}
     given = {field: value for field, value in changes.items() if value is not None}

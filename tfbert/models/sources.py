@@ -1,4 +1,6 @@
-"""Opens a pre-trained encoder from any place that people keep one in."""
+"""Model sources: what `--model` may name, and how an encoder is loaded from it."""
+
+from __future__ import annotations
 
 import atexit
 import dataclasses
@@ -9,13 +11,18 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfbert.embedded import MODEL_DIRECTORY
 from tfbert.errors import InputError
 from tfbert.io.paths import as_path, is_remote
 from tfbert.io.whole import download, exists, is_whole
 from tfbert.text.tokenizer import make_tokenizer
+
+if TYPE_CHECKING:
+    import keras_hub
+
+    from tfbert.models.encoder import BertEncoder
 
 log = logging.getLogger("tfbert")
 
@@ -24,11 +31,11 @@ log = logging.getLogger("tfbert")
 class Encoder:
     """A `BertEncoder` and the tokenizer that belongs to it."""
 
-    backbone: Any
-    tokenizer: Any
+    backbone: BertEncoder
+    tokenizer: keras_hub.models.BertTokenizer
 
 
-def resolve_source(source):
+def resolve_source(source: str) -> str:
     """The name or path that KerasHub's `from_preset` takes for a MODEL argument.
 
     Args:
@@ -44,7 +51,7 @@ def resolve_source(source):
     path = as_path(source)
     if exists(path):
         if not path.is_dir():
-            raise InputError(f"model {source}: is a file; a model is a directory")
+            raise InputError(f"model {source}: is a file; give the model's directory")
         is_run = (path / "config.yaml").exists() and not (path / "config.json").exists()
         if is_run and not is_whole(path / "model"):
             raise InputError(f"model {source}: an unfinished run: there is no model/ in it")
@@ -67,7 +74,7 @@ def resolve_source(source):
 
 def _check_directory(path):
     if not (path / "config.json").exists():
-        raise InputError(f"model {path}: no config.json in it, so no preset and no model")
+        raise InputError(f"model {path}: no config.json in it, so it is not a model")
     if not any(path.glob("*.safetensors")) and not any(path.glob("model*.h5")):
         raise InputError(
             f"model {path}: neither model.safetensors nor model.weights.h5 in it; pickled "
@@ -90,7 +97,7 @@ def _fetch_listed(directory, listing):
     return str(copy)
 
 
-def load_preset(preset_class, source, **kwargs):
+def load_preset(preset_class: Any, source: str, **kwargs: Any) -> Any:
     """`preset_class.from_preset` on a MODEL argument, with one line instead of a traceback.
 
     Raises:
@@ -114,7 +121,9 @@ def load_preset(preset_class, source, **kwargs):
         raise InputError(f"model {source}: cannot be loaded: {reason}; {remedy}") from error
 
 
-def load_encoder(source, dtype, rematerialize=False, dropout=None):
+def load_encoder(
+    source: str, dtype: str, rematerialize: bool = False, dropout: float | None = None
+) -> Encoder:
     """Loads the encoder and the tokenizer of a MODEL argument.
 
     Args:

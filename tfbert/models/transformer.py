@@ -1,18 +1,22 @@
 """One layer of BERT's encoder: the weights of KerasHub's, with a faster way through them."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import ops
 
 from tfbert.models.attention import attention
 from tfbert.models.dropout import Dropout
-from tfbert.models.gelu import gelu
-from tfbert.models.rematerialization import rematerialized
+from tfbert.models.kernels import gelu, rematerialized
+from tfbert.types import Tensor
 
 LAYER_NORM_EPSILON = 1e-12
 
 
-def kernel_initializer():
-    """BERT's initial spread of weights."""
+def bert_initializer() -> keras.initializers.Initializer:
+    """BERT's initial values of kernels and embeddings: normal, cut off at 2 deviations of 0.02."""
     return keras.initializers.TruncatedNormal(stddev=0.02)
 
 
@@ -28,13 +32,13 @@ class SelfAttention(keras.layers.Layer):
         dropout: Rate of the dropout on attention probabilities.
     """
 
-    def __init__(self, num_heads, dropout=0.0, **kwargs):
+    def __init__(self, num_heads: int, dropout: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.num_heads = num_heads
         self.dropout = dropout
         self._dropout_layer = Dropout(dropout, dtype=self.dtype_policy)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         width = input_shape[-1]
         if width % self.num_heads:
             raise ValueError(f"hidden_dim {width} does not divide into {self.num_heads} heads")
@@ -45,7 +49,7 @@ class SelfAttention(keras.layers.Layer):
                 equation,
                 output_shape,
                 bias_axes=bias_axes,
-                kernel_initializer=kernel_initializer(),
+                kernel_initializer=bert_initializer(),
                 dtype=self.dtype_policy,
                 name=name,
             )
@@ -60,11 +64,13 @@ class SelfAttention(keras.layers.Layer):
             "attention_output", "abcd,cde->abe", (None, width), "e", (None, *per_head)
         )
 
-    def draw_seed(self, training):
-        """The seed of this call's dropout; None where nothing is to be dropped."""
+    def draw_seed(self, training: bool) -> Tensor | None:
+        """The seed of this call's dropout; None where nothing is dropped."""
         return self._dropout_layer.draw_seed(training)
 
-    def call(self, inputs, padding_mask=None, seed=None):
+    def call(
+        self, inputs: Tensor, padding_mask: Tensor | None = None, seed: Tensor | None = None
+    ) -> Tensor:
         """
         Args:
             inputs: (batch, tokens, width).
@@ -96,10 +102,10 @@ class SelfAttention(keras.layers.Layer):
         output = ops.add(ops.matmul(context, kernel), self.output_dense.bias)
         return ops.reshape(output, (batch, tokens, width))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         return {**config, "num_heads": self.num_heads, "dropout": self.dropout}
 
@@ -116,23 +122,30 @@ class TransformerEncoder(keras.layers.Layer):
         intermediate_dim: Width of the feed-forward net.
         num_heads: Number of attention heads.
         dropout: Rate of all three dropouts.
-        rematerialize: Whether to keep the layer's input alone for the backward pass, and to
+        rematerialize: Whether to keep only the layer's input for the backward pass, and to
             compute the rest again, with the same dropout.
 
     Attributes:
-        drops: Set to False, the layer has no dropout also in training. Read when it is traced.
+        drops: False switches dropout off in training, too. Read when the layer is traced.
     """
 
     drops = True
 
-    def __init__(self, intermediate_dim, num_heads, dropout=0.0, rematerialize=False, **kwargs):
+    def __init__(
+        self,
+        intermediate_dim: int,
+        num_heads: int,
+        dropout: float = 0.0,
+        rematerialize: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.intermediate_dim = intermediate_dim
         self.num_heads = num_heads
         self.dropout = dropout
         self.rematerialize = rematerialize
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         policy, width = self.dtype_policy, input_shape[-1]
 
         def built(layer, shape=input_shape):
@@ -148,7 +161,7 @@ class TransformerEncoder(keras.layers.Layer):
             return keras.layers.Dense(
                 units,
                 activation=activation,
-                kernel_initializer=kernel_initializer(),
+                kernel_initializer=bert_initializer(),
                 dtype=policy,
                 name=name,
             )
@@ -170,7 +183,9 @@ class TransformerEncoder(keras.layers.Layer):
         )
         self._feedforward_dropout = Dropout(self.dropout, dtype=policy, name="feedforward_dropout")
 
-    def call(self, inputs, padding_mask=None, training=False):
+    def call(
+        self, inputs: Tensor, padding_mask: Tensor | None = None, training: bool = False
+    ) -> Tensor:
         """
         Args:
             inputs: (batch, tokens, width).
@@ -203,8 +218,8 @@ class TransformerEncoder(keras.layers.Layer):
     def _rematerialized(self, inputs, padding_mask, seeds):
         """`_forward`, computed again in the backward pass.
 
-        All that it reads is an argument: what is not would be computed ahead of the backward
-        pass, and kept. Keras reads the variables from a scope, where their tensors stand in.
+        All that it reads is an argument: anything else would be computed before the backward
+        pass, and kept. Keras takes the variables' values from a scope that holds their tensors.
         """
         given = [padding_mask, *seeds]
         tensors = [tensor for tensor in given if tensor is not None]
@@ -220,10 +235,10 @@ class TransformerEncoder(keras.layers.Layer):
 
         return forward(inputs, *tensors, *(v.value for v in variables))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         return {
             **config,

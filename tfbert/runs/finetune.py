@@ -20,7 +20,7 @@ from tfbert.models.classifier import (
     load_classifier,
     save_classifier,
 )
-from tfbert.models.freezing import freeze_lower_layers
+from tfbert.models.encoder import freeze_lower_layers
 from tfbert.models.sources import load_encoder
 from tfbert.optimizers.choice import make_optimizer
 from tfbert.optimizers.schedules import WarmupPolynomialDecay
