@@ -118,7 +118,7 @@ def test_unknown_names_and_files(tmp_path):
     with pytest.raises(InputError, match=r"no BERT preset of that name.*bert_tiny_en_uncased"):
         resolve_source("bert_huge")
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="is a file; a model is a directory"):
+    with pytest.raises(InputError, match="is a file; give the model's directory"):
         resolve_source(str(tmp_path / "file"))
 
 
