@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up everything, then runs the tests.
+# Sets up everything, then checks style, imports and types, and runs the tests.
 #
 #   bash scripts/test.sh [--slow] [PYTEST ARGUMENTS]      --slow: also those marked slow
 
@@ -13,5 +13,7 @@ if [ "${1:-}" = --slow ]; then
 fi
 ruff check .
 ruff format --check .
+lint-imports --no-cache
+mypy
 # Two or more processes, a file of tests each; -n 0 runs all in one, as a debugger needs it.
 python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder "$@"
