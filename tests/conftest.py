@@ -36,7 +36,7 @@ def object_store(monkeypatch):
     from helpers.object_store import ObjectStore
 
     store = ObjectStore()
-    monkeypatch.setattr("tfbert.io.paths.gfile", lambda: store)
+    monkeypatch.setattr("tfbert.io.object_store.gfile", lambda: store)
     return store
 
 

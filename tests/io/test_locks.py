@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import platform
@@ -11,6 +12,7 @@ import pytest
 from tfbert.errors import InputError
 from tfbert.io import locks as run_lock
 from tfbert.io.locks import LOCK_FILE, RunLock, is_held
+from tfbert.io.whole import write_bytes
 
 REPOSITORY = Path(__file__).parents[2]
 HOLD = """
@@ -40,7 +42,7 @@ def other_process(tmp_path):
 
 def test_the_second_process_is_refused(tmp_path, other_process):
     assert is_held(tmp_path)
-    message = f"process {other_process.pid} on {platform.node()} is at work in this run directory"
+    message = f"process {other_process.pid} on {platform.node()} is at work in this directory"
     with pytest.raises(InputError, match=message):
         RunLock(tmp_path).acquire()
 
@@ -71,9 +73,9 @@ def test_a_lock_that_is_given_back_while_one_waits_for_it_is_taken_anew(tmp_path
     """Between opening the file and locking it, its owner may have removed it."""
     import fcntl
 
+    flock = fcntl.flock
     first = RunLock(tmp_path)
     first.acquire()
-    flock = fcntl.flock
 
     def release_first(file, operation):
         monkeypatch.setattr(fcntl, "flock", flock)
@@ -91,9 +93,64 @@ def bucket(object_store, monkeypatch):
     return "gs://bucket/run"
 
 
+@pytest.fixture(params=[errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def lockless(request, tmp_path, monkeypatch):
+    """A folder on a file system that has no locks, as some over the network."""
+
+    def refuse(*_):
+        raise OSError(request.param, os.strerror(request.param))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    monkeypatch.setattr(run_lock, "_SETTLE_SECONDS", 0)
+    return tmp_path
+
+
+def test_without_locks_there_is_a_warning_and_the_owners_name(lockless, caplog):
+    with RunLock(lockless):
+        assert "this file system has no locks" in caplog.text
+        assert is_held(lockless)
+        assert json.loads((lockless / LOCK_FILE).read_text())["pid"] == os.getpid()
+        with pytest.raises(InputError, match=f"process {os.getpid()} on {platform.node()} is at"):
+            RunLock(lockless).acquire()
+    assert not is_held(lockless)
+    assert not any(lockless.iterdir())
+
+
+def test_without_locks_an_owner_that_died_or_was_not_renewed_is_none(lockless):
+    write_owner(lockless)
+    with pytest.raises(InputError, match="process 1 on elsewhere"):
+        RunLock(lockless).acquire()
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for dead in (
+        {"host": platform.node(), "pid": ended.pid},
+        {"time": time.time() - run_lock.STALE_SECONDS - 1},
+    ):
+        write_owner(lockless, **dead)
+        assert not is_held(lockless)
+        with RunLock(lockless):
+            assert is_held(lockless)
+
+
+def test_who_finds_a_lock_believes_the_name_of_one_that_finds_none(tmp_path):
+    write_owner(tmp_path)
+    assert is_held(tmp_path)
+    with pytest.raises(InputError, match="process 1 on elsewhere"):
+        RunLock(tmp_path).acquire()
+
+
+def test_other_refusals_are_not_taken_for_another_process(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EIO, "broken disk")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(OSError, match="broken disk"):
+        RunLock(tmp_path).acquire()
+
+
 def write_owner(bucket, **changes):
     owner = {"host": "elsewhere", "pid": 1, "id": "x", "time": time.time(), **changes}
-    run_lock.storage.write_whole(f"{bucket}/{LOCK_FILE}", json.dumps(owner).encode())
+    write_bytes(f"{bucket}/{LOCK_FILE}", json.dumps(owner).encode())
 
 
 def test_an_object_store_names_the_owner(bucket):

@@ -4,12 +4,15 @@ from tfbert.errors import InputError
 from tfbert.io.paths import as_path
 from tfbert.io.whole import (
     FINISHED_FILE,
+    is_published_in_part,
     is_whole,
-    local_copy,
+    local_folder,
     move,
+    publish,
     read_json,
     remove,
     replacing,
+    unfinished_folder,
     write_bytes,
     write_json,
 )
@@ -48,8 +51,7 @@ def test_a_folder_is_replaced_with_all_that_was_in_it(place):
     write_folder(path, "a", "sub/c")
     assert contents(path) == {"a": "a", "sub/c": "sub/c"}
     assert is_whole(path)
-    with local_copy(path) as copy:
-        assert contents(copy) == contents(path)
+    assert contents(local_folder(path)) == contents(path)
     remove(path)
     remove(path)
     assert not path.exists()
@@ -86,20 +88,57 @@ def test_a_move_that_was_cut_short_goes_on(object_store):
     assert not source.exists()
 
 
-def test_a_file_in_an_object_store_is_copied_to_be_read(object_store):
-    write_bytes("gs://bucket/model.h5", b"weights")
-    with local_copy("gs://bucket/model.h5") as copy:
-        assert copy.name == "model.h5"
-        assert copy.read_bytes() == b"weights"
-    assert not copy.exists()
+def test_a_folder_is_copied_again_only_where_it_has_changed(object_store, tmp_path):
+    path = as_path("gs://bucket/folder")
+    write_folder(path, "a")
+    copy = local_folder(path)
+    assert local_folder(path) == copy
+    write_folder(path, "a", "b")
+    assert contents(local_folder(path)) == {"a": "a", "b": "b"}
+    assert local_folder(tmp_path) == tmp_path
 
 
-def test_local_files_are_read_in_place(tmp_path):
-    with local_copy(tmp_path) as copy:
-        assert copy == tmp_path
+@pytest.mark.parametrize("writes", range(8))
+def test_a_folder_that_is_published_is_whole_or_known_not_to_be(
+    object_store, tmp_path, monkeypatch, writes
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    target = as_path("gs://bucket/folder")
+    for name in ("a", "old", "sub/c"):
+        write_bytes(target / name, b"before")
+    source = unfinished_folder(target)
+    source.mkdir(parents=True)
+    for name in ("a", "b"):
+        (source / name).write_text(name)
+    object_store.writes_left = writes
+    try:
+        publish(source, target, last="a", replaced=["old"])
+    except KeyboardInterrupt:
+        object_store.writes_left = None
+        assert is_published_in_part(target) == (writes > 0)
+        assert (target / "a").exists() == (writes in (0, 1, 5))
+        publish(source, target, last="a", replaced=["old"])
+    else:
+        assert writes > 5
+    assert not is_published_in_part(target)
+    assert contents(target) == {"a": "a", "b": "b", "sub/c": "before"}
+    assert not (target / "old").exists()
 
 
-def test_what_is_no_json_is_named(place):
+def test_what_takes_long_grows_beside_its_place(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to("disk")
+    assert unfinished_folder(tmp_path / "a") == tmp_path / "a.unfinished"
+    assert unfinished_folder(tmp_path / "link") == tmp_path / "disk.unfinished"
+    source = tmp_path / "a.unfinished"
+    source.mkdir()
+    (source / "a").write_text("a")
+    publish(source, tmp_path / "a", last="a")
+    assert contents(tmp_path / "a") == {"a": "a"}
+    assert not source.exists()
+
+
+def test_what_is_not_json_is_named(place):
     write_bytes(place / "file.json", b"{")
     with pytest.raises(InputError, match=r"file\.json: damaged, not JSON"):
         read_json(place / "file.json")

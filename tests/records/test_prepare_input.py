@@ -102,8 +102,7 @@ def test_a_script_without_a_guard_is_told_so(text_file, vocabulary_file, tmp_pat
 def test_a_shard_that_cannot_be_written(configure, count, monkeypatch):
     config = configure(workers=count)
     # A folder stands where a shard should be.
-    (Path(config.output) / "train-64-00001.tfrecord.gz").mkdir(parents=True)
-    (Path(config.output) / "unfinished").mkdir()
+    Path(f"{config.output}.unfinished/records/train-64-00001.tfrecord.gz").mkdir(parents=True)
     with pytest.raises(MachineError, match=r"shard train 1 cannot be written: .* goes on"):
         prepare(config)
 

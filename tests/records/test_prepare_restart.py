@@ -1,8 +1,10 @@
 import contextlib
+import dataclasses
 import gzip
 import io
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from tfbert.errors import InputError
+from tfbert.io.locks import RunLock
 from tfbert.records.description import read_dataset
-from tfbert.records.prepare import _locked, prepare
+from tfbert.records.prepare import prepare
 
 
 @pytest.mark.parametrize("interrupted", ["a missing shard", "a damaged shard", "another text"])
@@ -30,14 +33,15 @@ def test_a_stopped_run_makes_again_what_is_not_whole(
         patch.setattr("tfbert.records.prepare.describe", lambda *_: stop())
         prepare(stopped)
     directory = Path(stopped.output)
-    assert not (directory / "dataset.json").exists()
-    shard = directory / "train-64-00001.tfrecord.gz"
+    records = unfinished(directory) / "records"
+    assert not directory.exists()
+    shard = records / "train-64-00001.tfrecord.gz"
     if interrupted == "a missing shard":
         shard.unlink()
     elif interrupted == "a damaged shard":
         shard.write_bytes(shard.read_bytes()[:-1])
     else:
-        (directory / "train-64-00099.tfrecord.gz").touch()
+        (records / "train-64-00099.tfrecord.gz").touch()
     text.write_text("\n".join(lines))
     prepare(stopped)
     first, second = files_of(config.output), files_of(directory)
@@ -48,6 +52,11 @@ def test_a_stopped_run_makes_again_what_is_not_whole(
 
 def stop():
     raise KeyboardInterrupt
+
+
+def unfinished(directory):
+    """Where the records of a folder grow."""
+    return Path(f"{directory}.unfinished")
 
 
 def test_finished_shards_are_not_made_again(configure, monkeypatch):
@@ -67,11 +76,11 @@ def test_a_finished_folder_is_left_alone_or_made_anew(configure, caplog, files_o
     config = configure()
     first = prepare(config)
     # What a kill between the last two steps leaves behind.
-    (Path(config.output) / "unfinished").mkdir()
+    unfinished(config.output).mkdir()
     with caplog.at_level("INFO", "tfbert"):
         assert prepare(config) == first
     assert "is finished" in caplog.text
-    assert not (Path(config.output) / "unfinished").exists()
+    assert not unfinished(config.output).exists()
     for other in ({"seed": 5}, {"input": [config.vocab]}):
         with pytest.raises(InputError, match="records of other input or options"):
             prepare(configure(**other))
@@ -102,22 +111,18 @@ def test_bad_text_can_be_mended_with_other_options(configure, tmp_path):
 
 def test_two_at_a_time(configure, text_file):
     config = configure()
-    script = (
-        "import sys, time; from tfbert.records.prepare import _locked; from pathlib import Path\n"
-    )
-    script += "with _locked(Path(sys.argv[1])): print('locked', flush=True); time.sleep(60)"
-    unfinished = Path(config.output) / "unfinished"
-    unfinished.mkdir(parents=True)
-    command = [sys.executable, "-c", script, str(unfinished)]
+    script = "import sys, time; from tfbert.io.locks import RunLock\n"
+    script += "with RunLock(sys.argv[1]): print('locked', flush=True); time.sleep(60)"
+    command = [sys.executable, "-c", script, str(unfinished(config.output))]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "locked\n"
-        with pytest.raises(InputError, match="another tfbert writes here now"):
+        with pytest.raises(InputError, match=f"process {other.pid} on .* is at work"):
             prepare(config)
         other.kill()
 
 
 def count_finished(directory):
-    return len(list((directory / "unfinished").glob("*-*.json")))
+    return len(list(unfinished(directory).glob("*-*.json")))
 
 
 def children_of(pid):
@@ -188,37 +193,49 @@ def test_overwrite_keeps_the_old_records_until_the_new_ones_stand(
     assert files_of(config.output) == before
 
 
-@pytest.mark.parametrize("killed_in", ["put aside", "bring back", "new run"])
-def test_a_kill_during_overwrite_loses_nothing(configure, files_of, killed_in):
-    config = configure()
-    prepare(config)
-    directory = Path(config.output)
-    before = files_of(directory)
-    aside = directory / "unfinished" / "replaced"
-    aside.mkdir(parents=True)
-    (directory / "unfinished" / "lock").touch()
-    moved = sorted(before)[2:4] if killed_in != "new run" else sorted(before)
-    for name in moved:
-        (directory / name).rename(aside / name)
-    if killed_in == "new run":
-        (directory / "train-64-00000.tfrecord.gz").write_bytes(b"new")
-    bad = Path(config.input[0]).with_name("bad.txt")
-    bad.write_bytes(b"\xff")
-    with pytest.raises(InputError, match="not valid utf-8"):
-        prepare(configure(input=[str(bad)], overwrite=True))
-    assert files_of(directory) == before
+@pytest.mark.parametrize("moves", [0, 1, 3])
+def test_a_kill_while_the_old_records_are_replaced(
+    configure, files_of, tmp_path, monkeypatch, moves
+):
+    """The new ones are whole by then: the same command puts the rest in its place."""
+    prepare(configure())
+    (Path(configure().output) / "notes.txt").touch()
+    config = configure(seed=5, overwrite=True)
+    move = shutil.move
+    left = iter(range(moves))
+
+    def move_some(*arguments):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        move(*arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("shutil.move", move_some)
+        prepare(config)
+    with pytest.raises(InputError, match="`tfbert prepare` is not finished here"):
+        read_dataset(config.output)
+    prepare(dataclasses.replace(config, overwrite=False))
+    prepare(dataclasses.replace(config, output=str(tmp_path / "undisturbed")))
+    expected = files_of(tmp_path / "undisturbed")
+    assert files_of(config.output) == {**expected, "notes.txt": b""}
+    assert not unfinished(config.output).exists()
 
 
-def test_overwrite_beside_a_running_prepare_is_refused(configure, files_of):
+def test_overwrite_beside_a_running_prepare_is_refused(configure):
     config = configure()
-    prepare(config)
-    (Path(config.output) / "dataset.json").unlink()
-    unfinished = Path(config.output) / "unfinished"
-    unfinished.mkdir()
-    with _locked(unfinished):
-        with pytest.raises(InputError, match="another tfbert writes here now"):
+    with RunLock(unfinished(config.output)):
+        (unfinished(config.output) / "options.json").write_text("{}")
+        with pytest.raises(InputError, match="is at work"):
             prepare(configure(overwrite=True))
-        assert (Path(config.output) / "train-64-00000.tfrecord.gz").exists()
+        assert (unfinished(config.output) / "options.json").exists()
+
+
+def test_a_finished_folder_does_not_touch_what_another_process_writes(configure):
+    config = configure()
+    prepare(config)
+    with RunLock(unfinished(config.output)):
+        prepare(config)
+        assert unfinished(config.output).exists()
 
 
 @pytest.mark.parametrize("damage", ["missing", "cut", "vocabulary"])
@@ -265,5 +282,5 @@ def test_output_below_the_input_is_not_read(configure, tmp_path, make_text, monk
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("tfbert.records.prepare.describe", lambda *_: stop())
         prepare(config)
-    assert (corpus / "records" / "vocab.txt").exists()
+    assert (corpus / "records.unfinished" / "records" / "vocab.txt").exists()
     assert prepare(config)["input"]["documents"] == 50

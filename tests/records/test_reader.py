@@ -224,7 +224,7 @@ def test_folders_that_are_not_whole(copy):
     with pytest.raises(InputError, match="damaged, not JSON"):
         open_records(copy)
     (copy / "dataset.json").unlink()
-    (copy / "unfinished").mkdir()
+    copy.with_name(f"{copy.name}.unfinished").mkdir()
     with pytest.raises(InputError, match="`tfbert prepare` is not finished here"):
         open_records(copy)
 
@@ -260,7 +260,7 @@ def test_an_exchanged_vocabulary(copy):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda dataset: [dataset], "is no description of records"),
+        (lambda dataset: [dataset], "is not a description of records"),
         (lambda dataset: dataset.pop("features") and dataset, "'features' is missing"),
         (
             lambda dataset: dataset["features"].pop("64") and dataset,

@@ -60,7 +60,7 @@ def test_an_object_store_does_as_well(object_store):
 
 def test_without_its_manifest_it_is_none(tmp_path, monkeypatch):
     write_checkpoint(tmp_path, TENSORS, {"step": 1})
-    monkeypatch.setattr("tfbert.io.storage.write_whole", lambda *_: 1 / 0)
+    monkeypatch.setattr("tfbert.recovery.checkpoint_files.write_bytes", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         write_checkpoint(tmp_path, TENSORS, {"step": 2})
     assert {path.name for path in tmp_path.iterdir()} == {TENSORS_FILE, STATE_FILE}

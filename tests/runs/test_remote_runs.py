@@ -3,7 +3,7 @@
 import pytest
 import tensorflow as tf
 
-from tfbert.io.paths import as_path
+from tfbert.io.paths import as_path, files_below
 from tfbert.io.whole import is_whole, read_json
 from tfbert.runs.command_options import EvaluateConfig, PredictConfig
 from tfbert.runs.evaluate import evaluate
@@ -27,7 +27,7 @@ def test_all_of_a_run_may_be_on_gs(object_store, config, data, monkeypatch):
     assert metrics == result.metrics
     assert metrics | {"seconds": 0} == local.metrics | {"seconds": 0}
     assert is_whole(run / "model")
-    names = {path.relative_to(run) for path in run.files()}
+    names = {str(path.relative_to(run)) for path in files_below(run)}
     assert names >= {"config.yaml", "status.json"}
     assert "checkpoints/step-0000000008/manifest.json" in names
     assert ".lock" not in names

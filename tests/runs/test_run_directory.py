@@ -56,7 +56,7 @@ def test_another_run_is_only_replaced_on_demand(tmp_path):
         assert is_held(tmp_path)
         left = {path.name for path in tmp_path.iterdir()} - {LOCK_FILE, STATUS_FILE, ".replaced"}
         assert left == {"notes.txt", "config.yaml", "checkpoints"}
-    assert not run.replaced.exists()
+    assert not (run.path / ".replaced").exists()
     assert not is_held(tmp_path)
 
 
@@ -72,7 +72,7 @@ def test_a_replaced_run_comes_back_when_the_new_one_fails(place, error):
     assert json.loads(run.metrics.read_text()) == {"accuracy": 0.5}
     assert (run.checkpoints / "last.weights.h5").read_text() == "weights"
     assert not run.model.exists()
-    assert not run.replaced.exists()
+    assert not (run.path / ".replaced").exists()
 
 
 @pytest.mark.parametrize("error", [MachineError("disk full"), KeyboardInterrupt(), Preempted()])
@@ -92,7 +92,7 @@ def test_a_new_run_with_a_checkpoint_stays_and_goes_on(tmp_path, error):
         run.write_metrics({"accuracy": 0.7})
     assert read_status(tmp_path)["phase"] == "finished"
     assert json.loads(run.metrics.read_text()) == {"accuracy": 0.7}
-    assert not run.replaced.exists()
+    assert not (run.path / ".replaced").exists()
 
 
 def test_only_the_same_options_go_on(tmp_path):
@@ -168,7 +168,7 @@ def replace_run(run, **metrics):
         write_bytes(run.checkpoints / "last.weights.h5", b"weights")
         run.write_metrics(metrics)
     with contextlib.suppress(OSError):
-        run._drop_replaced()
+        run._replaced.drop()
 
 
 @pytest.mark.parametrize("writes", range(20))
@@ -189,7 +189,7 @@ def test_a_machine_switched_off_at_any_write_loses_no_run(object_store, writes):
     assert (run.model / "weights").exists() == (writes < 8)
     assert run.config.exists()
     assert (run.checkpoints / "last.weights.h5").read_text() == "weights"
-    assert not run.replaced.exists()
+    assert not (run.path / ".replaced").exists()
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_a_damaged_record_is_named(tmp_path, content, message):
 
 def test_what_is_no_run_is_never_overwritten(tmp_path):
     (tmp_path / "thesis.tex").write_text("")
-    with pytest.raises(InputError, match="holds files that are no run"):
+    with pytest.raises(InputError, match="holds files of no run"):
         RunDirectory(tmp_path).check_free(overwrite=True)
     with pytest.raises(InputError, match="is a file"):
         RunDirectory(tmp_path / "thesis.tex").check_free(overwrite=True)

@@ -1,83 +1,119 @@
-"""One process at a time in a run directory.
+"""One process at a time in a directory.
 
 On a disk the system holds the lock and drops it with the process, however that ends. Over NFS this
 holds between machines too, where the server supports locks.
 
-An object store has no locks: there the owner's name stands in a file that it renews, and a file
-that was not renewed for `STALE_SECONDS` counts as left behind. That keeps apart processes that
-start some seconds after one another. It is no guarantee for two that start in the same moment, nor
-for one that stands still for longer than that and then goes on.
+An object store has no locks, and neither have some network file systems: there the owner's name
+stands in a file that it renews, and a file that was not renewed for `STALE_SECONDS` counts as left
+behind. That keeps apart processes that start some seconds after one another. It is no guarantee for
+two that start in the same moment, nor for one that stands still for longer than that and then goes
+on.
 """
 
+from __future__ import annotations
+
 import contextlib
+import errno
 import json
+import logging
 import os
 import platform
 import threading
 import time
 import uuid
+from types import TracebackType
+from typing import Any
+
+import filelock
 
 from tfbert.errors import InputError
-from tfbert.io import storage
+from tfbert.io.paths import AnyPath, as_path, is_remote
+from tfbert.io.whole import remove, write_bytes
 
 STALE_SECONDS = 180
+LOCK_FILE = ".lock"
 _RENEW_SECONDS = 30
 _SETTLE_SECONDS = 2  # for which two that start together wait before they look who was last
-LOCK_FILE = ".lock"
+_WAIT_SECONDS = 0.3  # for one that releases the lock just now, or asks whether it is held
+# What a file system says that has no locks.
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
+
+_log = logging.getLogger("tfbert")
 
 
 class RunLock:
     """Held from `acquire` to `release`, or inside of `with`.
 
     Args:
-        directory: The run directory; made where it does not exist.
+        directory: The directory; made where it does not exist.
     """
 
-    def __init__(self, directory):
-        self.directory = os.fspath(directory)
-        self._path = storage.join(self.directory, LOCK_FILE)
-        self._file = self._renewal = None
+    def __init__(self, directory: AnyPath) -> None:
+        self.directory = as_path(directory)
+        self._path = self.directory / LOCK_FILE
+        self._file: filelock.FileLock | None = None
+        self._renewal: threading.Event | None = None
         self._owner = {"host": platform.node(), "pid": os.getpid(), "id": uuid.uuid4().hex}
 
-    def acquire(self):
+    def acquire(self) -> None:
         """Takes the lock.
 
         Raises:
             InputError: If another process holds it.
         """
-        if storage.is_remote(self.directory):
+        self.directory.mkdir(parents=True, exist_ok=True)
+        if is_remote(self.directory):
             self._acquire_by_name()
-        else:
-            os.makedirs(self.directory, exist_ok=True)
-            self._file = _lock(self._path)
-            if self._file is None:
-                raise self._held(_read(self._path))
-            self._file.truncate(0)
-            json.dump(self._owner, self._file)
-            self._file.flush()
+            return
+        file = filelock.FileLock(self._path, thread_local=False, fallback_to_soft=False)
+        try:
+            file.acquire(timeout=_WAIT_SECONDS)
+        except filelock.Timeout as error:
+            raise self._held(_read(self._path)) from error
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            _log.warning(
+                "%s: this file system has no locks (%s); the owner's name in %s keeps other "
+                "processes away, unless they start in the same second",
+                *(self.directory, error.strerror, LOCK_FILE),
+            )
+            self._acquire_by_name()
+            return
+        other = _read(self._path)
+        if _is_alive(other):  # on a machine that finds no locks here
+            file.release()
+            raise self._held(other)
+        self._file = file
+        self._path.write_text(json.dumps(self._owner))
 
-    def release(self):
-        """Gives the lock back; no error if it is not held."""
+    def release(self) -> None:
+        """Releases the lock; no error if it is not held."""
         if self._renewal is not None:
             self._renewal.set()
             self._renewal = None
-            storage.remove(self._path)
+            remove(self._path)
         if self._file is not None:
             with contextlib.suppress(OSError):  # the folder may be gone
-                os.unlink(self._path)  # while it is still locked: see _lock
-            self._file.close()
+                self._path.unlink()  # while it is still locked: nobody takes a file without a name
+            self._file.release()
             self._file = None
 
-    def __enter__(self):
+    def __enter__(self) -> RunLock:
         self.acquire()
         return self
 
-    def __exit__(self, *error):
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         self.release()
 
-    def _acquire_by_name(self):
+    def _acquire_by_name(self) -> None:
         other = _read(self._path)
-        if other and not _is_stale(other):
+        if _is_alive(other):
             raise self._held(other)
         self._write()
         time.sleep(_SETTLE_SECONDS)
@@ -87,73 +123,56 @@ class RunLock:
         self._renewal = threading.Event()
         threading.Thread(target=self._renew, args=[self._renewal], daemon=True).start()
 
-    def _renew(self, ended):
+    def _renew(self, ended: threading.Event) -> None:
         while not ended.wait(_RENEW_SECONDS):
             with contextlib.suppress(OSError):  # the next time, perhaps
                 self._write()
 
-    def _write(self):
+    def _write(self) -> None:
         content = {**self._owner, "time": time.time()}
-        storage.write_whole(self._path, json.dumps(content).encode())
+        write_bytes(self._path, json.dumps(content).encode())
 
-    def _held(self, owner):
+    def _held(self, owner: dict[str, Any]) -> InputError:
         who = f"process {owner.get('pid', '?')} on {owner.get('host', '?')}"
-        return InputError(f"{self.directory}: {who} is at work in this run directory")
+        return InputError(f"{self.directory}: {who} is at work in this directory")
 
 
-def is_held(directory):
-    """Whether a process holds the lock of a run directory."""
-    path = storage.join(directory, LOCK_FILE)
-    if storage.is_remote(directory):
-        owner = _read(path)
-        return bool(owner) and not _is_stale(owner)
-    if not os.path.exists(path):
+def is_held(directory: AnyPath) -> bool:
+    """Whether a process holds the lock of a directory."""
+    path = as_path(directory) / LOCK_FILE
+    if is_remote(directory):
+        return _is_alive(_read(path))
+    try:
+        # Only opened for reading: it may be the directory of another user.
+        with path.open("rb") as file:
+            if not filelock.lock_descriptor(file.fileno(), blocking=False):
+                return True
+    except (FileNotFoundError, NotADirectoryError):
         return False
-    file = _lock(path, create=False)
-    if file is not None:
-        file.close()
-    return file is None
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+    return _is_alive(_read(path))
 
 
-def _lock(path, create=True):
-    """The locked file, or None where another process has it."""
-    import fcntl
-
-    while True:
-        try:
-            file = open(path, "a+" if create else "r")  # noqa: SIM115
-        except FileNotFoundError:
-            return None
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.close()
-            return None
-        # Whoever gives the lock back removes the file: this must still be the one that is there.
-        try:
-            if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
-                return file
-        except FileNotFoundError:
-            pass
-        file.close()
-
-
-def _read(path):
+def _read(path: AnyPath) -> dict[str, Any]:
     """The owner that is written there; nothing where none can be read."""
     try:
-        content, _ = storage.read_file(path)
-        return json.loads(content.tobytes())
+        return json.loads(as_path(path).read_bytes())
     except (OSError, ValueError):
         return {}
 
 
-def _is_stale(owner):
+def _is_alive(owner: dict[str, Any]) -> bool:
+    """Whether an owner that renews its name is still there. Who holds a lock writes no time."""
+    if "time" not in owner:
+        return False
     if owner.get("host") == platform.node():
-        return not _is_running(owner["pid"])
-    return time.time() - owner.get("time", 0) > STALE_SECONDS
+        return _is_running(owner["pid"])
+    return time.time() - owner["time"] <= STALE_SECONDS
 
 
-def _is_running(pid):
+def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,31 +1,47 @@
 """Files and folders that are whole or not there, on local disks and on gs://.
 
-A local one is written under another name and renamed. On gs://, where no folder can be renamed, it
-is written to a local disk and copied: a file appears there whole, and a folder is whole once the
-file `FINISHED_FILE` is in it, which is written last and removed first.
+What is written stands beside its place first and is renamed into it at the end. On gs://, where no
+folder can be renamed, it is written to a local disk and copied: a file appears there whole, and a
+folder is whole once the file that marks it so is in it, which is written last and removed first.
+
+- `replacing`, for a file or folder that is written in one go;
+- `unfinished_folder` and `publish`, for one that takes hours and survives being stopped;
+- `Replaced`, for a folder in which something unfinished is to be seen while what it replaces is
+  kept.
 """
 
+from __future__ import annotations
+
+import atexit
 import contextlib
+import functools
+import hashlib
 import json
 import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from tfbert.errors import InputError, MachineError
-from tfbert.io.paths import as_path, is_remote
+from tfbert.io.paths import AnyPath, as_path, copy_file, files_below, is_remote
+from tfbert.io.storage import write_file
 
-FINISHED_FILE = "finished"  # in folders on gs://
+FINISHED_FILE = "finished"  # in folders on gs:// that `replacing` wrote
+_PUBLISHING_FILE = ".unfinished"  # in a folder while files are moved into it
+_ALL_MOVED = "all-moved"  # in the folder of what was replaced: nothing of it is elsewhere
 
 
 @contextlib.contextmanager
-def replacing(path):
-    """Gives a temporary local path, and moves what is there to `path` if all went well.
+def replacing(path: AnyPath) -> Iterator[Path]:
+    """A temporary local path; what is there at the end is moved to `path` if all went well.
 
     Whatever stands at `path`, file or folder, stays until then; after an error the temporary is
     removed.
     """
+    path = as_path(path)
     if is_remote(path):
         # Keras and HDF5 write to local disks only.
         with tempfile.TemporaryDirectory(prefix="tfbert-") as folder:
@@ -44,113 +60,191 @@ def replacing(path):
         remove(temporary)
 
 
-def _upload(source, target):
+def _upload(source: Path, target: Path) -> None:
     if source.is_file():
-        target.copy_from(source)
+        copy_file(source, target)
         return
     remove(target)
-    for file in sorted(path for path in source.rglob("*") if path.is_file()):
-        (target / file.relative_to(source).as_posix()).copy_from(file)
+    for file in files_below(source):
+        copy_file(file, target / file.relative_to(source).as_posix())
     (target / FINISHED_FILE).write_bytes(b"")
 
 
-def absolute(path):
-    """The same path from any working directory, as text."""
-    return str(path) if is_remote(path) else os.path.abspath(path)
-
-
-def exists(path):
-    """Whether a file or a folder is there; False also for what no file can be named."""
-    return path.exists() if is_remote(path) else os.path.exists(path)
-
-
-def is_whole(folder):
+def is_whole(folder: AnyPath) -> bool:
     """Whether a folder that `replacing` wrote is there, and all of it."""
     folder = as_path(folder)
     return (folder / FINISHED_FILE).exists() if is_remote(folder) else folder.is_dir()
 
 
-@contextlib.contextmanager
-def local_copy(path):
-    """Gives a local path to read: `path` itself, or a copy of the file or folder on gs://."""
-    path = as_path(path)
-    if not is_remote(path):
-        yield path
+def unfinished_folder(path: AnyPath) -> Path:
+    """Where a folder that takes long to write grows until `publish` moves it to `path`.
+
+    It is `path.unfinished` beside it; for a folder on gs:// it lies in this user's cache. It is the
+    same one again after a stop.
+    """
+    if is_remote(path):
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        name = hashlib.sha256(os.fspath(path).encode()).hexdigest()[:16]
+        return cache / "tfbert" / f"{name}.unfinished"
+    path = Path(path).resolve()  # a link's target may lie on another, larger disk
+    return path.parent / f"{path.name}.unfinished"
+
+
+def publish(source: Path, target: AnyPath, last: str, replaced: Iterable[str] = ()) -> None:
+    """Moves the files of a finished local folder to their place.
+
+    Where no folder is yet, the whole one is renamed. Into one that is there, and to gs://, they
+    come one by one. Cut short then, it goes on when it is done again, and `is_published_in_part`
+    knows of it.
+
+    Args:
+        source: The folder, without folders in it.
+        target: Where to. What else is there stays.
+        last: Name of the file without which the folder counts for nothing: it goes first and comes
+            last.
+        replaced: Names in `target` that are removed.
+    """
+    target = as_path(target)
+    if not is_remote(target) and not target.exists():
+        source.rename(target)
         return
-    with tempfile.TemporaryDirectory(prefix="tfbert-") as folder:
-        copy = Path(folder) / path.name
-        download(path, copy)
-        yield copy
+    (target / _PUBLISHING_FILE).write_bytes(b"")
+    for name in (last, *replaced):
+        (target / name).unlink(missing_ok=True)
+    for file in sorted(source.iterdir(), key=lambda file: (file.name == last, file.name)):
+        if is_remote(target):
+            copy_file(file, target / file.name)
+        else:
+            shutil.move(file, target / file.name)
+    (target / _PUBLISHING_FILE).unlink()
 
 
-def download(source, target):
-    """Copies a file or a folder on gs:// to a local path."""
-    if not source.is_dir():
-        source.copy_to(target)
-        return
-    for file in source.files():
-        copy = target / file.relative_to(source)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        file.copy_to(copy)
+def is_published_in_part(folder: AnyPath) -> bool:
+    """Whether `publish` was cut short in this folder."""
+    return (as_path(folder) / _PUBLISHING_FILE).exists()
 
 
-def remove(path):
-    """Removes a file, a link or a folder with all that is in it; nothing there is no error."""
-    if not path.is_dir() or path.is_symlink():
-        path.unlink(missing_ok=True)
-    elif is_remote(path):
-        (path / FINISHED_FILE).unlink(missing_ok=True)
-        path.rmtree()
-    else:
-        shutil.rmtree(path)
+class Replaced:
+    """What stood in a folder before, kept in one folder of it until the new one is finished.
+
+    It is moved part by part: the lock and the user's own files stay where they are, the folder may
+    be a disk of its own, and gs:// can do no more. A process that is killed at any moment leaves
+    what `settle` puts right.
+
+    Args:
+        folder: The folder.
+        parts: Names of the files and folders that are replaced together.
+        last: The one that is written when all others are finished.
+    """
+
+    def __init__(self, folder: Path, parts: Iterable[str], last: str) -> None:
+        self.folder = folder
+        self.path = folder / ".replaced"
+        self._parts, self._last = tuple(parts), last
+
+    def set_aside(self) -> None:
+        """Makes room for a new one."""
+        self.settle()
+        parts = [name for name in self._parts if (self.folder / name).exists()]
+        if parts:
+            self.path.mkdir()
+            for name in parts:
+                move(self.folder / name, self.path / name)
+            write_bytes(self.path / _ALL_MOVED, b"")
+
+    def settle(self) -> None:
+        """Ends what a process that was killed has begun: one of the two is left."""
+        if (self.path / _ALL_MOVED).exists() and (self.folder / self._last).exists():
+            self.drop()  # the one that replaced it was finished
+        elif self.path.exists():
+            self.bring_back()  # the older one is the whole one
+
+    def bring_back(self) -> None:
+        """Puts the old one in the place of the new one; without an old one the new one stays."""
+        if not self.path.exists():
+            return
+        if (self.path / _ALL_MOVED).exists():
+            for name in self._parts:
+                remove(self.folder / name)
+            # From here on, what stands in the place is the old one's.
+            remove(self.path / _ALL_MOVED)
+        for part in self.path.iterdir():
+            move(part, self.folder / part.name)
+        remove(self.path)
+
+    def drop(self) -> None:
+        """Removes the old one."""
+        for name in self._parts:
+            remove(self.path / name)
+        remove(self.path)  # with the mark that says what it was
 
 
-def copy_file(source, target):
-    """Copies a file; on a local disk it may be one file with two names, until one is replaced."""
-    if is_remote(target):
-        target.copy_from(source)
-        return
-    with replacing(target) as temporary:
-        try:
-            os.link(source, temporary)
-        except OSError:
-            shutil.copyfile(source, temporary)
-
-
-def move(source, target):
+def move(source: Path, target: Path) -> None:
     """Gives a file or a folder another name, on gs:// a folder file by file.
 
     A move of a folder that is cut short there leaves some files at one place and some at the other;
     done again, it goes on.
     """
     if not is_remote(source) or not source.is_dir():
-        source.rename(target)
+        source.replace(target)
         return
-    for file in sorted(source.files(), key=lambda file: file.name == FINISHED_FILE):
-        file.rename(target / file.relative_to(source))
+    for file in sorted(files_below(source), key=lambda file: file.name == FINISHED_FILE):
+        file.replace(target / file.relative_to(source).as_posix())
 
 
-def write_bytes(path, content):
+def remove(path: AnyPath) -> None:
+    """Removes a file, a link or a folder with all that is in it; nothing there is not an error."""
+    path = as_path(path)
+    if not path.is_dir() or path.is_symlink():
+        path.unlink(missing_ok=True)
+    elif is_remote(path):
+        (path / FINISHED_FILE).unlink(missing_ok=True)
+        path.rmtree()  # type: ignore[attr-defined] # of `StorePath`
+    else:
+        shutil.rmtree(path)
+
+
+def local_folder(folder: Path) -> Path:
+    """A local folder with the same files: itself, or a copy that lives as long as the process."""
+    if not is_remote(folder):
+        return folder
+    listing = tuple((str(file), *vars(file.stat()).values()) for file in files_below(folder))
+    return _download(folder, listing)
+
+
+@functools.lru_cache(maxsize=1)
+def _download(folder: Path, listing: tuple) -> Path:
+    """Fetched once for all who read it, as long as the `listing` stays the same."""
+    copy = Path(tempfile.mkdtemp(prefix="tfbert-"))
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
+    for file in files_below(folder):
+        target = copy / file.relative_to(folder).as_posix()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        copy_file(file, target)
+    return copy
+
+
+def write_bytes(path: AnyPath, content: bytes) -> None:
     """Writes a file; a reader finds the old content or the new one, never a part."""
     path = as_path(path)
     if is_remote(path):
         path.write_bytes(content)
         return
     with replacing(path) as temporary:
-        temporary.write_bytes(content)
+        write_file(temporary, [content])
 
 
-def write_json(path, content):
+def write_json(path: AnyPath, content: Any) -> None:
     """Writes an object as JSON; the same object gives the same bytes."""
     text = json.dumps(content, indent=1, ensure_ascii=False)
     write_bytes(path, (text + "\n").encode())
 
 
-def read_json(path):
+def read_json(path: AnyPath) -> Any:
     """Reads a JSON file.
 
     Raises:
-        InputError: If it is no JSON.
+        InputError: If it is not JSON.
     """
     try:
         return json.loads(as_path(path).read_bytes())
@@ -159,20 +253,20 @@ def read_json(path):
 
 
 @contextlib.contextmanager
-def saving(path, size=0):
+def saving(path: AnyPath, size: int = 0, through_disk: bool = True) -> Iterator[None]:
     """Turns a failure to write into one line.
 
     Args:
         path: What is to be written, in an existing folder or one to be made.
         size: Bytes that it takes. Known beforehand, a full disk is found before HDF5 meets it,
             which prints tracebacks of its own.
+        through_disk: Whether what goes to gs:// is written to a local disk first.
 
     Raises:
         MachineError: If there is no room, or the system refuses.
     """
-    if size:
-        # What goes to gs:// is written to a local disk first.
-        folder = tempfile.gettempdir() if is_remote(path) else path.parent
+    if size and (through_disk or not is_remote(path)):
+        folder = tempfile.gettempdir() if is_remote(path) else Path(path).parent
         free = shutil.disk_usage(folder).free
         if free < size:
             raise MachineError(

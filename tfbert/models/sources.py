@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import atexit
 import dataclasses
-import functools
 import json
 import logging
 import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfbert.embedded import MODEL_DIRECTORY
 from tfbert.errors import InputError
-from tfbert.io.paths import as_path, is_remote
-from tfbert.io.whole import download, exists, is_whole
+from tfbert.io.paths import as_path, exists, is_remote
+from tfbert.io.whole import is_whole, local_folder
 from tfbert.text.tokenizer import make_tokenizer
 
 if TYPE_CHECKING:
@@ -56,8 +52,8 @@ def resolve_source(source: str) -> str:
         if is_run and not is_whole(path / "model"):
             raise InputError(f"model {source}: an unfinished run: there is no model/ in it")
         directory = _check_directory(path / "model" if is_run else path)
-        return _fetch(directory) if is_remote(directory) else str(directory)
-    if is_remote(path):
+        return str(local_folder(directory))
+    if is_remote(path):  # not an address that KerasHub knows
         raise InputError(f"model {source}: no such folder")
     if "://" in source:
         return source
@@ -81,20 +77,6 @@ def _check_directory(path):
             "weights (pytorch_model.bin) are not read: convert them to safetensors"
         )
     return path
-
-
-def _fetch(directory):
-    """Copies a folder on gs:// to a local one, once for all who read it in this process."""
-    listing = tuple((str(file), *vars(file.stat()).values()) for file in directory.files())
-    return _fetch_listed(directory, listing)
-
-
-@functools.lru_cache(maxsize=1)
-def _fetch_listed(directory, listing):
-    copy = Path(tempfile.mkdtemp(prefix="tfbert-"))
-    atexit.register(shutil.rmtree, copy, ignore_errors=True)
-    download(directory, copy)
-    return str(copy)
 
 
 def load_preset(preset_class: Any, source: str, **kwargs: Any) -> Any:

@@ -1,15 +1,20 @@
 """`dataset.json`: what a folder of training records holds and how it was made."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from tfbert._version import __version__
 from tfbert.errors import InputError
-from tfbert.io.paths import as_path
-from tfbert.io.whole import read_json
+from tfbert.io.paths import AnyPath, as_path
+from tfbert.io.whole import is_published_in_part, read_json, unfinished_folder
+from tfbert.records.record_options import PrepareConfig
 from tfbert.records.shards import record_features
+from tfbert.text.wordpieces import Vocabulary
 
 FORMAT = "tfbert pre-training records 1"
 DATASET_FILE = "dataset.json"
 VOCABULARY_FILE = "vocab.txt"
-UNFINISHED = "unfinished"  # folder with what `prepare` must remember until it is done
 SPLITS = ("train", "validation")
 _KEYS = {
     "options": dict,
@@ -22,7 +27,14 @@ _KEYS = {
 _SHARD_KEYS = {"file", "split", "length", "examples", "bytes", "sha256"}
 
 
-def describe(config, options, vocabulary, counts, results, stamp):
+def describe(
+    config: PrepareConfig,
+    options: dict[str, Any],
+    vocabulary: Vocabulary,
+    counts: dict[str, Any],
+    results: dict[tuple[str, int], Any],
+    stamp: str | None,
+) -> dict[str, Any]:
     """The content of `dataset.json`: the same files and options give the same bytes.
 
     Args:
@@ -69,7 +81,7 @@ def describe(config, options, vocabulary, counts, results, stamp):
     }
 
 
-def _sum_up(files, length):
+def _sum_up(files: list[dict[str, Any]], length: int) -> dict[str, Any]:
     examples, tokens, cut_tokens, random_next, predictions = (
         sum(file[name] for file in files)
         for name in ("examples", "tokens", "cut_tokens", "random_next", "predictions")
@@ -84,7 +96,12 @@ def _sum_up(files, length):
     }
 
 
-def read_dataset(directory):
+def is_unfinished(directory: AnyPath) -> bool:
+    """Whether `prepare` was stopped on the way to this folder."""
+    return is_published_in_part(directory) or unfinished_folder(directory).is_dir()
+
+
+def read_dataset(directory: AnyPath) -> dict[str, Any]:
     """Reads and checks `dataset.json`.
 
     Raises:
@@ -93,12 +110,12 @@ def read_dataset(directory):
     directory = as_path(directory)
     path = directory / DATASET_FILE
     if not path.is_file():
-        if (directory / UNFINISHED).is_dir():
+        if is_unfinished(directory):
             raise InputError(f"{directory}: `tfbert prepare` is not finished here; start it again")
         raise InputError(f"{directory}: no {DATASET_FILE}; `tfbert prepare` makes such folders")
     dataset = read_json(path)
     if not isinstance(dataset, dict):
-        raise InputError(f"{path}: is no description of records; prepare the text again")
+        raise InputError(f"{path}: is not a description of records; prepare the text again")
     if dataset.get("format") != FORMAT:
         raise InputError(f"{path}: format {dataset.get('format')!r} is not {FORMAT!r}")
     for key, kind in _KEYS.items():
@@ -116,7 +133,7 @@ def read_dataset(directory):
     return dataset
 
 
-def summary_lines(dataset):
+def summary_lines(dataset: dict[str, Any]) -> list[str]:
     """What a dataset holds, as lines of text for people."""
     source, options = dataset["input"], dataset["options"]
     lines = [

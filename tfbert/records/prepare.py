@@ -1,37 +1,48 @@
 """`tfbert prepare`: text in, a folder of training records out."""
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import logging
 import os
 import re
-import shutil
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tfbert.errors import InputError, MachineError
-from tfbert.io.paths import as_path, is_remote
+from tfbert.io.locks import LOCK_FILE, RunLock, is_held
+from tfbert.io.paths import as_path, why_unwritable
 from tfbert.io.progress import byte_bar
-from tfbert.io.whole import read_json, write_bytes, write_json
+from tfbert.io.whole import (
+    is_published_in_part,
+    publish,
+    read_json,
+    remove,
+    unfinished_folder,
+    write_bytes,
+    write_json,
+)
 from tfbert.records.description import (
     DATASET_FILE,
     FORMAT,
-    UNFINISHED,
     VOCABULARY_FILE,
     describe,
     read_dataset,
 )
+from tfbert.records.record_options import PrepareConfig
 from tfbert.records.shards import predictions_for
 from tfbert.records.workers import write_blocks
-from tfbert.text.blocks import SeenDigests, make_blocks
+from tfbert.text.blocks import Block, SeenDigests, make_blocks
 from tfbert.text.corpus import DATASETS_PREFIX, find_sources, read_documents, text_size
-from tfbert.text.wordpieces import read_vocabulary
+from tfbert.text.wordpieces import Vocabulary, read_vocabulary
 
 _OPTIONS_FILE = "options.json"
-_REPLACED = "replaced"  # folder in `unfinished` with the dataset that --overwrite replaces
+_RECORDS = "records"  # folder in the unfinished one, with what the dataset will be
 _SHARD_NAME = re.compile(r"(train|validation)-\d+-\d{5,}\.tfrecord\.gz")
 # Options that do not show in the records.
 _OUTSIDE = ("input", "output", "vocab", "workers", "overwrite", "progress")
@@ -40,11 +51,13 @@ _MUCH_PADDING = 0.5
 _log = logging.getLogger(__name__)
 
 
-def prepare(config):
+def prepare(config: PrepareConfig) -> dict[str, Any]:
     """Writes the training records of a text.
 
-    The folder holds `train-LENGTH-NUMBER.tfrecord.gz` and `validation-...`, `vocab.txt` and, once
-    all is done, `dataset.json`. A run that was stopped goes on with the shards that are finished.
+    The folder holds `train-LENGTH-NUMBER.tfrecord.gz` and `validation-...`, `vocab.txt` and
+    `dataset.json`. Until all is done, they grow in `OUTPUT.unfinished`, together with what a run
+    that was stopped needs to go on with the shards that are finished; what stands in the output
+    folder stays there so long.
 
     Args:
         config: `PrepareConfig`.
@@ -56,78 +69,83 @@ def prepare(config):
         InputError: If the text, the vocabulary or the output folder is not fit for it.
         MachineError: If a file cannot be written or a process dies.
     """
-    sources = find_sources(config.input, outside=config.output)
+    directory = as_path(config.output)
+    work = unfinished_folder(directory)
+    sources = find_sources(config.input, outside=[directory, work])
     stamp = _stamp(sources)
     vocabulary = read_vocabulary(config.vocab)
-    vocabulary_bytes = vocabulary.to_bytes()
-    options = _options(config, vocabulary_bytes)
-    directory = as_path(config.output)
-    if is_remote(directory):
-        with _unwritable(directory):
-            return _prepare_remote(config, directory, options, stamp)
+    options = _options(config, vocabulary.to_bytes())
     with _unwritable(directory):
-        finished = _look_at(directory, options, config, stamp)
+        finished = _look_at(directory, work, options, config, stamp)
         if finished:
             _log.info("%s is finished; --overwrite makes it anew", directory)
+            if not is_held(work):
+                remove(work)
             return finished
-        unfinished = directory / UNFINISHED
+        _make(work, directory)
         try:
-            unfinished.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"--output {directory}: cannot be made ({error.strerror}); name another folder"
-            ) from error
-        with _locked(unfinished):
-            if config.overwrite or (directory / DATASET_FILE).exists():
-                _put_aside(directory)
-            try:
-                write_json(unfinished / _OPTIONS_FILE, options)
-                write_bytes(directory / VOCABULARY_FILE, vocabulary_bytes)
-                counts, results = _write_shards(config, sources, directory, unfinished)
-                dataset = describe(config, options, vocabulary, counts, results, stamp)
-                try:
-                    _check(dataset, config)
-                except InputError:
-                    # Other options may do better, and must not meet half of this.
-                    _remove_run(directory)
-                    raise
-                _remove_records(directory, keep={shard["file"] for shard in dataset["shards"]})
-                write_json(directory / DATASET_FILE, dataset)
-            except BaseException:
-                if (unfinished / _REPLACED).exists():
-                    _bring_back(directory)
-                    shutil.rmtree(unfinished)
-                raise
-        shutil.rmtree(unfinished)
+            with RunLock(work):
+                dataset = _write(config, sources, vocabulary, options, stamp, work)
+                names = {name for name, _ in _files(dataset)}
+                replaced = [name for name in _records(directory) if name not in names]
+                publish(work / _RECORDS, directory, DATASET_FILE, replaced)
+                remove(work)
+        finally:
+            with contextlib.suppress(OSError):
+                work.rmdir()  # if nothing worth keeping is in it
     return dataset
 
 
-def _prepare_remote(config, directory, options, stamp):
-    """Writes the records to a local folder, and copies them once they are finished."""
-    # Half a copy is what an earlier process left.
-    names = {path.name for path in directory.iterdir()} if directory.exists() else set()
-    half = all(_SHARD_NAME.fullmatch(name) or name == VOCABULARY_FILE for name in names)
-    finished = None if half else _look_at(directory, options, config, stamp)
-    if finished:
-        return finished
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    place = hashlib.sha256(str(directory).encode()).hexdigest()[:16]
-    local = cache / "tfbert" / "prepare" / place  # the same one again after a stop
-    dataset = prepare(dataclasses.replace(config, output=str(local)))
-    # While this file is missing, the others are no dataset.
-    (directory / DATASET_FILE).unlink(missing_ok=True)
+def _make(work: Path, directory: Path) -> None:
+    """Finds out first, and not after hours, whether the records can be put in their place."""
+    reason = why_unwritable(directory)
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = reason or f"cannot be made ({error.strerror})"
+    if reason:
+        raise InputError(f"--output {directory}: {reason}; name another folder")
+
+
+def _write(
+    config: PrepareConfig,
+    sources: list[str],
+    vocabulary: Vocabulary,
+    options: dict[str, Any],
+    stamp: str | None,
+    work: Path,
+) -> dict[str, Any]:
+    """Writes all files of the dataset into a folder of `work`, and returns its description."""
+    records, begun = work / _RECORDS, work / _OPTIONS_FILE
+    if config.overwrite and not (begun.exists() and read_json(begun) == options):
+        _drop(work)
+    records.mkdir(exist_ok=True)
+    write_json(begun, options)
+    write_bytes(records / VOCABULARY_FILE, vocabulary.to_bytes())
+    counts, results = _write_shards(config, sources, records, work)
+    dataset = describe(config, options, vocabulary, counts, results, stamp)
+    try:
+        _check(dataset, config)
+    except InputError:
+        _drop(work)  # other options may do better, and must not meet half of this
+        raise
+    # Shards of another text, and half-written files of a process that was killed.
     keep = {name for name, _ in _files(dataset)}
-    for name in sorted(keep | names):
-        if name in keep:
-            (directory / name).copy_from(local / name)
-        elif _SHARD_NAME.fullmatch(name):
-            (directory / name).unlink()
-    (directory / DATASET_FILE).copy_from(local / DATASET_FILE)
-    shutil.rmtree(local)
+    for path in records.iterdir():
+        if path.name not in keep:
+            remove(path)
+    write_json(records / DATASET_FILE, dataset)
     return dataset
 
 
-def _stamp(sources):
+def _drop(work: Path) -> None:
+    """Removes what a stopped run left; the lock stays."""
+    for path in work.iterdir():
+        if path.name != LOCK_FILE:
+            remove(path)
+
+
+def _stamp(sources: list[str]) -> str | None:
     """Digest of the files' names, sizes and times, to know changed text by; None if unknowable."""
     if "-" in sources:
         return None
@@ -141,7 +159,7 @@ def _stamp(sources):
     return hashlib.sha256(json.dumps(found).encode()).hexdigest()
 
 
-def _options(config, vocabulary_bytes):
+def _options(config: PrepareConfig, vocabulary_bytes: bytes) -> dict[str, Any]:
     options = dataclasses.asdict(config)
     for name in _OUTSIDE:
         del options[name]
@@ -157,18 +175,23 @@ def _options(config, vocabulary_bytes):
     }
 
 
-def _look_at(directory, options, config, stamp):
+def _look_at(
+    directory: Path,
+    work: Path,
+    options: dict[str, Any],
+    config: PrepareConfig,
+    stamp: str | None,
+) -> dict[str, Any] | None:
     """Refuses a folder of others; returns the description of a dataset that is finished already."""
     if directory.exists() and not directory.is_dir():
         raise InputError(f"--output {directory}: is a file; a folder is needed")
-    if not directory.exists() or not any(directory.iterdir()):
-        return None
-    finished, begun = directory / DATASET_FILE, directory / UNFINISHED / _OPTIONS_FILE
+    finished, begun = directory / DATASET_FILE, work / _OPTIONS_FILE
     if finished.exists():
         dataset = read_json(finished)
         ours = isinstance(dataset, dict) and dataset.get("format") == FORMAT
     else:
-        ours = _is_run(directory / UNFINISHED)
+        names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
+        ours = not names or is_published_in_part(directory)
     if not ours:
         raise InputError(f"{directory}: holds other files; name an empty folder or a new one")
     if config.overwrite:
@@ -194,10 +217,8 @@ def _look_at(directory, options, config, stamp):
         if broken:
             _log.warning("%s: missing or damaged; all is made again", directory / broken[0][0])
             return None
-        shutil.rmtree(directory / UNFINISHED, ignore_errors=True)
         return dataset
-    has_shards = any((directory / UNFINISHED).glob("*-*.json"))
-    if has_shards and begun.exists() and read_json(begun) != options:
+    if begun.exists() and read_json(begun) != options and any(work.glob("*-*.json")):
         raise InputError(
             f"{directory}: a run with other options was stopped here; give its options to go on "
             "with it, or --overwrite to drop it"
@@ -205,64 +226,18 @@ def _look_at(directory, options, config, stamp):
     return None
 
 
-def _is_run(unfinished):
-    """Whether a folder is what a stopped run left behind."""
-    if not unfinished.is_dir():
-        return False
-    names = {path.name for path in unfinished.iterdir()}
-    return not names or bool(names & {_OPTIONS_FILE, "lock"})
-
-
-def _files(dataset):
+def _files(dataset: dict[str, Any]) -> list[tuple[str, str]]:
     """(name, SHA-256) of the files of a dataset."""
     return [(file["file"], file["sha256"]) for file in [dataset["vocabulary"], *dataset["shards"]]]
 
 
-def _is_whole(directory, name, digest):
+def _is_whole(directory: Path, name: str, digest: str) -> bool:
     path = directory / name
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
 
 
-def _put_aside(directory):
-    """Keeps a finished dataset until the new one stands; drops what a stopped run left."""
-    aside = directory / UNFINISHED / _REPLACED
-    if (directory / DATASET_FILE).exists() and (aside / DATASET_FILE).exists():
-        shutil.rmtree(aside)  # the new one stands
-    if aside.exists():
-        _bring_back(directory)
-    finished = (directory / DATASET_FILE).exists()
-    if finished:
-        aside.mkdir()
-        # The description goes last: where it is, there are all the others.
-        for path in [*_records(directory), directory / VOCABULARY_FILE, directory / DATASET_FILE]:
-            if path.exists():
-                path.rename(aside / path.name)
-    _remove_run(directory)
-
-
-def _bring_back(directory):
-    """Undoes `_put_aside`, also one that was killed half-way."""
-    aside = directory / UNFINISHED / _REPLACED
-    if (aside / DATASET_FILE).exists():
-        _remove_run(directory)
-        (aside / DATASET_FILE).rename(directory / DATASET_FILE)
-    for path in aside.iterdir():
-        path.rename(directory / path.name)
-    aside.rmdir()
-
-
 @contextlib.contextmanager
-def _locked(unfinished):
-    with open(unfinished / "lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(f"{unfinished.parent}: another tfbert writes here now") from error
-        yield
-
-
-@contextlib.contextmanager
-def _unwritable(directory):
+def _unwritable(directory: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -272,9 +247,12 @@ def _unwritable(directory):
         raise MachineError(f"{directory}: the list of documents cannot grow: {error}") from error
 
 
-def _write_shards(config, sources, directory, unfinished):
+def _write_shards(
+    config: PrepareConfig, sources: list[str], directory: Path, unfinished: Path
+) -> tuple[dict[str, Any], dict[tuple[str, int], Any]]:
     """Returns the counts of the input and the results of all shards, in their order."""
-    counts, results = {}, {}
+    counts: dict[str, Any] = {}
+    results: dict[tuple[str, int], Any] = {}
     seen = SeenDigests(unfinished / "digests.sqlite")
     documents = read_documents(sources, config.documents, config.encoding)
     bar = byte_bar(text_size(sources), "prepare", config.progress)
@@ -312,11 +290,11 @@ def _write_shards(config, sources, directory, unfinished):
     return counts, {key: results[key] for key in order}
 
 
-def _record(block, unfinished):
+def _record(block: Block, unfinished: Path) -> Path:
     return unfinished / f"{block.split}-{block.number:05d}.json"
 
 
-def _finished_result(block, directory, unfinished):
+def _finished_result(block: Block, directory: Path, unfinished: Path) -> Any:
     """The result of a shard that an earlier run finished, if its files are whole."""
     path = _record(block, unfinished)
     if not path.exists():
@@ -329,7 +307,7 @@ def _finished_result(block, directory, unfinished):
     return record["result"] if whole else None
 
 
-def _check(dataset, config):
+def _check(dataset: dict[str, Any], config: PrepareConfig) -> None:
     counts = dataset["splits"]["train"]
     if not counts["documents"] and dataset["splits"]["validation"]["tokens"]:
         raise InputError(
@@ -367,24 +345,8 @@ def _check(dataset, config):
         )
 
 
-def _records(directory):
-    return [path for path in directory.iterdir() if _SHARD_NAME.fullmatch(path.name)]
-
-
-def _remove_records(directory, keep=()):
-    """Drops the shards of an earlier run, and half-written files of one that was killed."""
-    half_written = [
-        path
-        for name in (VOCABULARY_FILE, DATASET_FILE)
-        for path in directory.glob(f".writing-*-{name}")
-    ]
-    for path in _records(directory) + half_written:
-        if path.name not in keep:
-            path.unlink()
-
-
-def _remove_run(directory):
-    """Drops all shards and the marks that they are finished."""
-    _remove_records(directory)
-    for record in (directory / UNFINISHED).glob("*.json"):
-        record.unlink()
+def _records(directory: Path) -> list[str]:
+    """Names of the shards in a folder, whole or not."""
+    if not directory.is_dir():
+        return []
+    return [path.name for path in directory.iterdir() if _SHARD_NAME.fullmatch(path.name)]

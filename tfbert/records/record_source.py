@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tfbert.errors import InputError
 from tfbert.io.paths import as_path
-from tfbert.records.description import DATASET_FILE, UNFINISHED, VOCABULARY_FILE, read_dataset
+from tfbert.records.description import DATASET_FILE, VOCABULARY_FILE, is_unfinished, read_dataset
 from tfbert.records.foreign import parse_examples
 from tfbert.records.masking import Masker, default_predictions
 from tfbert.records.tfrecords import Layout, read_frames
@@ -64,8 +64,8 @@ def open_records(path, length=None, split="train", vocabulary=None):
         InputError: If there are no such records.
     """
     path = as_path(path)
-    prepared = [path / DATASET_FILE, path / UNFINISHED]
-    if any(file.exists() for file in prepared) or (path.is_dir() and not _record_files(path)):
+    prepared = (path / DATASET_FILE).exists() or is_unfinished(path)
+    if prepared or (path.is_dir() and not _record_files(path)):
         return _open_prepared(path, length, split)
     return _open_foreign(path, length, vocabulary)
 

@@ -13,7 +13,8 @@ import keras
 import numpy as np
 
 from tfbert.errors import InputError
-from tfbert.io import storage
+from tfbert.io.paths import as_path
+from tfbert.io.whole import write_bytes
 from tfbert.optimizers.callbacks import OptimizerLogger
 
 log = logging.getLogger("tfbert")
@@ -85,8 +86,8 @@ def reopen_files(callbacks, saved):
                 file.seek(0, os.SEEK_END)
                 continue
             try:
-                content, _ = storage.read_file(callback.filename)
-                storage.write_whole(callback.filename, content[: state["bytes"]].tobytes())
+                content = as_path(callback.filename).read_bytes()
+                write_bytes(callback.filename, content[: state["bytes"]])
             except OSError as error:
                 log.warning("%s begins anew: %s", callback.filename, error)
                 continue
@@ -137,7 +138,7 @@ def _state_of(callback):
             name = type(callback).__name__
             raise InputError(f"{name}.get_state() must give what JSON can hold: {error}") from error
     if isinstance(callback, keras.callbacks.CSVLogger):
-        return {"bytes": storage.file_size(callback.filename)}
+        return {"bytes": as_path(callback.filename).stat().st_size}
     names = _attributes(callback)
     return {name: _plain(getattr(callback, name)) for name in names} or None
 

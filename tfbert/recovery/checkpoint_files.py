@@ -1,19 +1,26 @@
 """One checkpoint on disk: a folder of three files, the last of which makes it one.
 
-`tensors.safetensors` holds arrays by name (any safetensors reader opens it), `state.json` what is
-no array, and `manifest.json` size and checksum of both. The manifest is written last and renamed
-into its place, a rename of one file, which is atomic on disks and object stores alike. So there is
-no moment at which half a checkpoint looks like a whole one. Nothing is pickled.
+`tensors.safetensors` holds arrays by name (any safetensors reader opens it), `state.json` all that
+is not an array, and `manifest.json` size and checksum of both. The manifest is written last and
+appears in its place whole, on disks and object stores alike. So there is no moment at which half a
+checkpoint looks like a whole one. Nothing is pickled.
 """
+
+from __future__ import annotations
 
 import json
 import re
 import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 
-from tfbert.io import storage
+from tfbert.io.paths import AnyPath, as_path
+from tfbert.io.storage import read_file, write_file
+from tfbert.io.whole import remove, write_bytes
 
 TENSORS_FILE = "tensors.safetensors"
 STATE_FILE = "state.json"
@@ -44,8 +51,10 @@ class DamagedCheckpoint(Exception):
     """A checkpoint cannot be used; the message says why."""
 
 
-def write_checkpoint(folder, tensors, state):
-    """Writes a checkpoint; one that is in the folder is no checkpoint any more from the start.
+def write_checkpoint(
+    folder: AnyPath, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]
+) -> None:
+    """Writes a checkpoint; one that is in the folder stops being one at the start.
 
     Args:
         folder: Path of the folder, local or `gs://`.
@@ -55,23 +64,21 @@ def write_checkpoint(folder, tensors, state):
     Raises:
         OSError: If the system refuses, a full disk for example.
     """
-    storage.remove(storage.join(folder, MANIFEST_FILE))
-    storage.remove(folder)
-    storage.make_folder(folder)
+    folder = as_path(folder)
+    remove(folder / MANIFEST_FILE)
+    remove(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     parts = {
         TENSORS_FILE: [_header(tensors), *tensors.values()],
         STATE_FILE: [json.dumps(state, indent=1).encode()],
     }
-    files = {
-        name: storage.write_file(storage.join(folder, name), pieces)._asdict()
-        for name, pieces in parts.items()
-    }
+    files = {name: write_file(folder / name, pieces)._asdict() for name, pieces in parts.items()}
     content = {"format": _FORMAT, "files": files}
     manifest = json.dumps({**content, "crc32": _crc32_of(content)}, indent=1)
-    storage.write_whole(storage.join(folder, MANIFEST_FILE), manifest.encode())
+    write_bytes(folder / MANIFEST_FILE, manifest.encode())
 
 
-def read_checkpoint(folder):
+def read_checkpoint(folder: AnyPath) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Reads a checkpoint after all of it was found undamaged.
 
     Returns:
@@ -84,37 +91,37 @@ def read_checkpoint(folder):
     return _parse_tensors(contents[TENSORS_FILE]), json.loads(contents[STATE_FILE].tobytes())
 
 
-def read_state(folder):
+def read_state(folder: AnyPath) -> dict[str, Any]:
     """As `read_checkpoint`, the state alone, which is small; the tensors are not looked at."""
     return json.loads(_read_files(folder, [STATE_FILE])[STATE_FILE].tobytes())
 
 
-def has_manifest(folder):
+def has_manifest(folder: AnyPath) -> bool:
     """Whether the folder was once a whole checkpoint."""
-    return storage.exists(storage.join(folder, MANIFEST_FILE))
+    return (as_path(folder) / MANIFEST_FILE).exists()
 
 
-def checkpoint_path(directory, step, attempt=0):
+def checkpoint_path(directory: AnyPath, step: int, attempt: int = 0) -> Path:
     """The folder of the checkpoint after so many updates, in the folder of all checkpoints.
 
     A second one after the same updates (at the end of an epoch, after one that was due) has a
     folder of its own, so that the first stands until the second does.
     """
-    return storage.join(directory, f"step-{step:010d}" + (f".{attempt}" if attempt else ""))
+    return as_path(directory) / (f"step-{step:010d}" + (f".{attempt}" if attempt else ""))
 
 
-def checkpoint_keys(directory):
+def checkpoint_keys(directory: AnyPath) -> list[tuple[int, int]]:
     """(step, attempt) of all folders that have the name of a checkpoint, in ascending order."""
-    matches = map(_NAME.fullmatch, storage.names(directory))
+    matches = map(_NAME.fullmatch, _names(directory))
     return sorted((int(match[1]), int(match[2] or 0)) for match in matches if match)
 
 
-def phase_folder(directory, number):
+def phase_folder(directory: AnyPath, number: int) -> Path:
     """Folder of the checkpoints of a run's phase, counted from 0: `phase-1` is the first."""
-    return storage.join(directory, f"phase-{number + 1}")
+    return as_path(directory) / f"phase-{number + 1}"
 
 
-def last_written(directory):
+def last_written(directory: AnyPath) -> dict[str, Any] | None:
     """The newest checkpoint of a run, not looked into.
 
     Args:
@@ -123,23 +130,29 @@ def last_written(directory):
     Returns:
         `{"step": ..., "time": ...}`; None without one.
     """
-    phases = [match for name in storage.names(directory) if (match := _PHASE.fullmatch(name))]
+    phases = [match for name in _names(directory) if (match := _PHASE.fullmatch(name))]
     phases.sort(key=lambda match: int(match[1]), reverse=True)
-    for folder in (directory, *(storage.join(directory, match[0]) for match in phases)):
+    for folder in (directory, *(as_path(directory) / match[0] for match in phases)):
         for key in reversed(checkpoint_keys(folder)):
-            manifest = storage.join(checkpoint_path(folder, *key), MANIFEST_FILE)
-            if storage.exists(manifest):
-                return {"step": key[0], "time": storage.modified(manifest)}
+            manifest = checkpoint_path(folder, *key) / MANIFEST_FILE
+            if manifest.exists():
+                return {"step": key[0], "time": manifest.stat().st_mtime_ns / 1e9}
     return None
 
 
-def _read_files(folder, wanted):
+def _names(folder: AnyPath) -> list[str]:
+    """Names in a folder; none where there is no folder."""
+    folder = as_path(folder)
+    return [path.name for path in folder.iterdir()] if folder.is_dir() else []
+
+
+def _read_files(folder: AnyPath, wanted: list[str]) -> dict[str, np.ndarray]:
     name = MANIFEST_FILE
     try:
-        recorded = _read_manifest(folder)
+        recorded = _read_manifest(as_path(folder) / MANIFEST_FILE)
         contents = {}
         for name in wanted:
-            contents[name], digest = storage.read_file(storage.join(folder, name))
+            contents[name], digest = read_file(as_path(folder) / name)
             if digest._asdict() != recorded.get(name):
                 raise DamagedCheckpoint(f"{name} is not what was written")
     except OSError as error:
@@ -147,9 +160,9 @@ def _read_files(folder, wanted):
     return contents
 
 
-def _read_manifest(folder):
+def _read_manifest(path: Path) -> dict[str, dict[str, int]]:
     """`{file: {size, crc32}}`."""
-    content, _ = storage.read_file(storage.join(folder, MANIFEST_FILE))
+    content, _ = read_file(path)
     try:
         manifest = json.loads(content.tobytes())
         crc32 = manifest.pop("crc32")
@@ -164,11 +177,11 @@ def _read_manifest(folder):
     return files
 
 
-def _crc32_of(content):
+def _crc32_of(content: Mapping[str, Any]) -> int:
     return zlib.crc32(json.dumps(content, sort_keys=True).encode())
 
 
-def _header(tensors):
+def _header(tensors: Mapping[str, np.ndarray]) -> bytes:
     """The beginning of a safetensors file: its length, and where each tensor is."""
     entries, end = {}, 0
     for name, array in tensors.items():
@@ -180,7 +193,7 @@ def _header(tensors):
     return len(text).to_bytes(8, "little") + text
 
 
-def _parse_tensors(content):
+def _parse_tensors(content: np.ndarray) -> dict[str, np.ndarray]:
     dtypes = {code: name for name, code in _DTYPES.items()}
     length = int.from_bytes(content[:8].tobytes(), "little")
     data = content[8 + length :]

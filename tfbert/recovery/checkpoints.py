@@ -5,14 +5,12 @@ import logging
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tfbert.errors import MachineError
-from tfbert.io import storage
-from tfbert.io.whole import saving
+from tfbert.io.whole import remove, saving
 from tfbert.recovery.checkpoint_files import (
     MANIFEST_FILE,
     DamagedCheckpoint,
@@ -192,16 +190,14 @@ class Checkpoints:
             self._give_up(step, f"{name} holds an inf or a NaN")
             return
         folder = path = None
-        size = 0
         try:
             with saving(self.directory):
                 attempts = [key[1] + 1 for key in checkpoint_keys(self.directory) if key[0] == step]
                 folder = path = checkpoint_path(self.directory, step, max(attempts, default=0))
-                if not storage.is_remote(path):
-                    # Known to be too large, it is not begun, and the disk not filled up for others.
-                    path, size = Path(path), sum(array.nbytes for array in tensors.values())
-                    path.parent.mkdir(parents=True, exist_ok=True)
-            with saving(path, size):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            # Known to be too large, it is not begun, and the disk not filled up for others.
+            size = sum(array.nbytes for array in tensors.values())
+            with saving(path, size, through_disk=False):
                 write_checkpoint(folder, tensors, state)
             self.last, self.failure, self.is_spoiled = step, None, False
         except MachineError as error:
@@ -247,13 +243,13 @@ class Checkpoints:
                 if key not in kept:
                     self._remove(checkpoint_path(folder, *key))
             if not kept:
-                storage.remove(folder)
+                remove(folder)
 
     def _remove(self, folder):
         try:
             # Without its manifest it is no checkpoint, should the rest not be removed.
-            storage.remove(storage.join(folder, MANIFEST_FILE))
-            storage.remove(folder)
+            remove(folder / MANIFEST_FILE)
+            remove(folder)
         except OSError as error:
             log.warning("%s cannot be removed: %s", folder, error)
 

@@ -13,7 +13,8 @@ from tfbert.errors import InputError
 from tfbert.fit.compilation import resolve_jit_compile
 from tfbert.hardware.memory import explaining_exhausted_memory
 from tfbert.hardware.precision import POLICIES, choose_precision
-from tfbert.io.whole import absolute, replacing, saving
+from tfbert.io.paths import absolute
+from tfbert.io.whole import replacing, saving
 from tfbert.models.classifier import (
     BertClassifier,
     TrainedClassifier,

@@ -4,17 +4,18 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import math
-import os
 import platform
 import typing
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import yaml
 
 from tfbert._version import __version__
 from tfbert.errors import InputError, TfbertError
 from tfbert.io.locks import LOCK_FILE, RunLock, is_held
-from tfbert.io.paths import as_path, is_remote
-from tfbert.io.whole import exists, move, remove, saving, write_bytes, write_json
+from tfbert.io.paths import AnyPath, as_path, exists, why_unwritable
+from tfbert.io.whole import Replaced, saving, write_bytes, write_json
 from tfbert.options import read_options
 from tfbert.recovery.checkpoint_files import MANIFEST_FILE
 from tfbert.recovery.preemption import Preempted
@@ -22,7 +23,6 @@ from tfbert.runs.status import STATUS_FILE, RunStatus
 from tfbert.tasks.datasets import TaskName
 
 _PACKAGES = ("tensorflow", "tensorflow-text", "keras", "keras-hub", "numpy")
-_ALL_MOVED = "all-moved"  # in the folder with the run before: nothing of it is elsewhere
 _PARTS = ("config.yaml", "metrics.json", "logs", "checkpoints", "model", STATUS_FILE)
 # Options that may change when a run goes on: they do not change what it computes, but for rounding.
 _FREE_OPTIONS = {
@@ -40,37 +40,35 @@ class RunDirectory:
         path: The directory; made where it does not exist.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: AnyPath) -> None:
         self.path = as_path(path)
         self.config = self.path / "config.yaml"
         self.metrics = self.path / "metrics.json"
         self.logs = self.path / "logs"
         self.checkpoints = self.path / "checkpoints"
         self.model = self.path / "model"
-        self.replaced = self.path / ".replaced"  # the run before, while this one is written
+        self._replaced = Replaced(self.path, _PARTS, last="metrics.json")
 
-    def check_free(self, overwrite):
+    def check_free(self, overwrite: bool) -> None:
         """Refuses a directory that holds something, unless it is a run to be overwritten.
 
         Raises:
             InputError: If it must not, or cannot, be written to.
         """
-        if not is_remote(self.path):
-            self._check_local()
-        elif self.path.is_file():
-            raise InputError(f"--output {self.path}: is a file")
+        if reason := why_unwritable(self.path):
+            raise InputError(f"--output {self.path}: {reason}")
         if not exists(self.path) or {p.name for p in self.path.iterdir()} <= {LOCK_FILE}:
             return
         # A process that was replacing a run may have been killed: its parts are in `.replaced`.
-        if not self.config.exists() and not self.replaced.exists():
-            raise InputError(f"--output {self.path}: holds files that are no run; choose another")
+        if not self.config.exists() and not self._replaced.path.exists():
+            raise InputError(f"--output {self.path}: holds files of no run; choose another")
         if not overwrite:
             raise InputError(
                 f"--output {self.path}: holds another run; choose another, or replace it with "
                 "--overwrite"
             )
 
-    def resumes(self, config):
+    def resumes(self, config: Any) -> bool:
         """Whether the directory holds an unfinished run that a configuration goes on with.
 
         Args:
@@ -102,17 +100,8 @@ class RunDirectory:
             )
         return True
 
-    def _check_local(self):
-        existing = self.path
-        while not exists(existing):
-            existing = existing.parent
-        if not existing.is_dir():
-            raise InputError(f"--output {self.path}: {existing} is a file")
-        if len(self.path.name) > 255 or not os.access(existing, os.W_OK):
-            raise InputError(f"--output {self.path}: cannot be written by this user")
-
     @contextlib.contextmanager
-    def writing(self, config, resumes=False, **record):
+    def writing(self, config: Any, resumes: bool = False, **record: Any) -> Iterator[RunStatus]:
         """Makes the directory that of a run, for one process at a time, with a `RunStatus`.
 
         The run that a new one replaces comes back after an error, unless the new one has a
@@ -121,7 +110,7 @@ class RunDirectory:
         Args:
             config: The run's configuration, a dataclass.
             resumes: Whether the run in the directory goes on.
-            **record: What the run found out itself, beside the options (`RUN_RECORD_KEYS`).
+            **record: What the run found out itself, in addition to the options (`RUN_RECORD_KEYS`).
 
         Yields:
             The `RunStatus`.
@@ -137,10 +126,10 @@ class RunDirectory:
             with replacing, self._followed() as status:
                 yield status
             with contextlib.suppress(OSError):
-                self._drop_replaced()
+                self._replaced.drop()
 
     @contextlib.contextmanager
-    def _followed(self):
+    def _followed(self) -> Iterator[RunStatus]:
         """Says in `status.json` how the run goes and how it ends."""
         with saving(self.path):
             status = RunStatus(self.path)
@@ -156,7 +145,7 @@ class RunDirectory:
         status.close("finished")
 
     @contextlib.contextmanager
-    def _replacing(self, config, record):
+    def _replacing(self, config: Any, record: dict[str, Any]) -> Iterator[None]:
         versions = {name: _installed_version(name) for name in _PACKAGES}
         versions |= {"python": platform.python_version(), "tfbert": __version__}
         options = dataclasses.asdict(config)
@@ -166,7 +155,7 @@ class RunDirectory:
         content = {**options, **record, "versions": versions}
         text = yaml.safe_dump(content, sort_keys=False)
         with saving(self.path):
-            self._put_aside()
+            self._replaced.set_aside()
         try:
             with saving(self.path):
                 write_bytes(self.config, text.encode())
@@ -175,48 +164,17 @@ class RunDirectory:
         except BaseException:
             # What has a checkpoint can go on, and stays in the place of the old run.
             if not (self.checkpoints.exists() and any(self.checkpoints.rglob(MANIFEST_FILE))):
-                self._bring_back()
+                self._replaced.bring_back()
             raise
 
-    def _put_aside(self):
-        if (self.replaced / _ALL_MOVED).exists() and self.metrics.exists():
-            self._drop_replaced()  # the run that replaced it came to its end
-        elif self.replaced.exists():
-            # A run that replaced another one was killed: the older one is the whole one.
-            self._bring_back()
-        parts = [self.path / part for part in _PARTS if (self.path / part).exists()]
-        if parts:
-            self.replaced.mkdir()
-            for part in parts:
-                move(part, self.replaced / part.name)
-            write_bytes(self.replaced / _ALL_MOVED, b"")
-
-    def _bring_back(self):
-        """Puts the old run in the place of the new one; without an old one the new one stays."""
-        if not self.replaced.exists():
-            return
-        if (self.replaced / _ALL_MOVED).exists():
-            for part in _PARTS:
-                remove(self.path / part)
-            # From here on, what stands in the run's place is the old one's.
-            remove(self.replaced / _ALL_MOVED)
-        for part in self.replaced.iterdir():
-            move(part, self.path / part.name)
-        remove(self.replaced)
-
-    def _drop_replaced(self):
-        for part in _PARTS:
-            remove(self.replaced / part)
-        remove(self.replaced)  # with the mark that says what it was
-
-    def write_metrics(self, metrics):
+    def write_metrics(self, metrics: dict[str, Any]) -> None:
         """Writes `metrics.json`, the last file of a run."""
         with saving(self.metrics):
             write_json(self.metrics, metrics)
 
 
-def _flat(config):
-    """Options by name; those of a list of parts as `phases.0.steps`."""
+def _flat(config: Any) -> dict[str, Any]:
+    """Options by name; those of a list of phases as `phases.0.steps`."""
     flat = {}
     for name, value in dataclasses.asdict(config).items():
         if isinstance(value, list) and all(isinstance(part, dict) for part in value):
@@ -227,7 +185,7 @@ def _flat(config):
     return flat
 
 
-def _installed_version(package):
+def _installed_version(package: str) -> str:
     """On a Cloud TPU the package `tensorflow-tpu` takes the place of `tensorflow`."""
     try:
         return importlib.metadata.version(package)
@@ -235,12 +193,12 @@ def _installed_version(package):
         return importlib.metadata.version(f"{package}-tpu")
 
 
-def size_in_bytes(variables):
+def size_in_bytes(variables: Iterable[Any]) -> int:
     """What Keras variables take on disk, the names and the tables of HDF5 left out."""
     return sum(math.prod(variable.shape) * variable.value.dtype.size for variable in variables)
 
 
-def read_run_config(path):
+def read_run_config(path: AnyPath) -> dict[str, Any]:
     """The content of a run directory's `config.yaml`; empty for any other directory or name.
 
     Raises:

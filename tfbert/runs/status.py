@@ -1,5 +1,7 @@
 """What a run is doing, in a file beside it, for people and programs that look from outside."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 import math
@@ -7,10 +9,12 @@ import os
 import platform
 import threading
 import time
+from typing import Any
 
 from tfbert.errors import InputError
-from tfbert.io import storage
 from tfbert.io.locks import is_held
+from tfbert.io.paths import AnyPath, as_path
+from tfbert.io.whole import write_bytes
 from tfbert.recovery.checkpoint_files import last_written
 
 STATUS_FILE = "status.json"
@@ -27,9 +31,9 @@ class RunStatus:
         directory: The run directory, local or `gs://`.
     """
 
-    def __init__(self, directory):
-        self._path = storage.join(directory, STATUS_FILE)
-        self._content = {
+    def __init__(self, directory: AnyPath) -> None:
+        self._path = as_path(directory) / STATUS_FILE
+        self._content: dict[str, Any] = {
             "phase": "starting",
             "host": platform.node(),
             "pid": os.getpid(),
@@ -42,14 +46,14 @@ class RunStatus:
         self._thread = threading.Thread(target=self._keep_writing, name="status", daemon=True)
         self._thread.start()
 
-    def update(self, **changes):
+    def update(self, **changes: Any) -> None:
         """Changes entries: `phase`, `step`, `steps`, `epoch`, `epochs`, `metrics`,
         `steps_per_second`, `seconds_left`; of pre-training `recipe_phase`, `recipe_phases`."""
         with self._mutex:
             self._content.update(changes)
         self._changed.set()
 
-    def close(self, phase, message=None):
+    def close(self, phase: str, message: str | None = None) -> None:
         """Writes how the run ended: a phase of `ENDED`."""
         self._ended.set()
         self._changed.set()
@@ -57,22 +61,22 @@ class RunStatus:
         self.update(phase=phase, message=message, seconds_left=None)
         self._write()
 
-    def _keep_writing(self):
+    def _keep_writing(self) -> None:
         while not self._ended.is_set():
             self._changed.wait(_BEAT_SECONDS)
             self._changed.clear()
             self._write()
             self._ended.wait(_WRITE_SECONDS)
 
-    def _write(self):
+    def _write(self) -> None:
         with self._mutex:
             content = {**self._content, "updated": time.time()}
         # A full disk is for the checkpoints to report; the run goes on.
         with contextlib.suppress(OSError):
-            storage.write_whole(self._path, json.dumps(content, indent=1).encode())
+            write_bytes(self._path, json.dumps(content, indent=1).encode())
 
 
-def read_status(directory):
+def read_status(directory: AnyPath) -> dict[str, Any]:
     """What a run is doing.
 
     Returns:
@@ -82,15 +86,14 @@ def read_status(directory):
     Raises:
         InputError: If there is no run, or the file is damaged.
     """
-    path = storage.join(directory, STATUS_FILE)
+    path = as_path(directory) / STATUS_FILE
     try:
-        content, _ = storage.read_file(path)
-        status = json.loads(content.tobytes())
+        status = json.loads(path.read_bytes())
         if not {"phase", "updated", "pid", "host"} <= set(status):
             raise ValueError("entries are missing")
         status["alive"] = is_held(directory)
-        status["checkpoint"] = last_written(storage.join(directory, "checkpoints"))
-        if not status["alive"] and storage.exists(storage.join(directory, "metrics.json")):
+        status["checkpoint"] = last_written(path.parent / "checkpoints")
+        if not status["alive"] and (path.parent / "metrics.json").exists():
             status["phase"] = "finished"  # the last words of a killed process may be older
     except OSError as error:
         raise InputError(f"{directory}: no run: it holds no {STATUS_FILE}") from error
@@ -99,7 +102,7 @@ def read_status(directory):
     return status
 
 
-def status_lines(directory, status, now):
+def status_lines(directory: AnyPath, status: dict[str, Any], now: float) -> list[str]:
     """The status as lines of text; `now` is the time in seconds since 1970."""
     lines = [f"{directory}: {_condition(status)}"]
     if "step" in status:
@@ -130,7 +133,7 @@ def status_lines(directory, status, now):
     return lines
 
 
-def _condition(status):
+def _condition(status: dict[str, Any]) -> str:
     phase = status["phase"]
     if status["alive"]:
         return f"{phase}, alive"
@@ -139,7 +142,7 @@ def _condition(status):
     return f"not alive, killed while {phase}: start it again to go on from the last checkpoint"
 
 
-def _duration(seconds):
+def _duration(seconds: float) -> str:
     seconds = max(0, math.floor(seconds))
     hours, minutes = divmod(seconds // 60, 60)
     if hours:

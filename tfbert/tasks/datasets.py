@@ -9,8 +9,7 @@ import numpy as np
 
 from tfbert.embedded import SENTIMENT_DIRECTORY
 from tfbert.errors import InputError
-from tfbert.io.paths import as_path
-from tfbert.io.whole import exists
+from tfbert.io.paths import as_path, exists
 from tfbert.tasks.documents import read_document_archive, read_document_folders
 from tfbert.tasks.tables import Examples, read_table
 

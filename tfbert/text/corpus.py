@@ -1,12 +1,10 @@
 """Documents out of files, folders, globs, standard input and tensorflow-datasets, one by one."""
 
-import glob
 import re
-from pathlib import Path
 from typing import NamedTuple
 
 from tfbert.errors import InputError
-from tfbert.io.paths import as_path, find_files, is_remote
+from tfbert.io.paths import as_path, files_below, find_files
 from tfbert.io.text_files import read_lines
 
 DATASETS_PREFIX = "tfds:"
@@ -30,12 +28,12 @@ class Part(NamedTuple):
     text: str
 
 
-def find_sources(inputs, outside=None):
+def find_sources(inputs, outside=()):
     """Files behind what the user named, in a fixed order.
 
     Args:
         inputs: Files, folders (every .txt and .txt.gz in them), globs, `tfds:NAME`, `-`.
-        outside: Folder whose files are left out, unless one is named itself: the output folder.
+        outside: Folders whose files are left out, unless one is named itself: those of the output.
 
     Returns:
         List of strings: paths, `tfds:NAME` or `-`.
@@ -44,19 +42,17 @@ def find_sources(inputs, outside=None):
         InputError: If there is nothing behind one of them.
     """
     sources = []
-    outside = outside and Path(outside).resolve()
+    outside = [as_path(folder).resolve() for folder in outside]
 
     def is_source(file):
-        if is_remote(file):
-            return True  # only files are listed there
-        return file.is_file() and not (outside and file.resolve().is_relative_to(outside))
+        return not any(file.resolve().is_relative_to(folder) for folder in outside)
 
     for name in map(str, inputs):
         path = as_path(name)
         if name == "-" or name.startswith(DATASETS_PREFIX) or path.is_file():
             found = [name]
         elif path.is_dir():
-            files = sorted(file for file in path.rglob("*") if is_source(file))
+            files = filter(is_source, files_below(path))
             found = [str(file) for file in files if file.name.endswith(_TEXT_SUFFIXES)]
             if not found:
                 raise InputError(
@@ -66,19 +62,13 @@ def find_sources(inputs, outside=None):
         elif path.exists():
             raise InputError(f"{name}: is no regular file; use - for standard input")
         else:
-            found = _matching(name, is_source)
+            found = [file for file in find_files(name) if is_source(as_path(file))]
             if not found:
                 raise InputError(f"{name}: no such file")
         sources += found
     if sources.count("-") > 1:
         raise InputError("--input: standard input can be read once only")
     return sources
-
-
-def _matching(pattern, is_source):
-    if is_remote(pattern):
-        return list(map(str, find_files(pattern)))
-    return sorted(file for file in glob.glob(pattern, recursive=True) if is_source(Path(file)))
 
 
 def text_size(sources):

@@ -2,10 +2,9 @@
 
 import collections
 import logging
-import os
 
 from tfbert.errors import InputError, MachineError
-from tfbert.io.paths import as_path, is_remote
+from tfbert.io.paths import as_path, has_folder, same_file
 from tfbert.io.progress import byte_bar
 from tfbert.io.whole import write_bytes
 from tfbert.text.corpus import find_sources, read_documents, text_size
@@ -43,9 +42,9 @@ def learn_vocabulary(config):
     """
     sources = find_sources(config.input)
     output = as_path(config.output)
-    if output.is_dir() or not (is_remote(output) or output.parent.is_dir()):
+    if output.is_dir() or not has_folder(output):
         raise InputError(f"{output}: must be a file in a folder that exists")
-    if any(_is_same(output, source) for source in sources):
+    if any(same_file(output, source) for source in sources):
         raise InputError(f"--output {output}: is one of the input files; name another file")
     words = count_words(read_with_progress(sources, config), config.lowercase)
     if not words:
@@ -58,12 +57,6 @@ def learn_vocabulary(config):
     except OSError as error:
         raise MachineError(f"{output}: {error.strerror}") from error
     return vocabulary
-
-
-def _is_same(path, source):
-    if is_remote(path) or is_remote(source):
-        return str(path) == source
-    return path.exists() and os.path.exists(source) and path.samefile(source)
 
 
 def read_with_progress(sources, config):

@@ -1,10 +1,9 @@
 """Options of `tfbert tpu-check`."""
 
 import dataclasses
-from pathlib import Path
 
 from tfbert.errors import InputError
-from tfbert.io.paths import is_remote
+from tfbert.io.paths import has_folder
 from tfbert.options import Options, require_at_least
 from tfbert.recipes.pretrain_options import PretrainConfig
 
@@ -59,11 +58,7 @@ class TpuCheckConfig(Options):
         require_at_least(self, 1, "per_device_batch_size", "vocabulary_size")
         if self.recipe.precision == "float16":
             raise InputError("--precision float16: TPUs compute in bfloat16 or float32")
-        if (
-            self.json
-            and not is_remote(self.json)
-            and not Path(self.json).absolute().parent.is_dir()
-        ):
+        if self.json and not has_folder(self.json):
             raise InputError(f"--json {self.json}: there is no such folder")
         if self.recipe.init:
             raise InputError(
