@@ -1,11 +1,13 @@
 """What long work shows of itself: a bar over bytes, times in words."""
 
+from __future__ import annotations
+
 import sys
 
 from tqdm import tqdm
 
 
-def byte_bar(size, description, shown):
+def byte_bar(size: int | None, description: str, shown: bool) -> tqdm:
     """A bar over bytes, on standard error, with MB/s and the time left.
 
     Args:
@@ -26,7 +28,7 @@ def byte_bar(size, description, shown):
     )
 
 
-def duration(seconds):
+def duration(seconds: float) -> str:
     """A time in words: `45 s`, `12 min`, `3 h 5 min`."""
     if seconds < 60:
         return f"{seconds:.0f} s"

@@ -42,7 +42,7 @@ def write_file(path: AnyPath, parts: Iterable[bytes | np.ndarray]) -> Digest:
         for part in parts:
             flat = np.frombuffer(part, np.uint8) if isinstance(part, bytes) else _as_bytes(part)
             for begin in range(0, flat.size, _CHUNK):
-                chunk = flat[begin : begin + _CHUNK]
+                chunk = flat[begin : begin + _CHUNK].data
                 crc32 = zlib.crc32(chunk, crc32)
                 file.write(chunk)
             size += flat.size
@@ -67,10 +67,10 @@ def read_file(path: AnyPath) -> tuple[np.ndarray, Digest]:
         content = np.empty(file.seek(0, os.SEEK_END), np.uint8)
         file.seek(0)
         while position < content.size:
-            count = file.readinto(memoryview(content)[position : position + _CHUNK])
+            count = file.readinto(content.data[position : position + _CHUNK])
             if not count:
                 raise OSError(f"{path}: ends after {position} of {content.size} bytes")
-            crc32 = zlib.crc32(content[position : position + count], crc32)
+            crc32 = zlib.crc32(content.data[position : position + count], crc32)
             position += count
     return content, Digest(content.size, crc32)
 

@@ -1,16 +1,22 @@
 """Reads text files line by line; what cannot be read is named by file and line."""
 
+from __future__ import annotations
+
 import codecs
 import contextlib
 import gzip
 import sys
 import zlib
+from collections.abc import Iterator
+from typing import IO, Any
 
 from tfbert.errors import InputError
-from tfbert.io.paths import as_path, is_remote
+from tfbert.io.paths import AnyPath, as_path, is_remote
 
 
-def read_lines(path, encoding="utf-8", longest=None):
+def read_lines(
+    path: AnyPath, encoding: str = "utf-8", longest: int | None = None
+) -> Iterator[tuple[int, str]]:
     """Yields (line number from 1, line with its line break) of a text file.
 
     `-` is standard input and `.gz` files are unpacked on the way. A byte order mark is dropped.
@@ -51,7 +57,7 @@ def read_lines(path, encoding="utf-8", longest=None):
         raise InputError(f"{name}: cannot be read: {error.strerror}") from error
 
 
-def check_encoding(name):
+def check_encoding(name: str) -> str:
     """The name of an encoding in which a line break is one byte, so that lines can be cut.
 
     Lines are cut before they are decoded: so a wrong byte can be blamed on its line.
@@ -72,12 +78,12 @@ def check_encoding(name):
     return name.removesuffix("-sig")  # a byte order mark is dropped in any case
 
 
-def read_text(path, encoding="utf-8"):
+def read_text(path: AnyPath, encoding: str = "utf-8") -> str:
     """A whole text file as one string, with the errors of `read_lines`."""
     return "".join(line for _, line in read_lines(path, encoding))
 
 
-def _cut(file, longest):
+def _cut(file: IO[bytes], longest: int) -> Iterator[tuple[int, bytes]]:
     """Yields (line number, line), or parts of a line of more than `longest` bytes."""
     number, kept = 1, b""
     while piece := file.readline(longest):
@@ -91,7 +97,7 @@ def _cut(file, longest):
         yield number, kept
 
 
-def _character_border(line):
+def _character_border(line: bytes) -> int:
     """Where the last UTF-8 character but one ends, so that no character is cut."""
     cut = len(line)
     while cut > len(line) - 3 and line[cut - 1] & 0xC0 == 0x80:
@@ -99,7 +105,7 @@ def _character_border(line):
     return cut - 1 if line[cut - 1] >= 0xC0 else cut
 
 
-def _open_bytes(path):
+def _open_bytes(path: AnyPath) -> Any:
     if str(path) == "-":
         return contextlib.nullcontext(sys.stdin.buffer)
     path = as_path(path)

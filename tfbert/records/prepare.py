@@ -149,13 +149,13 @@ def _stamp(sources: list[str]) -> str | None:
     """Digest of the files' names, sizes and times, to know changed text by; None if unknowable."""
     if "-" in sources:
         return None
-    found = []
+    found: list[tuple] = []
     for source in sources:
         if source.startswith(DATASETS_PREFIX):
-            found.append([source])
+            found.append((source,))
         else:
             status = as_path(source).stat()
-            found.append([source, status.st_size, status.st_mtime_ns])
+            found.append((source, status.st_size, status.st_mtime_ns))
     return hashlib.sha256(json.dumps(found).encode()).hexdigest()
 
 
@@ -257,11 +257,11 @@ def _write_shards(
     documents = read_documents(sources, config.documents, config.encoding)
     bar = byte_bar(text_size(sources), "prepare", config.progress)
 
-    def finish(block, result):
+    def finish(block: Block, result: Any) -> None:
         results[block.split, block.number] = result
         bar.update(block.read_bytes)
 
-    def unwritten():
+    def unwritten() -> Iterator[Block]:
         for block in make_blocks(
             documents,
             seen,

@@ -68,7 +68,7 @@ def write_checkpoint(
     remove(folder / MANIFEST_FILE)
     remove(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    parts = {
+    parts: dict[str, list[Any]] = {
         TENSORS_FILE: [_header(tensors), *tensors.values()],
         STATE_FILE: [json.dumps(state, indent=1).encode()],
     }
@@ -200,7 +200,7 @@ def _parse_tensors(content: np.ndarray) -> dict[str, np.ndarray]:
     tensors = {}
     for name, entry in json.loads(content[8 : 8 + length].tobytes()).items():
         begin, end = entry["data_offsets"]
-        dtype = dtypes[entry["dtype"]]
-        dtype = ml_dtypes.bfloat16 if dtype == "bfloat16" else np.dtype(dtype)
+        name_of_type = dtypes[entry["dtype"]]
+        dtype = ml_dtypes.bfloat16 if name_of_type == "bfloat16" else np.dtype(name_of_type)
         tensors[name] = data[begin:end].view(dtype).reshape(entry["shape"])
     return tensors

@@ -150,7 +150,7 @@ class RunDirectory:
         versions |= {"python": platform.python_version(), "tfbert": __version__}
         options = dataclasses.asdict(config)
         # A command's own options first, then those that it shares with others.
-        fields = sorted(dataclasses.fields(config), key=lambda field: field.kw_only)
+        fields = sorted(dataclasses.fields(config), key=lambda field: bool(field.kw_only))
         options = {field.name: options[field.name] for field in fields}
         content = {**options, **record, "versions": versions}
         text = yaml.safe_dump(content, sort_keys=False)
@@ -175,7 +175,7 @@ class RunDirectory:
 
 def _flat(config: Any) -> dict[str, Any]:
     """Options by name; those of a list of phases as `phases.0.steps`."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for name, value in dataclasses.asdict(config).items():
         if isinstance(value, list) and all(isinstance(part, dict) for part in value):
             parts = [(f"{name}.{number}.", part) for number, part in enumerate(value)]
