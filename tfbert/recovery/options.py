@@ -1,9 +1,10 @@
 """What `fit(..., recovery=...)` takes to make a run that cannot be lost."""
 
 import dataclasses
-from typing import Literal
+import os
+from typing import Annotated, Any, Literal
 
-from tfbert.options import Options, require, require_at_least
+from tfbert.options import Count, Options, Positive, at_least, require
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,22 +45,16 @@ class Recovery(Options):
     """
 
     directory: str
-    every_steps: int | None = None
-    every_minutes: float = 15.0
-    keep: int = 2
+    every_steps: Count | None = None
+    every_minutes: Positive = 15.0
+    keep: Count = 2
     monitor: str | None = None
     mode: Literal["min", "max"] = "min"
     on_nan: Literal["stop", "rollback"] = "stop"
-    max_rollbacks: int = 3
+    max_rollbacks: Count = 3
     fingerprint: dict = dataclasses.field(default_factory=dict)
-    first_update: int = 0
+    first_update: Annotated[int, at_least(0)] = 0
     earlier: list[str] = dataclasses.field(default_factory=list)
-
-    def __post_init__(self):
-        super().__post_init__()
-        require_at_least(self, 1, "every_steps", "keep", "max_rollbacks")
-        require_at_least(self, 0, "first_update")
-        require(self.every_minutes > 0, "every_minutes", self.every_minutes, "above 0")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,22 +74,20 @@ class RunOptions(Options):
         overwrite: Replace a run that is already in the output directory.
     """
 
-    checkpoint_steps: int | None = None
-    checkpoint_minutes: float = 15.0
-    keep_checkpoints: int = 2
+    checkpoint_steps: Count | None = None
+    checkpoint_minutes: Positive = 15.0
+    keep_checkpoints: Count = 2
     on_nan: Literal["stop", "rollback"] = "stop"
-    max_rollbacks: int = 3
+    max_rollbacks: Count = 3
     resume: bool = False
     overwrite: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
-        require_at_least(self, 1, "checkpoint_steps", "keep_checkpoints", "max_rollbacks")
-        minutes, both = self.checkpoint_minutes, self.resume and self.overwrite
-        require(minutes > 0, "checkpoint_minutes", minutes, "above 0")
-        require(not both, "resume", self.resume, "left out beside --overwrite")
+        both = self.resume and self.overwrite
+        require(not both, "resume", self.resume, "left out with --overwrite")
 
-    def recovery(self, directory, **options):
+    def recovery(self, directory: str | os.PathLike[str], **options: Any) -> Recovery:
         """The `Recovery` of a `fit`.
 
         Args:

@@ -5,17 +5,24 @@ and `config.yaml` in a run directory is one of them written out.
 """
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
 
 from tfbert.errors import InputError
 from tfbert.options import (
+    Count,
+    DropoutRate,
+    NotNegative,
     Options,
+    Positive,
+    PositiveShare,
     PrecisionName,
+    Rule,
+    Seed,
+    Share,
     StrategyName,
+    TokenCacheName,
+    at_least,
     require,
-    require_at_least,
-    require_dropout,
-    require_token_cache,
 )
 from tfbert.recovery.options import RunOptions
 from tfbert.tasks.datasets import TaskName
@@ -88,60 +95,45 @@ class FinetuneConfig(RunOptions):
     data: str | None = None
     model: str | None = None
     eval_data: str | None = None
-    eval_fraction: float = 0.1
-    split_seed: int = 0
+    eval_fraction: PositiveShare = 0.1
+    split_seed: Seed = 0
     text_column: str | None = None
     label_column: str | None = None
-    train_examples: int | None = None
+    train_examples: Annotated[int, at_least(2)] | None = None
     encoding: str = "utf-8"
-    max_length: int | None = None
-    epochs: int | None = None
-    global_batch_size: int = 32
-    per_device_batch_size: int | None = None
-    tokens_per_batch: int | None = None
+    max_length: Annotated[int, at_least(3)] | None = None
+    epochs: Count | None = None
+    global_batch_size: Count = 32
+    per_device_batch_size: Count | None = None
+    tokens_per_batch: Annotated[int, at_least(3)] | None = None
     pad_to_max_length: bool = False
-    token_cache: str = "memory"
-    learning_rate: float | None = None
-    warmup_fraction: float = 0.1
-    weight_decay: float = 0.01
+    token_cache: TokenCacheName = "memory"
+    learning_rate: Positive | None = None
+    warmup_fraction: Share = 0.1
+    weight_decay: NotNegative = 0.01
     optimizer: Literal["adamw", "lamb"] = "adamw"
-    class_weights: Literal["none", "balanced"] | list[float] = "none"
-    freeze_layers: int = 0
-    dropout: float | None = None
-    early_stopping: int = 0
+    class_weights: Literal["none", "balanced"] | list[Positive] = "none"
+    freeze_layers: Annotated[int, at_least(0)] = 0
+    dropout: DropoutRate | None = None
+    early_stopping: Annotated[int, at_least(0)] = 0
     precision: PrecisionName = "auto"
     jit_compile: bool | None = None
     strategy: StrategyName = "auto"
-    replicas: int | None = None
+    replicas: Count | None = None
     rematerialize: bool = False
-    steps_per_execution: int = 1
-    seed: int = 1
+    steps_per_execution: Count = 1
+    seed: Seed = 1
     progress: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
-        require_at_least(self, 1, "epochs", "global_batch_size", "per_device_batch_size")
-        require_at_least(self, 3, "tokens_per_batch")
-        require_at_least(self, 2, "train_examples")
         if self.tokens_per_batch and self.pad_to_max_length:
             raise InputError("--pad-to-max-length: batches of --tokens-per-batch go by length")
-        require_token_cache(self)
         if self.tokens_per_batch and self.per_device_batch_size:
             raise InputError(
                 "--tokens-per-batch goes without --per-device-batch-size: how many examples an "
                 "update has changes from one to the next; give fewer tokens instead"
             )
-        require_at_least(self, 1, "replicas", "steps_per_execution")
-        require_at_least(self, 0, "freeze_layers", "early_stopping", "weight_decay")
-        require_at_least(self, 3, "max_length")
-        for name in ("seed", "split_seed"):
-            value = getattr(self, name)
-            require(0 <= value < 2**32, name, value, "at least 0 and below 2^32")
-        require_dropout(self)
-        fraction, warmup, rate = self.eval_fraction, self.warmup_fraction, self.learning_rate
-        require(0 < fraction < 1, "eval_fraction", fraction, "above 0 and below 1")
-        require(0 <= warmup < 1, "warmup_fraction", warmup, "at least 0 and below 1")
-        require(rate is None or rate > 0, "learning_rate", rate, "above 0")
         if self.task != "embedded":
             for name in ("data", "model"):
                 if not getattr(self, name):
@@ -150,9 +142,6 @@ class FinetuneConfig(RunOptions):
             for name in ("text_column", "label_column"):
                 value = getattr(self, name)
                 require(value is None, name, value, f"left out: --task {self.task} knows its own")
-        if isinstance(self.class_weights, list):
-            positive = all(weight > 0 for weight in self.class_weights)
-            require(positive, "class_weights", self.class_weights, "numbers above 0")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,18 +171,13 @@ class EvaluateConfig(Options):
     text_column: str | None = None
     label_column: str | None = None
     encoding: str | None = None
-    batch_size: int = 64
-    token_cache: str = "memory"
+    batch_size: Count = 64
+    token_cache: TokenCacheName = "memory"
     precision: PrecisionName = "float32"
     strategy: StrategyName = "auto"
-    replicas: int | None = None
+    replicas: Count | None = None
     json: bool = False
     progress: bool = True
-
-    def __post_init__(self):
-        super().__post_init__()
-        require_at_least(self, 1, "batch_size", "replicas")
-        require_token_cache(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,13 +196,9 @@ class PredictConfig(Options):
     model: str
     input: str = "-"
     encoding: str = "utf-8"
-    batch_size: int = 64
+    batch_size: Count = 64
     precision: PrecisionName = "float32"
     progress: bool = True
-
-    def __post_init__(self):
-        super().__post_init__()
-        require_at_least(self, 1, "batch_size")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -244,10 +224,7 @@ class LaunchConfig(Options):
         command: The command and its arguments, after `--`.
     """
 
-    workers: int
-    command: list[str]
-
-    def __post_init__(self):
-        super().__post_init__()
-        require_at_least(self, 1, "workers")
-        require(bool(self.command), "command", self.command, "a command, after `--`")
+    workers: Count
+    command: Annotated[list[str], Rule("a command, after `--`", bool)] = dataclasses.field(
+        default_factory=list
+    )

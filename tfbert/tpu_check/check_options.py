@@ -2,13 +2,14 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from tfbert.errors import InputError
 from tfbert.io.paths import is_remote
-from tfbert.options import Options, require_at_least
+from tfbert.options import Count, Options
 from tfbert.recipes.pretrain_options import PretrainConfig
 
-# Options of a recipe that say how a run goes, and nothing of the step that is compiled.
+# Options of a recipe that say how a run goes, and nothing about the step that is compiled.
 OF_THE_RUN = {
     "data",
     "output",
@@ -43,20 +44,19 @@ class TpuCheckConfig(Options):
         vocabulary_size: Word pieces of the records.
         next_sentence: Whether the records are sentence pairs.
         largest: Look for the largest batch that fits as well; two or more compilations a phase.
-        json: Write the results to this file, too.
+        json: Write the results to this file as well.
     """
 
     recipe: PretrainConfig
     accelerator: str
-    per_device_batch_size: int | None = None
-    vocabulary_size: int = 30_522
+    per_device_batch_size: Count | None = None
+    vocabulary_size: Count = 30_522
     next_sentence: bool = True
     largest: bool = True
     json: str | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
-        require_at_least(self, 1, "per_device_batch_size", "vocabulary_size")
         if self.recipe.precision == "float16":
             raise InputError("--precision float16: TPUs compute in bfloat16 or float32")
         if (
@@ -72,8 +72,8 @@ class TpuCheckConfig(Options):
             )
 
     @classmethod
-    def from_options(cls, **options):
-        """The configuration from its own options and those of `PretrainConfig`, side by side."""
+    def from_options(cls, **options: Any) -> "TpuCheckConfig":
+        """The configuration from its own options and those of its recipe, in one dictionary."""
         own = {field.name for field in dataclasses.fields(cls)}
         recipe = {name: value for name, value in options.items() if name not in own}
         # What a run reads and writes, a check does not.
