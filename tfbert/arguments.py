@@ -45,7 +45,9 @@ class CommandParser(argparse.ArgumentParser):
         """
         hints, texts = option_types(config_class), _help_texts(config_class)
         # A class's own fields come before those of its base, which are keyword-only.
-        for field in sorted(dataclasses.fields(config_class), key=lambda field: field.kw_only):
+        for field in sorted(
+            dataclasses.fields(config_class), key=lambda field: bool(field.kw_only)
+        ):
             if field.name in skip:
                 continue
             hint, is_positional = hints[field.name], field.name == positional
@@ -94,7 +96,13 @@ class _Store(argparse.Action):
         super().__init__(**settings)
         self.hint = hint
 
-    def __call__(self, parser, namespace, values, option_string=None):  # as argparse calls it
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
         value = _list(self.hint, values) if isinstance(values, list) else _value(self.hint, values)
         setattr(namespace, self.dest, value)
 
@@ -142,7 +150,8 @@ def _is_required(field: dataclasses.Field) -> bool:
 def _default_in_words(field: dataclasses.Field) -> str:
     if _is_required(field):
         return " (required)"
-    value = field.default if field.default is not dataclasses.MISSING else field.default_factory()
+    make = field.default_factory
+    value = field.default if make is dataclasses.MISSING else make()
     if value is None or value == []:
         return ""
     return f" (default: {str(value).lower() if isinstance(value, bool) else value})"

@@ -1,4 +1,4 @@
-"""`tfbert COMMAND`: reads arguments, calls the package, and turns errors into one line.
+"""`tfbert COMMAND`: reads the command line, calls the package, and prints an error as one line.
 
 TensorFlow is imported by the command that needs it, so that `--help` answers at once.
 """
@@ -15,7 +15,7 @@ from typing import Any
 from tfbert._version import __version__
 from tfbert.arguments import CommandParser
 from tfbert.errors import InputError, TfbertError
-from tfbert.options import read_options, suggestion
+from tfbert.options import Options, read_options, suggestion
 from tfbert.recipes import recipe_names, recipe_path
 from tfbert.recipes.phases import Phase
 from tfbert.recipes.pretrain_options import PretrainConfig
@@ -112,7 +112,7 @@ def tpu_check(config: TpuCheckConfig) -> None:
     from tfbert.tpu_check.check import tpu_check
     from tfbert.tpu_check.report import check_lines
 
-    # Python would end at once, and the compiler, a process of its own, go on for minutes.
+    # Without it Python would stop at once, and the compiler, another process, run on for minutes.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     check = tpu_check(config)
     print("\n".join(check_lines(check)))
@@ -130,8 +130,8 @@ def status(config: StatusConfig) -> None:
         print("\n".join(status_lines(config.run, content, time.time())))
 
 
-def _joins_as_chief(config: Any) -> bool:
-    """Joins the other workers that TF_CONFIG may name; whether this one is to print.
+def _joins_as_chief(config: FinetuneConfig | EvaluateConfig | PretrainConfig) -> bool:
+    """Joins the other workers that TF_CONFIG may name, and returns whether this one should print.
 
     Keras must not be imported before.
     """
@@ -147,7 +147,7 @@ def _joins_as_chief(config: Any) -> bool:
 
 _LOG = logging.StreamHandler()
 
-COMMANDS = {
+COMMANDS: dict[str, tuple[Callable[[Any], None], type[Options]]] = {
     "finetune": (finetune, FinetuneConfig),
     "evaluate": (evaluate, EvaluateConfig),
     "predict": (predict, PredictConfig),
@@ -240,18 +240,19 @@ def _change_phases(phases: Any, parser: CommandParser, words: list[str]) -> list
     """Changes a recipe's phases as in `--phases.0.steps 100`, and returns the other words."""
     if not isinstance(phases, list):  # which the configuration refuses
         return words
-    for number in range(len(phases)):
-        parser.add_options(Phase, prefix=f"phases.{number}.")
+    for number, phase in enumerate(phases):
+        if isinstance(phase, dict):
+            parser.add_options(Phase, prefix=f"phases.{number}.")
     changes, others = parser.parse_known_args(words)
     for key, value in vars(changes).items():
-        _, number, field = key.split(".")
-        phases[int(number)][field] = value
+        _, index, field = key.split(".")
+        phases[int(index)][field] = value
     return others
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns the process's exit status."""
-    # Read when TensorFlow is imported: its C++ parts report what matters as exceptions, too.
+    # Read when TensorFlow is imported: its C++ parts report what matters as exceptions as well.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     _log_to_standard_error()
@@ -262,8 +263,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"tfbert: error: {error}", file=sys.stderr)
         return error.exit_status
     except OSError as error:
-        # The reader (`| head`) has left, or the disk under standard output is full. Python would
-        # complain once more when it flushes.
+        # The reader (`| head`) has stopped, or the disk under standard output is full. Python would
+        # report it once more when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not isinstance(error, BrokenPipeError):
             print(f"tfbert: error: {error}", file=sys.stderr)

@@ -111,17 +111,17 @@ def _broken(hint: Any, value: Any) -> str | None:
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Annotated:
         base, *rules = arguments
-        broken = (rule.words for rule in rules if not rule.holds(value))
-        return _broken(base, value) or next(broken, None)
+        wrong_type = _broken(base, value)
+        return wrong_type or next((rule.words for rule in rules if not rule.holds(value)), None)
     if origin in (Union, types.UnionType):
-        broken = [_broken(argument, value) for argument in arguments]
-        return None if None in broken else " or ".join(broken)
+        broken = [words for kind in arguments if (words := _broken(kind, value))]
+        return " or ".join(broken) if len(broken) == len(arguments) else None
     if origin is Literal:
         return None if value in arguments else "one of " + ", ".join(arguments)
     if origin is list:
         items = value if isinstance(value, list) else [object()]  # which is of no option's type
-        broken = [words for item in items if (words := _broken(arguments[0], item))]
-        return f"a list, each {broken[0]}" if broken else None
+        first = next(filter(None, (_broken(arguments[0], item) for item in items)), None)
+        return first and f"a list, each {first}"
     if hint is bool or isinstance(value, bool):
         holds = hint is bool and isinstance(value, bool)
     elif hint is float:

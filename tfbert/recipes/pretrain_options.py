@@ -34,7 +34,7 @@ class PretrainConfig(RunOptions):
     Args:
         data: Folder of records, with every sequence length that the phases use.
         output: The run directory to write.
-        phases: What is trained one after the other, a list of `Phase`.
+        phases: The phases of the training in their order, a list of `Phase`.
         init: Start from the weights of this model instead of random ones: anything that `--model`
             of `finetune` takes. Its vocabulary must be that of the records.
         size: Size of a new model.
@@ -46,17 +46,16 @@ class PretrainConfig(RunOptions):
         dropout: Rate of dropout in a new model.
         embeddings: What a new model's token embeddings begin with: `random` numbers, or
             `cooccurrence`, how often word pieces stand near each other in the records, factorized
-            (docs/pretraining.md). It takes a minute or two and
-            gives small budgets what words mean.
+            (docs/pretraining.md). It takes a minute or two, and helps where the updates are few.
         staging: Train a model that grows, which takes less time (docs/staged_training.md): `stack`
-            doubles it by copies of its layers (Gong et al. 2019), `mslt` puts blocks on top and
-            trains the newest block and the heads alone, in the end all of it (Yang et al. 2020).
+            doubles it by copies of its layers (Gong et al. 2019), `mslt` adds blocks on top and
+            trains the newest block and the heads alone, at the end the whole (Yang et al. 2020).
         stages: Stages in which the model grows: of `stack` 3, of `mslt` 4 and a joint one.
         joint_share: Share of the updates of the last stage, in which all layers are trained: of
             `stack` 0.7, of `mslt` 0.15.
-        stage_shares: Share of the updates of each stage, in the place of the other two.
-        stage_schedule: `whole` (the default) lays the recipe's rate over all stages, with a
-            warm-up where each begins; with `each` they have the whole of it one by one.
+        stage_shares: Share of the updates of each stage, instead of the other two.
+        stage_schedule: `whole` (the default) spreads the recipe's schedule over all stages, with a
+            warm-up where each begins; with `each` every stage has the whole schedule.
         stage_warmup: Share of a stage's updates in which the rate rises; by default that of the
             recipe. With `whole`, of the later stages: the first one has the recipe's warm-up.
         growth: What a staging's new layers begin with, as in a phase.
@@ -74,11 +73,11 @@ class PretrainConfig(RunOptions):
         steps_per_execution: Updates in one call of the training function.
         eval_steps: Updates between two evaluations on the held-out records.
         eval_sequences: Most held-out sequences in an evaluation.
-        precision: Arithmetic of the encoder; `auto` takes what the hardware is fastest in.
+        precision: Arithmetic of the encoder; `auto` takes the fastest one of the hardware.
         strategy: What to train on, as in `finetune`.
         replicas: Devices of this machine to train on, as in `finetune`.
         seed: Seed of the weights, of the batches, their masks, and of dropout.
-        progress: Say every ten seconds how far it is: losses, speed, time left.
+        progress: Print the progress every ten seconds: losses, speed, time left.
         checkpoint_steps, checkpoint_minutes, keep_checkpoints, on_nan, max_rollbacks, resume,
             overwrite: As in `RunOptions`.
     """

@@ -34,14 +34,14 @@ class PrepareConfig(TextOptions):
         vocab: The vocabulary, one word piece a line.
         documents: Where a document ends: at each `line`, at the end of each `file`, or at a `blank`
             line. In files, blank lines and `<br />` separate paragraphs.
-        sentences: `split` finds sentences in the text; `line` takes each line for one.
+        sentences: `split` finds sentences in the text; `line` takes each line as one.
         sequences: `pairs` makes BERT's next-sentence pairs; `sentences` packs whole sentences, over
             document borders, with a [SEP] between documents; `filled` cuts sentences where a
             sequence is full, so that hardly any padding is left.
         lengths: Sequence lengths to write, each from the whole text: `128 512`.
         short_probability: Share of sequences made for a random shorter length, as in BERT.
         masking: `dynamic` leaves masks to the reader, new ones each epoch; `fixed` writes them
-            into the records; `none` writes and asks for none.
+            into the records; with `none` there are no masks.
         mask_fraction: Share of the tokens to predict.
         max_predictions: Most predictions a sequence, one number a length; by default
             `mask_fraction` of the length, rounded up.

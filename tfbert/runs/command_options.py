@@ -48,19 +48,19 @@ class FinetuneConfig(RunOptions):
         split_seed: Seed of that split (the same for every training seed).
         text_column: Name of the column with the text (csv, tsv, jsonl).
         label_column: Name of the column with the label (csv, tsv, jsonl).
-        train_examples: Train on so many of the training examples, drawn with `split_seed`; by
+        train_examples: Train on this many of the training examples, drawn with `split_seed`; by
             default on all.
         encoding: Text encoding of the files.
-        max_length: Longest sequence in tokens, [CLS] and [SEP] included; the default is the task's.
+        max_length: Longest sequence in tokens, with [CLS] and [SEP]; the default is the task's.
         epochs: Passes over the training examples; the default is the task's.
         global_batch_size: Examples an update, over all replicas together.
-        per_device_batch_size: Examples that a device takes at a time; the rest of its part of the
-            global batch follows before the update. By default the whole part.
-        tokens_per_batch: Tokens an update, padding included, over all replicas together, in place
+        per_device_batch_size: Examples in a micro-batch: a device computes its share of the global
+            batch in micro-batches, one after the other. By default the whole share at once.
+        tokens_per_batch: Tokens an update, padding included, over all replicas together, instead
             of a number of examples: many short texts or a few long ones. `global_batch_size` is
             then that of the evaluation only.
         pad_to_max_length: Shuffle without regard to length, and pad every text to `max_length`, as
-            most tutorials do: to see what batches by length save.
+            most tutorials do; to measure what batches by length save.
         token_cache: Where texts that were tokenized once are kept for the next run on the same
             data: `memory`, for runs in this process; `none`; or a folder, local or `gs://`.
         learning_rate: Peak of the learning rate; the default is the task's.
@@ -70,15 +70,15 @@ class FinetuneConfig(RunOptions):
         class_weights: `none`, `balanced` (each class counts the same in the loss), or one number
             a class in the order of the labels.
         freeze_layers: Leave the embeddings and this many of the lowest layers as they are.
-        dropout: Rate of dropout in the encoder; by default that of the model. One that was
-            pre-trained without may need some where labels are few.
+        dropout: Rate of dropout in the encoder; by default that of the model. A model that was
+            pre-trained without dropout may need some when there are few labels.
         early_stopping: Stop after this many epochs without a lower evaluation loss, and keep the
             best epoch's weights; 0 trains all epochs and keeps the last.
-        precision: Arithmetic of the encoder; `auto` takes what the hardware is fastest in.
+        precision: Arithmetic of the encoder; `auto` takes the fastest one of the hardware.
         jit_compile: Whether XLA compiles the forward and backward pass; by default on GPUs.
         strategy: What to train on: `cpu`; `mirrored`, the GPUs of this machine; `multi_worker`,
-            the machines that TF_CONFIG names (see `tfbert launch`); `tpu`; `auto` takes what there
-            is.
+            the machines that TF_CONFIG names (see `tfbert launch`); `tpu`; `auto` takes what is
+            available.
         replicas: Devices of this machine to train on; by default every GPU, else one CPU. On a
             machine without GPUs, 2 or more makes logical CPU devices.
         rematerialize: Compute the encoder's activations again in the backward pass instead of
@@ -128,11 +128,11 @@ class FinetuneConfig(RunOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.tokens_per_batch and self.pad_to_max_length:
-            raise InputError("--pad-to-max-length: batches of --tokens-per-batch go by length")
+            raise InputError("--pad-to-max-length: batches of --tokens-per-batch are by length")
         if self.tokens_per_batch and self.per_device_batch_size:
             raise InputError(
-                "--tokens-per-batch goes without --per-device-batch-size: how many examples an "
-                "update has changes from one to the next; give fewer tokens instead"
+                "--tokens-per-batch goes without --per-device-batch-size: the number of examples "
+                "changes from one update to the next; give fewer tokens instead"
             )
         if self.task != "embedded":
             for name in ("data", "model"):

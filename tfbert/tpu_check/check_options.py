@@ -8,27 +8,13 @@ from tfbert.errors import InputError
 from tfbert.io.paths import is_remote
 from tfbert.options import Count, Options
 from tfbert.recipes.pretrain_options import PretrainConfig
+from tfbert.recovery.options import RunOptions
 
 # Options of a recipe that say how a run goes, and nothing about the step that is compiled.
 OF_THE_RUN = {
-    "data",
-    "output",
-    "init",
-    "phases",
-    "steps_per_execution",
-    "eval_steps",
-    "eval_sequences",
-    "strategy",
-    "replicas",
-    "seed",
-    "overwrite",
-    "progress",
-    "checkpoint_steps",
-    "checkpoint_minutes",
-    "keep_checkpoints",
-    "on_nan",
-    "max_rollbacks",
-    "resume",
+    *("data", "output", "init", "phases", "seed", "strategy", "replicas", "progress"),
+    *("steps_per_execution", "eval_steps", "eval_sequences"),
+    *(field.name for field in dataclasses.fields(RunOptions)),
 }
 
 
@@ -43,7 +29,8 @@ class TpuCheckConfig(Options):
             what `pretrain` would choose.
         vocabulary_size: Word pieces of the records.
         next_sentence: Whether the records are sentence pairs.
-        largest: Look for the largest batch that fits as well; two or more compilations a phase.
+        largest: Also look for the largest batch that fits; it takes two or more compilations a
+            phase.
         json: Write the results to this file as well.
     """
 
@@ -68,14 +55,16 @@ class TpuCheckConfig(Options):
         if self.recipe.init:
             raise InputError(
                 f"--recipe: it goes on from {self.recipe.init}, whose size tpu-check does not "
-                "read: leave init out and give --size or --num-layers and the like"
+                "read: leave init out and give --size, or --num-layers and so on"
             )
 
     @classmethod
     def from_options(cls, **options: Any) -> "TpuCheckConfig":
         """The configuration from its own options and those of its recipe, in one dictionary."""
         own = {field.name for field in dataclasses.fields(cls)}
-        recipe = {name: value for name, value in options.items() if name not in own}
         # What a run reads and writes, a check does not.
-        recipe = PretrainConfig(**{"data": "", "output": "", **recipe})
-        return cls(recipe, **{name: options[name] for name in own & set(options)})
+        recipe = {"data": "", "output": "", **options}
+        return cls(
+            PretrainConfig(**{name: recipe[name] for name in recipe.keys() - own}),
+            **{name: options[name] for name in options.keys() & own},
+        )
