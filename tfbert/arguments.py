@@ -10,7 +10,7 @@ from typing import Any, NoReturn, get_args, get_origin
 import yaml
 
 from tfbert.errors import InputError
-from tfbert.options import option_name, option_types, parts_of_type, suggestion
+from tfbert.options import is_required, option_name, option_types, parts_of_type, suggestion
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -18,13 +18,9 @@ class CommandParser(argparse.ArgumentParser):
 
     What the command line does not give is left out of the result, so that a file's options can
     stand below those of the command line, and the configuration's defaults below both.
-
-    Attributes:
-        required: Fields without a default, which the command line or a file must give.
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        self.required: list[str] = []
         self._known: list[str] = []
         super().__init__(argument_default=argparse.SUPPRESS, allow_abbrev=False, **kwargs)
 
@@ -45,9 +41,8 @@ class CommandParser(argparse.ArgumentParser):
         """
         hints, texts = option_types(config_class), _help_texts(config_class)
         # A class's own fields come before those of its base, which are keyword-only.
-        for field in sorted(
-            dataclasses.fields(config_class), key=lambda field: bool(field.kw_only)
-        ):
+        fields = sorted(dataclasses.fields(config_class), key=lambda field: bool(field.kw_only))
+        for field in fields:
             if field.name in skip:
                 continue
             hint, is_positional = hints[field.name], field.name == positional
@@ -62,8 +57,6 @@ class CommandParser(argparse.ArgumentParser):
             self.add_argument(
                 field.name if is_positional else option_name(prefix + field.name), **settings
             )
-            if _is_required(field) and not prefix and not is_positional:
-                self.required.append(field.name)
 
     def add_argument(self, *names: str, **settings: Any) -> argparse.Action:
         """As in `argparse`; remembers the names."""
@@ -82,12 +75,6 @@ class CommandParser(argparse.ArgumentParser):
             hint = suggestion(word, self._known, f"`{self.prog} --help` lists them")
             raise InputError(f"{word} is not an option of `{self.prog}`; {hint}")
 
-    def require(self, given: Collection[str]) -> None:
-        """Raises `InputError` for the first required option that is not given."""
-        for name in self.required:
-            if name not in given:
-                raise InputError(f"{option_name(name)} must be given")
-
 
 class _Store(argparse.Action):
     """Keeps the value that an option's words say."""
@@ -103,33 +90,29 @@ class _Store(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        value = _list(self.hint, values) if isinstance(values, list) else _value(self.hint, values)
-        setattr(namespace, self.dest, value)
+        setattr(namespace, self.dest, _said(self.hint, values))
 
 
-def _value(hint: Any, word: str) -> Any:
-    """What a word says: the text itself where text is meant, else what it says in YAML.
+def _said(hint: Any, words: str | list[str]) -> Any:
+    """What words say: the text itself where an option takes text, else what they say in YAML.
 
-    Whether that is of the right type is for the configuration to check.
+    A list has one word an item, or is one word in YAML: `1 2.5` or `[1, 2.5]`. Whether the value is
+    of the right type is for the configuration to check.
     """
     kinds = parts_of_type(hint)
+    if isinstance(words, list):
+        values = [_said(hint, word) for word in words]
+        is_whole = len(values) == 1 and str not in kinds and not isinstance(values[0], int | float)
+        return values[0] if is_whole else values
     if str in kinds:
-        return None if word == "null" and types.NoneType in kinds else word
-    if not word or word in kinds:  # the names of a `Literal` are among the kinds
-        return word
+        return None if words == "null" and types.NoneType in kinds else words
+    if not words or words in kinds:  # the names of a `Literal` are among the kinds
+        return words
     try:
-        value = yaml.safe_load(word)
+        value = yaml.safe_load(words)
     except yaml.YAMLError:
-        return word
-    return value if value is None or isinstance(value, int | float | list) else word
-
-
-def _list(hint: Any, words: list[str]) -> Any:
-    """What the words of an option say that takes a list, such as `1 2.5`, `[1, 2.5]` or `null`."""
-    values = [_value(hint, word) for word in words]
-    takes_text = str in parts_of_type(hint)
-    is_alone = len(values) == 1 and not takes_text and not isinstance(values[0], int | float)
-    return values[0] if is_alone else values
+        return words
+    return value if value is None or isinstance(value, int | float | list) else words
 
 
 def _names(hint: Any) -> str | None:
@@ -143,12 +126,8 @@ def _takes_list(hint: Any) -> bool:
     return get_origin(hint) is list or any(map(_takes_list, get_args(hint)))
 
 
-def _is_required(field: dataclasses.Field) -> bool:
-    return field.default is field.default_factory is dataclasses.MISSING
-
-
 def _default_in_words(field: dataclasses.Field) -> str:
-    if _is_required(field):
+    if is_required(field):
         return " (required)"
     make = field.default_factory
     value = field.default if make is dataclasses.MISSING else make()

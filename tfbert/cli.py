@@ -15,7 +15,7 @@ from typing import Any
 from tfbert._version import __version__
 from tfbert.arguments import CommandParser
 from tfbert.errors import InputError, TfbertError
-from tfbert.options import Options, read_options, suggestion
+from tfbert.options import Options, make_options, read_options, suggestion
 from tfbert.recipes import recipe_names, recipe_path
 from tfbert.recipes.phases import Phase
 from tfbert.recipes.pretrain_options import PretrainConfig
@@ -195,8 +195,9 @@ def parse(argv: Sequence[str]) -> tuple[Callable[[Any], None], Any]:
     rest = _change_phases(options.get("phases"), command_parser, rest)
     command_parser.refuse(rest)
     options.update(given)
-    command_parser.require(options)
-    return function, getattr(config_class, "from_options", config_class)(**options)
+    if config_class is TpuCheckConfig:
+        return function, TpuCheckConfig.from_options(**options)
+    return function, make_options(config_class, options)
 
 
 def build_parser() -> tuple[CommandParser, dict[str, CommandParser]]:

@@ -158,6 +158,28 @@ def suggestion(word: str, known: Iterable[str], otherwise: str) -> str:
     return f"did you mean {nearest[0]}?" if nearest else otherwise
 
 
+def make_options(config_class: type, given: dict[str, Any]) -> Any:
+    """A configuration out of options by name.
+
+    Raises:
+        InputError: If one is unknown, missing or wrong, in the words of the command line.
+    """
+    fields = {field.name: field for field in dataclasses.fields(config_class)}
+    for name in given:
+        if name not in fields:
+            hint = suggestion(str(name), fields, f"known are {', '.join(fields)}")
+            raise InputError(f"{option_name(str(name))} is not an option; {hint}")
+    for name, field in fields.items():
+        if is_required(field) and name not in given:
+            raise InputError(f"{option_name(name)} must be given")
+    return config_class(**given)
+
+
+def is_required(field: dataclasses.Field) -> bool:
+    """Whether a field has no default."""
+    return field.default is field.default_factory is dataclasses.MISSING
+
+
 def read_options(path: str | os.PathLike[str], config_class: type) -> dict[str, Any]:
     """Reads a YAML file of `config_class`'s options.
 

@@ -52,7 +52,7 @@ def test_a_number_that_yaml_takes_for_text():
         ([GOOD, 3], "--phases.1 is 3"),
         (
             [GOOD, {**GOOD, "stepz": 1}],
-            "--phases.1.stepz is not an option of a phase; did you mean steps",
+            "--phases.1.stepz is not an option; did you mean steps",
         ),
         ([{"steps": 1}], "--phases.0.global-batch-size must be given"),
         ([GOOD, {**GOOD, "steps": 0}], "--phases.1.steps is 0"),

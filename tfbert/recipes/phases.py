@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from tfbert.errors import InputError
 from tfbert.models.layer_origins import GrowthName, SlotsName
-from tfbert.options import Count, Options, Positive, Rule, at_least, require, suggestion
+from tfbert.options import Count, Options, Positive, Rule, at_least, make_options, require
 from tfbert.recipes.batch_size import accumulation
 
 _ShareOfSteps = Annotated[float, Rule("from 0 to 1", lambda value: 0 <= value <= 1)]
@@ -97,7 +97,7 @@ def make_phases(entries):
     for number, entry in enumerate(entries):
         if isinstance(entry, dict):
             try:
-                entry = _phase(entry)
+                entry = make_options(Phase, entry)
             except InputError as error:
                 raise InputError(str(error).replace("--", f"--phases.{number}.", 1)) from error
         if not isinstance(entry, Phase):
@@ -106,18 +106,6 @@ def make_phases(entries):
     if phases and phases[0].continues_schedule:
         raise InputError("--phases.0.learning-rate must be given: no phase goes before it")
     return phases
-
-
-def _phase(options):
-    known = [field.name for field in dataclasses.fields(Phase)]
-    for name in options:
-        if name not in known:
-            hint = suggestion(str(name), known, f"these are {', '.join(known)}")
-            raise InputError(f"--{name} is not an option of a phase; {hint}")
-    for name in ("steps", "global_batch_size"):
-        if name not in options:
-            raise InputError(f"--{name.replace('_', '-')} must be given")
-    return Phase(**options)
 
 
 def with_layers(phases, num_layers, is_new=True):

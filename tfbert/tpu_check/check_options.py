@@ -6,7 +6,7 @@ from typing import Any
 
 from tfbert.errors import InputError
 from tfbert.io.paths import is_remote
-from tfbert.options import Count, Options
+from tfbert.options import Count, Options, make_options
 from tfbert.recipes.pretrain_options import PretrainConfig
 from tfbert.recovery.options import RunOptions
 
@@ -64,7 +64,6 @@ class TpuCheckConfig(Options):
         own = {field.name for field in dataclasses.fields(cls)}
         # What a run reads and writes, a check does not.
         recipe = {"data": "", "output": "", **options}
-        return cls(
-            PretrainConfig(**{name: recipe[name] for name in recipe.keys() - own}),
-            **{name: options[name] for name in options.keys() & own},
-        )
+        made = PretrainConfig(**{name: recipe[name] for name in recipe.keys() - own})
+        given = {name: options[name] for name in options.keys() & own}
+        return make_options(cls, {"recipe": made, **given})
