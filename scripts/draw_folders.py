@@ -101,7 +101,9 @@ def _box(name, x, y, width):
     text, modules = about(name)
     title = f"{name}/ ({modules} modules)" if modules > 1 else name
     longest = int((width - 16) / 6.2)
-    text = text if len(text) <= longest else text[: longest - 1].rsplit(" ", 1)[0].rstrip(":,") + "…"
+    text = (
+        text if len(text) <= longest else text[: longest - 1].rsplit(" ", 1)[0].rstrip(":,") + "…"
+    )
     return (
         f'<rect x="{x:.0f}" y="{y}" width="{width:.0f}" height="{BOX}" rx="5"/>'
         f'<text class="name" x="{x + 8:.0f}" y="{y + 18}">{html.escape(title)}</text>'

@@ -22,7 +22,7 @@ from tfbert.options import (
 from tfbert.recipes import recipe_names, recipe_path
 from tfbert.recipes.phases import Phase, make_phases, scaled_to_batch, with_layers
 from tfbert.recipes.staging import DEFAULTS, STAGED_FIELDS, make_stages, staged
-from tfbert.recovery.options import RunOptions
+from tfbert.recovery.recovery_options import RunOptions
 
 SizeName = Literal["tiny", "mini", "small", "medium", "base", "large"]
 

@@ -24,7 +24,7 @@ from tfbert.options import (
     at_least,
     require,
 )
-from tfbert.recovery.options import RunOptions
+from tfbert.recovery.recovery_options import RunOptions
 from tfbert.tasks.datasets import TaskName
 
 _OWN_FILES = ("csv", "tsv", "jsonl")

@@ -8,7 +8,7 @@ from tfbert.errors import InputError
 from tfbert.io.paths import is_remote
 from tfbert.options import Count, Options, make_options
 from tfbert.recipes.pretrain_options import PretrainConfig
-from tfbert.recovery.options import RunOptions
+from tfbert.recovery.recovery_options import RunOptions
 
 # Options of a recipe that say how a run goes, and nothing about the step that is compiled.
 OF_THE_RUN = {
