@@ -7,6 +7,8 @@ import pytest
 
 import tfbert
 from tfbert.cli import COMMANDS, POSITIONAL, main, parse
+from tfbert.records.record_options import InspectConfig
+from tfbert.runs.command_options import LaunchConfig, StatusConfig
 
 
 def run(*arguments):
@@ -14,24 +16,36 @@ def run(*arguments):
     return subprocess.run(command, capture_output=True, text=True)
 
 
+EMBEDDED = "finetune --task embedded --output o"
+
+
 def test_version():
     assert run("--version").stdout == f"tfbert {tfbert.__version__}\n"
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_names_every_option_and_does_not_wait_for_tensorflow(command):
+def test_help_does_not_wait_for_tensorflow():
     code = (
         "import sys, tfbert.cli\n"
-        f"try: tfbert.cli.main([{command!r}, '--help'])\n"
-        "except SystemExit as stop: assert stop.code == 0\n"
+        "for command in tfbert.cli.COMMANDS:\n"
+        "    try: tfbert.cli.main([command, '--help'])\n"
+        "    except SystemExit as stop: assert stop.code == 0\n"
         "slow = {'tensorflow', 'keras', 'sklearn'} & set(sys.modules)\n"
         "assert not slow, slow"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_explains_every_option(command, capsys):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    words = " ".join(capsys.readouterr().out.split())
     for field in COMMANDS[command][1].__dataclass_fields__:
         dashes = "" if POSITIONAL.get(command) == field else "--"
-        assert f"{dashes}{field.replace('_', '-')}" in done.stdout
+        assert f"{dashes}{field.replace('_', '-')}" in words
+    assert "As in `RunOptions`" not in words
+    assert ("Go on with the unfinished run" in words) == (command in ("finetune", "pretrain"))
 
 
 def test_messages_go_to_what_is_standard_error_now(monkeypatch):
@@ -51,16 +65,6 @@ def test_the_package_offers_what_it_lists():
         tfbert.Bert  # noqa: B018
 
 
-def test_options_reach_the_configuration():
-    required = ["--task", "csv", "--data", "d", "--model", "m", "--output", "o"]
-    lists = ["--text-column", "review", "--class-weights", "[1, 2.5]"]
-    switches = ["--freeze-layers=2", "--no-progress", "--overwrite"]
-    function, config = parse(["finetune", *required, *lists, *switches])
-    assert function is COMMANDS["finetune"][0]
-    assert (config.text_column, config.class_weights) == ("review", [1.0, 2.5])
-    assert (config.freeze_layers, config.progress, config.overwrite) == (2, False, True)
-
-
 def test_the_command_line_goes_before_the_configuration_file(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text("task: embedded\noutput: o\nepochs: 7\nseed: 3\nversions: {keras: '3'}\n")
@@ -71,20 +75,27 @@ def test_the_command_line_goes_before_the_configuration_file(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "to be one of {finetune"),
-        (["train"], "invalid choice: 'train'"),
-        (["finetune", "--task", "embedded"], "required: --output"),
-        (["finetune", "--output", "o", "--task", "x"], "--task cannot be 'x'"),
-        (["finetune", "--output", "o", "--task", "embedded", "--epochs", "x"], "--epochs cannot"),
-        (["finetune", "--output", "o", "--task", "embedded", "--epochs", "0"], "at least 1"),
-        (["predict", "--model", "m", "--bogus", "1"], "unrecognized arguments: --bogus"),
-        (["finetune", "--config", "/nonexistent.yaml"], "/nonexistent.yaml"),
-        (["finetune", "--config"], "--config: expected one argument"),
-        (["evaluate", "--model", "m", "--config", "x"], "unrecognized arguments: --config"),
+        ("", "arguments are required: COMMAND"),
+        ("sing", "sing is not a command; commands are finetune, "),
+        ("finetun --help", "finetun is not a command; did you mean finetune?"),
+        ("finetune --task embedded", "--output must be given"),
+        ("finetune --output o --task x", "--task is 'x': it must be one of embedded, "),
+        (f"{EMBEDDED} --epochs x", "--epochs is 'x': it must be a whole number or left out"),
+        (f"{EMBEDDED} --epochs 2.5", "--epochs is 2.5: it must be a whole number or left out"),
+        (f"{EMBEDDED} --epochs 0", "--epochs is 0: it must be at least 1"),
+        (f"{EMBEDDED} --weight-decay -1", "--weight-decay is -1.0: it must be at least 0"),
+        (f"{EMBEDDED} --text-colum x", "`tfbert finetune`; did you mean --text-column?"),
+        (f"{EMBEDDED} --out o", "did you mean --output?"),
+        (f"{EMBEDDED} more", "more is not an option of `tfbert finetune`"),
+        ("predict --model m --bogus=1", "--bogus is not an option of `tfbert predict`; `tfbert"),
+        ("finetune --config /nonexistent.yaml", "/nonexistent.yaml"),
+        ("finetune --config", "--config: expected one argument"),
+        ("evaluate --model m --config x", "--config is not an option of `tfbert evaluate`"),
+        ("vocab --output o --input", "--input: expected at least one argument"),
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_status_2(capsys, arguments, message):
-    assert main(arguments) == 2
+    assert main(arguments.split()) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.startswith("tfbert: error: ")
@@ -92,16 +103,44 @@ def test_a_wrong_command_line_is_one_line_and_status_2(capsys, arguments, messag
     assert message in printed.err
 
 
-def test_lists_of_values():
-    required = ["--output", "o", "--vocab", "v"]
-    _, config = parse(
-        ["prepare", "--input", "a b", "-", "c=d", *required, "--lengths", "128", "64"]
-    )
-    assert (config.input, config.lengths) == (["a b", "-", "c=d"], [128, 64])
-    _, config = parse(["prepare", "--input=x", "y", *required])
-    assert (config.input, config.lengths) == (["x", "y"], [128])
+GOOD = {
+    "finetune": "--task csv --data d --model m --output o",
+    "prepare": "--input i --output o --vocab v",
+    "pretrain": "--recipe quick --data d --output o",
+}
 
 
-def test_a_list_needs_a_value(capsys):
-    assert main(["vocab", "--output", "o", "--input"]) == 2
-    assert "--input is []: it must be one path or more" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("command", "words", "value"),
+    [
+        ("prepare", "--input=x", ["x"]),
+        ("prepare", "--input - [a] c=1 2", ["-", "[a]", "c=1", "2"]),
+        ("prepare", "--lengths 128 64", [128, 64]),
+        ("prepare", "--lengths [128,64]", [128, 64]),
+        ("pretrain", "--stage-shares null", None),
+        ("finetune", "--class-weights balanced", "balanced"),
+        ("finetune", "--class-weights 1 2.5", [1.0, 2.5]),
+        ("finetune", "--class-weights [1,2.5]", [1.0, 2.5]),
+        ("finetune", "--learning-rate 1e-4", 1e-4),
+        ("finetune", "--learning-rate=null", None),
+        ("finetune", "--weight-decay 0", 0.0),
+        ("finetune", "--epochs 1_000", 1_000),
+        ("finetune", "--text-column null", None),
+        ("finetune", "--label-column 3", "3"),
+        ("finetune", "--jit-compile true", True),
+        ("finetune", "--overwrite", True),
+        ("finetune", "--overwrite --no-overwrite", False),
+    ],
+)
+def test_what_the_words_of_an_option_say(command, words, value):
+    _, config = parse([command, *GOOD[command].split(), *words.split()])
+    name = words.replace("=", " ").split()[0].removeprefix("--")
+    said = getattr(config, name.replace("-", "_"))
+    assert (said, type(said)) == (value, type(value))
+
+
+def test_options_without_a_name_and_the_command_after_two_dashes():
+    assert parse(["status", "run", "--json"])[1] == StatusConfig(run="run", json=True)
+    assert parse(["inspect", "--seed", "3", "records"])[1] == InspectConfig("records", seed=3)
+    words = ["tfbert", "finetune", "--workers", "3", "--", "x"]
+    assert parse(["launch", "--workers", "2", "--", *words])[1] == LaunchConfig(2, words)

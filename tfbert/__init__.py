@@ -29,7 +29,7 @@ _HOMES = {
     "Phase": "tfbert.recipes.phases",
     "PredictConfig": "tfbert.runs.command_options",
     "PretrainConfig": "tfbert.recipes.pretrain_options",
-    "Recovery": "tfbert.recovery.options",
+    "Recovery": "tfbert.recovery.recovery_options",
     "WarmupPolynomialDecay": "tfbert.optimizers.schedules",
     "evaluate": "tfbert.runs.evaluate",
     "finetune": "tfbert.runs.finetune",

@@ -1,12 +1,13 @@
 """What all configurations check: the type of every option, and its range."""
 
 import dataclasses
+import difflib
 import math
 import os
 import re
 import types
-import typing
-from typing import Literal
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import yaml
@@ -14,102 +15,179 @@ import yaml
 from tfbert.errors import InputError
 from tfbert.io.paths import as_path
 
-StrategyName = Literal["auto", "cpu", "mirrored", "multi_worker", "tpu"]
-PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
-
-# What `config.yaml` in a run directory records beside the options.
+# What `config.yaml` in a run directory records in addition to the options.
 RUN_RECORD_KEYS = ("command", "labels", "resolved", "versions")
 
 # What YAML 1.1 takes for text, as there is no point: 2e-4.
 _YAML_TEXT = r"[-+]?\d+[eE][-+]?\d+"
 
+_TYPES_IN_WORDS = {
+    str: "text",
+    int: "a whole number",
+    float: "a finite number",
+    bool: "true or false",
+    types.NoneType: "left out",
+}
 
-class Options:
-    """Base of the configurations: plain values, each of its field's type.
 
-    Raises:
-        InputError: If a value is of another type, or no finite number.
+class Rule(NamedTuple):
+    """What a value must be in addition to its type: `Annotated[int, at_least(1)]`.
+
+    Attributes:
+        words: The rule in words, as they stand after "it must be".
+        holds: Whether a value of the right type follows the rule.
     """
 
-    def __post_init__(self):
-        hints = typing.get_type_hints(type(self))
-        for name, hint in hints.items():
-            value = getattr(self, name)
-            # What notebooks hand over: paths, and numbers out of NumPy.
-            if isinstance(value, os.PathLike):
-                value = os.fspath(value)
-            elif isinstance(value, np.generic):
-                value = value.item()
-            elif isinstance(value, str) and re.fullmatch(_YAML_TEXT, value) and _accepts(hint, 0.0):
-                value = float(value)
+    words: str
+    holds: Callable[[Any], bool]
+
+
+def at_least(limit: float) -> Rule:
+    """The rule that a number is `limit` or more."""
+    return Rule(f"at least {limit}", lambda value: value >= limit)
+
+
+StrategyName = Literal["auto", "cpu", "mirrored", "multi_worker", "tpu"]
+PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
+Count = Annotated[int, at_least(1)]
+Positive = Annotated[float, Rule("above 0", lambda value: value > 0)]
+NotNegative = Annotated[float, at_least(0)]
+PositiveShare = Annotated[float, Rule("above 0 and below 1", lambda value: 0 < value < 1)]
+Share = Annotated[float, Rule("at least 0 and below 1", lambda value: 0 <= value < 1)]
+Seed = Annotated[int, Rule("at least 0 and below 2^32", lambda value: 0 <= value < 2**32)]
+# Rates that `tfbert.models.dropout` does not round to 0 or 1.
+DropoutRate = Annotated[
+    float, Rule("0, or from 0.00001 to 0.9999", lambda rate: rate == 0 or 1e-5 <= rate <= 0.9999)
+]
+# See `tfbert.tasks.token_cache`.
+TokenCacheName = Annotated[
+    str,
+    Rule("`memory`, `none` or a folder", lambda cache: cache != "" and not os.path.isfile(cache)),
+]
+
+
+class Options:
+    """Base of the configurations: plain values, each of its field's type, in its field's range.
+
+    Paths, numbers of NumPy and, where a real number is meant, whole numbers become plain values.
+
+    Raises:
+        InputError: If a value is of another type, not a finite number, or breaks its `Rule`.
+    """
+
+    def __post_init__(self) -> None:
+        for name, hint in option_types(type(self)).items():
+            value = _plain(hint, getattr(self, name))
             object.__setattr__(self, name, value)  # the class is frozen
-            require(_accepts(hint, value), name, value, _in_words(hint))
+            expectation = _broken(hint, value)
+            require(expectation is None, name, value, expectation)
 
 
-def _accepts(hint, value):
-    """Whether a value is of a type, in the few forms of types that options have."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return any(_accepts(argument, value) for argument in arguments)
+def option_types(config_class: type) -> dict[str, Any]:
+    """The type of every option of a configuration class, with its `Rule`."""
+    return get_type_hints(config_class, include_extras=True)
+
+
+def parts_of_type(hint: Any) -> list[Any]:
+    """What a type is put together from: `Literal["none"] | list[float]` from "none" and float."""
+    arguments = get_args(hint)[:1] if get_origin(hint) is Annotated else get_args(hint)
+    return [part for argument in arguments for part in parts_of_type(argument)] or [hint]
+
+
+def _plain(hint: Any, value: Any) -> Any:
+    """A value of an option as the plain value that is meant."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if isinstance(value, list):
+        return [_plain(hint, item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    is_number = type(value) is int or (isinstance(value, str) and re.fullmatch(_YAML_TEXT, value))
+    return float(value) if is_number and float in parts_of_type(hint) else value
+
+
+def _broken(hint: Any, value: Any) -> str | None:
+    """What a value must be, in words, if it is not; None if it is."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        base, *rules = arguments
+        wrong_type = _broken(base, value)
+        return wrong_type or next((rule.words for rule in rules if not rule.holds(value)), None)
+    if origin in (Union, types.UnionType):
+        broken = [words for kind in arguments if (words := _broken(kind, value))]
+        return " or ".join(broken) if len(broken) == len(arguments) else None
     if origin is Literal:
-        return value in arguments
+        return None if value in arguments else "one of " + ", ".join(arguments)
     if origin is list:
-        return isinstance(value, list) and all(_accepts(arguments[0], item) for item in value)
+        items = value if isinstance(value, list) else [object()]  # which is of no option's type
+        first = next(filter(None, (_broken(arguments[0], item) for item in items)), None)
+        return first and f"a list, each {first}"
     if hint is bool or isinstance(value, bool):
-        return hint is bool and isinstance(value, bool)
-    if hint is float:
-        return isinstance(value, int | float) and math.isfinite(value)
-    return isinstance(value, hint)
+        holds = hint is bool and isinstance(value, bool)
+    elif hint is float:
+        holds = isinstance(value, int | float) and math.isfinite(value)
+    else:
+        holds = isinstance(value, hint)
+    return None if holds else _TYPES_IN_WORDS.get(hint, f"a {hint.__name__}")
 
 
-def _in_words(hint):
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(map(_in_words, arguments))
-    if origin is Literal:
-        return "one of " + ", ".join(arguments)
-    if origin is list:
-        return f"a list, each {_in_words(arguments[0])}"
-    words = {str: "text", int: "a whole number", float: "a finite number", bool: "true or false"}
-    return words.get(hint, "left out")
+def require(condition: bool, name: str, value: Any, expectation: str | None) -> None:
+    """Checks one option.
 
+    Args:
+        condition: Whether its value is right.
+        name: The field.
+        value: Its value.
+        expectation: What it must be, in words.
 
-def require(condition, name, value, expectation):
-    """Raises InputError where `condition` does not hold, in the words of the command line."""
+    Raises:
+        InputError: If the condition does not hold, in the words of the command line.
+    """
     if not condition:
-        option = name.replace("_", "-")
-        raise InputError(f"--{option} is {value!r}: it must be {expectation}")
+        raise InputError(f"{option_name(name)} is {value!r}: it must be {expectation}")
 
 
-def require_at_least(config, minimum, *names):
-    """Requires fields of a configuration to be None or at least `minimum`."""
-    for name in names:
-        value = getattr(config, name)
-        require(value is None or value >= minimum, name, value, f"at least {minimum}")
+def option_name(field: str) -> str:
+    """`--text-column` for the field `text_column`."""
+    return "--" + field.replace("_", "-")
 
 
-def require_token_cache(config):
-    """Requires `token_cache` to be what `tfbert.tasks.token_cache` takes."""
-    cache = config.token_cache
-    valid = cache and not os.path.isfile(cache)
-    require(valid, "token_cache", cache, "`memory`, `none` or a folder")
+def suggestion(word: str, known: Iterable[str], otherwise: str) -> str:
+    """The known word that is nearest to a wrong one, as a question, or `otherwise`."""
+    nearest = difflib.get_close_matches(word, list(known), n=1)
+    return f"did you mean {nearest[0]}?" if nearest else otherwise
 
 
-def require_dropout(config):
-    """Requires `dropout` to be None or a rate that `tfbert.models.dropout` does not round away."""
-    rate = config.dropout
-    valid = rate is None or rate == 0 or 1e-5 <= rate <= 0.9999
-    require(valid, "dropout", rate, "0, or from 0.00001 to 0.9999")
+def make_options(config_class: type, given: dict[str, Any]) -> Any:
+    """A configuration out of options by name.
+
+    Raises:
+        InputError: If one is unknown, missing or wrong, in the words of the command line.
+    """
+    fields = {field.name: field for field in dataclasses.fields(config_class)}
+    for name in given:
+        if name not in fields:
+            hint = suggestion(str(name), fields, f"known are {', '.join(fields)}")
+            raise InputError(f"{option_name(str(name))} is not an option; {hint}")
+    for name, field in fields.items():
+        if is_required(field) and name not in given:
+            raise InputError(f"{option_name(name)} must be given")
+    return config_class(**given)
 
 
-def read_options(path, config_class):
+def is_required(field: dataclasses.Field) -> bool:
+    """Whether a field has no default."""
+    return field.default is field.default_factory is dataclasses.MISSING
+
+
+def read_options(path: str | os.PathLike[str], config_class: type) -> dict[str, Any]:
     """Reads a YAML file of `config_class`'s options.
 
-    Keys that a run directory's `config.yaml` adds beside the options (`RUN_RECORD_KEYS`) are passed
+    Keys that a run directory's `config.yaml` adds to the options (`RUN_RECORD_KEYS`) are passed
     over, so that a run can be repeated from its own record.
 
     Raises:
-        InputError: If the file cannot be read, is no mapping, or holds an unknown option.
+        InputError: If the file cannot be read, is not a mapping, or holds an unknown option.
     """
     try:
         options = yaml.safe_load(as_path(path).read_text(encoding="utf-8"))
@@ -119,10 +197,9 @@ def read_options(path, config_class):
         ) from error
     if not isinstance(options, dict):
         raise InputError(f"{path}: must hold `option: value` lines")
-    known = {field.name for field in dataclasses.fields(config_class)}
-    unknown = [key for key in options if key not in known and key not in RUN_RECORD_KEYS]
-    if unknown:
-        raise InputError(
-            f"{path}: unknown option {unknown[0]!r}; known are {', '.join(sorted(known))}"
-        )
+    known = sorted(field.name for field in dataclasses.fields(config_class))
+    for key in options:
+        if key not in known and key not in RUN_RECORD_KEYS:
+            hint = suggestion(str(key), known, f"known are {', '.join(known)}")
+            raise InputError(f"{path}: unknown option {key!r}; {hint}")
     return {key: value for key, value in options.items() if key in known}

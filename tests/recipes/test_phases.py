@@ -50,7 +50,10 @@ def test_a_number_that_yaml_takes_for_text():
     [
         ("x", "--phases must be a list"),
         ([GOOD, 3], "--phases.1 is 3"),
-        ([GOOD, {**GOOD, "stepz": 1}], "--phases.1.stepz is no option of a phase; these are steps"),
+        (
+            [GOOD, {**GOOD, "stepz": 1}],
+            "--phases.1.stepz is not an option; did you mean steps",
+        ),
         ([{"steps": 1}], "--phases.0.global-batch-size must be given"),
         ([GOOD, {**GOOD, "steps": 0}], "--phases.1.steps is 0"),
         ([{**GOOD, "learning_rate": None}], "--phases.0.learning-rate must be given"),

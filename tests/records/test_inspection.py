@@ -133,7 +133,7 @@ def test_records_of_others(tmp_path, vocabulary, vocabulary_file, capsys):
         ([], "the following arguments are required: records"),
         (["RECORDS", "--length", "77"], "no records of length 77; there are 64, 32"),
         (["RECORDS", "--examples", "-1"], "--examples is -1: it must be at least 0"),
-        (["RECORDS", "--color", "blue"], "--color cannot be 'blue'"),
+        (["RECORDS", "--color", "blue"], "--color is 'blue': it must be one of"),
     ],
 )
 def test_bad_input_is_one_line(records, options, message, capsys):

@@ -115,7 +115,7 @@ def test_a_shard_that_cannot_be_written(configure, count, monkeypatch):
         (["--vocab", "text.txt"], "has no [PAD]; a BERT vocabulary is needed"),
         (["--lengths", "4"], "--lengths is [4]: it must be one or more different numbers from 8"),
         (["--lengths", "64", "64"], "--lengths is [64, 64]"),
-        (["--lengths", "x"], "--lengths cannot be"),
+        (["--lengths", "x"], "--lengths is 'x': it must be a list, each a whole number"),
         (["--max-predictions", "5", "6"], "one number above 0 for each of --lengths"),
         (["--mask-fraction", "0"], "--mask-fraction is 0.0: it must be above 0"),
         (["--short-probability", "1"], "--short-probability is 1.0"),

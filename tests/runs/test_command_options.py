@@ -39,7 +39,7 @@ GOOD = {"task": "csv", "output": "out", "data": "d", "model": "m"}
         ({"optimizer": "sgd"}, "--optimizer is 'sgd'"),
         ({"precision": "int8"}, "--precision is 'int8'"),
         ({"class_weights": "heavy"}, "--class-weights is 'heavy'"),
-        ({"class_weights": [1.0, 0.0]}, "numbers above 0"),
+        ({"class_weights": [1.0, 0.0]}, "none, balanced or a list, each above 0"),
         ({"tokens_per_batch": 2}, "--tokens-per-batch is 2: it must be at least 3"),
         (
             {"tokens_per_batch": 512, "per_device_batch_size": 4},
@@ -86,7 +86,8 @@ def test_a_run_record_can_be_read_back(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("epochz: 3\n", "unknown option 'epochz'; known are checkpoint_minutes, "),
+        ("epochz: 3\n", "unknown option 'epochz'; did you mean epochs?"),
+        ("zzz: 3\n", "unknown option 'zzz'; known are checkpoint_minutes, "),
         ("- 1\n", "must hold `option: value` lines"),
         ("a: [\n", "cannot be read as YAML"),
         (None, "No such file"),

@@ -10,19 +10,16 @@ from tfbert.errors import InputError
 _DIRECTORY = Path(__file__).parent
 
 
-def recipe_names():
+def recipe_names() -> list[str]:
     """Names of the recipes that ship with the package, sorted."""
     return sorted(path.stem for path in _DIRECTORY.glob("*.yaml"))
 
 
-def recipe_path(recipe):
+def recipe_path(recipe: str) -> Path:
     """The file of a recipe.
 
     Args:
         recipe: A name, or a YAML file of one's own, such as `config.yaml` of a run.
-
-    Returns:
-        Path.
 
     Raises:
         InputError: If there is neither.

@@ -2,12 +2,14 @@
 
 import dataclasses
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 from tfbert.errors import InputError
 from tfbert.models.layer_origins import GrowthName, SlotsName
-from tfbert.options import Options, require, require_at_least
+from tfbert.options import Count, Options, Positive, Rule, at_least, make_options, require
 from tfbert.recipes.batch_size import accumulation
+
+_ShareOfSteps = Annotated[float, Rule("from 0 to 1", lambda value: 0 <= value <= 1)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,37 +44,27 @@ class Phase(Options):
         InputError: If a number is out of its range.
     """
 
-    steps: int
-    global_batch_size: int
-    sequence_length: int = 128
-    predictions: int | None = None
-    learning_rate: float | None = None
-    warmup: float = 0.0
-    decay_power: float = 1.0
+    steps: Count
+    global_batch_size: Count
+    sequence_length: Annotated[int, at_least(8)] = 128
+    predictions: Count | None = None
+    learning_rate: Positive | None = None
+    warmup: _ShareOfSteps = 0.0
+    decay_power: Positive = 1.0
     decay_from: Literal["warmup", "start"] = "warmup"
-    freeze_layers: int = 0
-    per_device_batch_size: int | None = None
-    layers: int | None = None
+    freeze_layers: Annotated[int, at_least(0)] = 0
+    per_device_batch_size: Count | None = None
+    layers: Count | None = None
     growth: GrowthName = "stack"
     growth_slots: SlotsName = "copied"
     frozen_dropout: bool = True
-    rewarmup: float = 0.0
+    rewarmup: _ShareOfSteps = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
-        require_at_least(self, 1, "steps", "global_batch_size", "predictions")
-        require_at_least(self, 1, "per_device_batch_size", "layers")
-        require_at_least(self, 8, "sequence_length")
-        require_at_least(self, 0, "freeze_layers")
         predictions, places = self.predictions, self.sequence_length - 2
         fits = predictions is None or predictions <= places
         require(fits, "predictions", predictions, f"at most {places}, [CLS] and [SEP] left out")
-        for name in ("warmup", "rewarmup"):
-            value = getattr(self, name)
-            require(0 <= value <= 1, name, value, "from 0 to 1")
-        require(self.decay_power > 0, "decay_power", self.decay_power, "above 0")
-        rate = self.learning_rate
-        require(rate is None or rate > 0, "learning_rate", rate, "above 0")
         if self.continues_schedule:
             for name, default in (("warmup", 0.0), ("decay_power", 1.0), ("decay_from", "warmup")):
                 value = getattr(self, name)
@@ -105,7 +97,7 @@ def make_phases(entries):
     for number, entry in enumerate(entries):
         if isinstance(entry, dict):
             try:
-                entry = _phase(entry)
+                entry = make_options(Phase, entry)
             except InputError as error:
                 raise InputError(str(error).replace("--", f"--phases.{number}.", 1)) from error
         if not isinstance(entry, Phase):
@@ -114,17 +106,6 @@ def make_phases(entries):
     if phases and phases[0].continues_schedule:
         raise InputError("--phases.0.learning-rate must be given: no phase goes before it")
     return phases
-
-
-def _phase(options):
-    known = [field.name for field in dataclasses.fields(Phase)]
-    for name in options:
-        if name not in known:
-            raise InputError(f"--{name} is no option of a phase; these are {', '.join(known)}")
-    for name in ("steps", "global_batch_size"):
-        if name not in options:
-            raise InputError(f"--{name.replace('_', '-')} must be given")
-    return Phase(**options)
 
 
 def with_layers(phases, num_layers, is_new=True):

@@ -1,24 +1,28 @@
 """Options of `tfbert pretrain`: a frozen dataclass, validated when it is made."""
 
 import dataclasses
-import re
-from typing import Literal
+from collections.abc import Collection
+from typing import Any, Literal
 
 from tfbert.errors import InputError
 from tfbert.models.layer_origins import GrowthName, SlotsName
-from tfbert.models.sizes import bert_size
+from tfbert.models.sizes import BertSize, bert_size
 from tfbert.options import (
+    Count,
+    DropoutRate,
+    NotNegative,
+    PositiveShare,
     PrecisionName,
+    Seed,
     StrategyName,
+    option_name,
     read_options,
     require,
-    require_at_least,
-    require_dropout,
 )
 from tfbert.recipes import recipe_names, recipe_path
 from tfbert.recipes.phases import Phase, make_phases, scaled_to_batch, with_layers
 from tfbert.recipes.staging import DEFAULTS, STAGED_FIELDS, make_stages, staged
-from tfbert.recovery.options import RunOptions
+from tfbert.recovery.recovery_options import RunOptions
 
 SizeName = Literal["tiny", "mini", "small", "medium", "base", "large"]
 
@@ -30,7 +34,7 @@ class PretrainConfig(RunOptions):
     Args:
         data: Folder of records, with every sequence length that the phases use.
         output: The run directory to write.
-        phases: What is trained one after the other, a list of `Phase`.
+        phases: The phases of the training in their order, a list of `Phase`.
         init: Start from the weights of this model instead of random ones: anything that `--model`
             of `finetune` takes. Its vocabulary must be that of the records.
         size: Size of a new model.
@@ -42,17 +46,16 @@ class PretrainConfig(RunOptions):
         dropout: Rate of dropout in a new model.
         embeddings: What a new model's token embeddings begin with: `random` numbers, or
             `cooccurrence`, how often word pieces stand near each other in the records, factorized
-            (docs/pretraining.md). It takes a minute or two and
-            gives small budgets what words mean.
+            (docs/pretraining.md). It takes a minute or two, and helps where the updates are few.
         staging: Train a model that grows, which takes less time (docs/staged_training.md): `stack`
-            doubles it by copies of its layers (Gong et al. 2019), `mslt` puts blocks on top and
-            trains the newest block and the heads alone, in the end all of it (Yang et al. 2020).
+            doubles it by copies of its layers (Gong et al. 2019), `mslt` adds blocks on top and
+            trains the newest block and the heads alone, at the end the whole (Yang et al. 2020).
         stages: Stages in which the model grows: of `stack` 3, of `mslt` 4 and a joint one.
         joint_share: Share of the updates of the last stage, in which all layers are trained: of
             `stack` 0.7, of `mslt` 0.15.
-        stage_shares: Share of the updates of each stage, in the place of the other two.
-        stage_schedule: `whole` (the default) lays the recipe's rate over all stages, with a
-            warm-up where each begins; with `each` they have the whole of it one by one.
+        stage_shares: Share of the updates of each stage, instead of the other two.
+        stage_schedule: `whole` (the default) spreads the recipe's schedule over all stages, with a
+            warm-up where each begins; with `each` every stage has the whole schedule.
         stage_warmup: Share of a stage's updates in which the rate rises; by default that of the
             recipe. With `whole`, of the later stages: the first one has the recipe's warm-up.
         growth: What a staging's new layers begin with, as in a phase.
@@ -70,11 +73,11 @@ class PretrainConfig(RunOptions):
         steps_per_execution: Updates in one call of the training function.
         eval_steps: Updates between two evaluations on the held-out records.
         eval_sequences: Most held-out sequences in an evaluation.
-        precision: Arithmetic of the encoder; `auto` takes what the hardware is fastest in.
+        precision: Arithmetic of the encoder; `auto` takes the fastest one of the hardware.
         strategy: What to train on, as in `finetune`.
         replicas: Devices of this machine to train on, as in `finetune`.
         seed: Seed of the weights, of the batches, their masks, and of dropout.
-        progress: Say every ten seconds how far it is: losses, speed, time left.
+        progress: Print the progress every ten seconds: losses, speed, time left.
         checkpoint_steps, checkpoint_minutes, keep_checkpoints, on_nan, max_rollbacks, resume,
             overwrite: As in `RunOptions`.
     """
@@ -89,33 +92,33 @@ class PretrainConfig(RunOptions):
     num_heads: int | None = None
     intermediate_dim: int | None = None
     max_sequence_length: int = 512
-    dropout: float = 0.1
+    dropout: DropoutRate = 0.1
     embeddings: Literal["random", "cooccurrence"] = "random"
     staging: Literal["none", "stack", "mslt"] = "none"
-    stages: int | None = None
-    joint_share: float | None = None
+    stages: Count | None = None
+    joint_share: PositiveShare | None = None
     stage_shares: list[float] | None = None
     stage_schedule: Literal["whole", "each"] | None = None
-    stage_warmup: float | None = None
+    stage_warmup: PositiveShare | None = None
     growth: GrowthName | None = None
     growth_slots: SlotsName | None = None
     frozen_dropout: bool | None = None
     optimizer: Literal["lamb", "adamw"] = "lamb"
-    weight_decay: float = 0.01
-    max_grad_norm: float = 1.0
-    global_batch_size: int | None = None
-    device_tokens: int = 8_192
+    weight_decay: NotNegative = 0.01
+    max_grad_norm: NotNegative = 1.0
+    global_batch_size: Count | None = None
+    device_tokens: Count = 8_192
     rematerialize: bool = False
-    steps_per_execution: int = 1
-    eval_steps: int = 1_000
-    eval_sequences: int = 2_048
+    steps_per_execution: Count = 1
+    eval_steps: Count = 1_000
+    eval_sequences: Count = 2_048
     precision: PrecisionName = "auto"
     strategy: StrategyName = "auto"
-    replicas: int | None = None
-    seed: int = 1
+    replicas: Count | None = None
+    seed: Seed = 1
     progress: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "phases", make_phases(self.phases))  # the class is frozen
         super().__post_init__()
         if not self.phases:
@@ -123,14 +126,6 @@ class PretrainConfig(RunOptions):
                 "--recipe must be given, and name a YAML file with one phase or more, or one of "
                 + ", ".join(recipe_names())
             )
-        require_at_least(self, 1, "global_batch_size", "device_tokens", "replicas")
-        require_at_least(self, 1, "steps_per_execution", "eval_steps", "eval_sequences", "stages")
-        require_at_least(self, 0, "weight_decay", "max_grad_norm")
-        require_dropout(self)
-        for name in ("joint_share", "stage_warmup"):
-            value = getattr(self, name)
-            require(value is None or 0 < value < 1, name, value, "above 0 and below 1")
-        require(0 <= self.seed < 2**32, "seed", self.seed, "at least 0 and below 2^32")
         longest = max(phase.sequence_length for phase in self.phases)
         require(
             bool(self.init) or self.max_sequence_length >= longest,
@@ -144,7 +139,7 @@ class PretrainConfig(RunOptions):
             not self.init or self.embeddings == "random",
             "embeddings",
             self.embeddings,
-            "random beside --init, which has its own",
+            "random with --init, which has its own",
         )
         self._check_staging()
         # What does not fit together is refused now, not in the middle of a run.
@@ -152,7 +147,7 @@ class PretrainConfig(RunOptions):
         if not self.init:
             with_layers(phases, size.num_layers)
 
-    def _check_staging(self):
+    def _check_staging(self) -> None:
         if self.staging == "none":
             for name in _STAGING_OPTIONS:
                 value = getattr(self, name)
@@ -168,21 +163,21 @@ class PretrainConfig(RunOptions):
         require(is_used, "frozen_dropout", frozen, "left out: --staging stack freezes nothing")
         self._refuse_in_phases(STAGED_FIELDS, f"left to the stages of --staging {self.staging}")
 
-    def _refuse_in_phases(self, names, reason):
+    def _refuse_in_phases(self, names: Collection[str], reason: str) -> None:
         for number, phase in enumerate(self.phases):
             for field in dataclasses.fields(Phase):
                 if field.name in names and getattr(phase, field.name) != field.default:
-                    option = f"--phases.{number}.{field.name.replace('_', '-')}"
+                    option = option_name(f"phases.{number}.{field.name}")
                     raise InputError(f"{option}: {reason}")
 
     @property
-    def bert_size(self):
+    def bert_size(self) -> BertSize:
         """`BertSize` of a new model."""
         return bert_size(
             self.size, self.num_layers, self.hidden_dim, self.num_heads, self.intermediate_dim
         )
 
-    def scaled_phases(self):
+    def scaled_phases(self) -> list[Phase]:
         """The phases as they are trained: at `global_batch_size`, and divided by `staging`."""
         phases = self.phases
         if self.global_batch_size is not None:
@@ -204,15 +199,17 @@ class PretrainConfig(RunOptions):
         return staged(phases, stages, **options, stage_warmup=self.stage_warmup)
 
     @classmethod
-    def from_recipe(cls, recipe, phase_options=(), **options):
+    def from_recipe(cls, recipe: str, **options: Any) -> "PretrainConfig":
         """A recipe with some options changed.
 
         Args:
             recipe: A name or a YAML file, see `recipe_path`.
-            phase_options: What to change in phases, see `read_recipe`.
             **options: Fields of this class; they go before the recipe.
+
+        Raises:
+            InputError: If there is no such recipe, or the file is wrong.
         """
-        return cls(**{**read_recipe(recipe, phase_options), **options})
+        return cls(**{**read_options(recipe_path(recipe), cls), **options})
 
 
 _STAGING_OPTIONS = (
@@ -225,29 +222,3 @@ _STAGING_OPTIONS = (
     "growth_slots",
     "frozen_dropout",
 )
-
-
-def read_recipe(recipe, phase_options=()):
-    """The options that a recipe gives.
-
-    Args:
-        recipe: A name or a YAML file, see `recipe_path`.
-        phase_options: List of (key, value) such as `("phases.0.steps", 100)`.
-
-    Returns:
-        Dictionary of `PretrainConfig`'s options, `phases` as dictionaries.
-
-    Raises:
-        InputError: If there is no such recipe or phase, or the file is wrong.
-    """
-    options = read_options(recipe_path(recipe), PretrainConfig)
-    phases = options.get("phases")
-    for key, value in phase_options:
-        match = re.fullmatch(r"phases\.(\d+)\.(\w+)", key)
-        if not match or not isinstance(phases, list) or int(match[1]) >= len(phases):
-            raise InputError(
-                f"--{key}: no such option; {recipe} has "
-                + ", ".join(f"--phases.{number}.FIELD" for number in range(len(phases or [])))
-            )
-        phases[int(match[1])][match[2]] = value
-    return options

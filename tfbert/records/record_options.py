@@ -1,13 +1,27 @@
 """Options of `prepare` and `inspect`: frozen dataclasses, validated when made."""
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
 
-from tfbert.options import Options, require, require_at_least
-from tfbert.text.vocab_options import TextOptions
+from tfbert.options import Count, Options, Positive, PositiveShare, Rule, Share, at_least, require
+from tfbert.text.vocab_options import NewPath, Paths, TextOptions
 
 LONGEST_NGRAM = 10
 _LONGEST_SEQUENCE = 65_535  # positions are stored in 16 bits
+
+_Lengths = Annotated[
+    list[int],
+    Rule(
+        f"one or more different numbers from 8 to {_LONGEST_SEQUENCE}",
+        lambda lengths: (
+            len(lengths) == len(set(lengths)) > 0
+            and all(8 <= length <= _LONGEST_SEQUENCE for length in lengths)
+        ),
+    ),
+]
+_NgramLength = Annotated[
+    Count, Rule(f"at most {LONGEST_NGRAM}", lambda length: length <= LONGEST_NGRAM)
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,14 +34,14 @@ class PrepareConfig(TextOptions):
         vocab: The vocabulary, one word piece a line.
         documents: Where a document ends: at each `line`, at the end of each `file`, or at a `blank`
             line. In files, blank lines and `<br />` separate paragraphs.
-        sentences: `split` finds sentences in the text; `line` takes each line for one.
+        sentences: `split` finds sentences in the text; `line` takes each line as one.
         sequences: `pairs` makes BERT's next-sentence pairs; `sentences` packs whole sentences, over
             document borders, with a [SEP] between documents; `filled` cuts sentences where a
             sequence is full, so that hardly any padding is left.
         lengths: Sequence lengths to write, each from the whole text: `128 512`.
         short_probability: Share of sequences made for a random shorter length, as in BERT.
         masking: `dynamic` leaves masks to the reader, new ones each epoch; `fixed` writes them
-            into the records; `none` writes and asks for none.
+            into the records; with `none` there are no masks.
         mask_fraction: Share of the tokens to predict.
         max_predictions: Most predictions a sequence, one number a length; by default
             `mask_fraction` of the length, rounded up.
@@ -45,47 +59,32 @@ class PrepareConfig(TextOptions):
         progress: Show a progress bar.
     """
 
-    input: list[str]
-    output: str
+    input: Paths
+    output: NewPath
     vocab: str
     documents: Literal["line", "file", "blank"] = "line"
     sentences: Literal["split", "line"] = "split"
     sequences: Literal["pairs", "sentences", "filled"] = "pairs"
-    lengths: list[int] = dataclasses.field(default_factory=lambda: [128])
-    short_probability: float = 0.1
+    lengths: _Lengths = dataclasses.field(default_factory=lambda: [128])
+    short_probability: Share = 0.1
     masking: Literal["dynamic", "fixed", "none"] = "dynamic"
-    mask_fraction: float = 0.15
+    mask_fraction: PositiveShare = 0.15
     max_predictions: list[int] = dataclasses.field(default_factory=list)
     whole_word: bool = True
-    ngram: int = 1
-    dupe_factor: int = 1
-    validation_fraction: float = 0.005
+    ngram: _NgramLength = 1
+    dupe_factor: Count = 1
+    validation_fraction: Share = 0.005
     keep_duplicates: bool = False
     lowercase: bool = True
     encoding: str = "utf-8"
-    shard_mb: float = 2.0
-    workers: int | None = None
-    seed: int = 0
+    shard_mb: Positive = 2.0
+    workers: Count | None = None
+    seed: Annotated[int, at_least(0)] = 0
     overwrite: bool = False
     progress: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
-        require_at_least(self, 1, "workers", "ngram", "dupe_factor")
-        require_at_least(self, 0, "seed")
-        for name in ("short_probability", "mask_fraction", "validation_fraction"):
-            value = getattr(self, name)
-            require(0 <= value < 1, name, value, "at least 0 and below 1")
-        require(self.mask_fraction > 0, "mask_fraction", self.mask_fraction, "above 0")
-        require(self.shard_mb > 0, "shard_mb", self.shard_mb, "above 0")
-        require(self.ngram <= LONGEST_NGRAM, "ngram", self.ngram, f"at most {LONGEST_NGRAM}")
-        valid = all(8 <= length <= _LONGEST_SEQUENCE for length in self.lengths)
-        require(
-            valid and len(self.lengths) == len(set(self.lengths)) > 0,
-            "lengths",
-            self.lengths,
-            f"one or more different numbers from 8 to {_LONGEST_SEQUENCE}",
-        )
         if self.max_predictions:
             require(
                 len(self.max_predictions) == len(self.lengths)
@@ -112,15 +111,10 @@ class InspectConfig(Options):
     """
 
     records: str
-    examples: int = 3
-    length: int | None = None
+    examples: Annotated[int, at_least(0)] = 3
+    length: Count | None = None
     split: Literal["train", "validation"] = "train"
     vocab: str | None = None
     color: Literal["auto", "always", "never"] = "auto"
-    seed: int = 0
+    seed: Annotated[int, at_least(0)] = 0
     json: bool = False
-
-    def __post_init__(self):
-        super().__post_init__()
-        require_at_least(self, 0, "examples", "seed")
-        require_at_least(self, 1, "length")

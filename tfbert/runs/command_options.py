@@ -5,19 +5,26 @@ and `config.yaml` in a run directory is one of them written out.
 """
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
 
 from tfbert.errors import InputError
 from tfbert.options import (
+    Count,
+    DropoutRate,
+    NotNegative,
     Options,
+    Positive,
+    PositiveShare,
     PrecisionName,
+    Rule,
+    Seed,
+    Share,
     StrategyName,
+    TokenCacheName,
+    at_least,
     require,
-    require_at_least,
-    require_dropout,
-    require_token_cache,
 )
-from tfbert.recovery.options import RunOptions
+from tfbert.recovery.recovery_options import RunOptions
 from tfbert.tasks.datasets import TaskName
 
 _OWN_FILES = ("csv", "tsv", "jsonl")
@@ -41,19 +48,19 @@ class FinetuneConfig(RunOptions):
         split_seed: Seed of that split (the same for every training seed).
         text_column: Name of the column with the text (csv, tsv, jsonl).
         label_column: Name of the column with the label (csv, tsv, jsonl).
-        train_examples: Train on so many of the training examples, drawn with `split_seed`; by
+        train_examples: Train on this many of the training examples, drawn with `split_seed`; by
             default on all.
         encoding: Text encoding of the files.
-        max_length: Longest sequence in tokens, [CLS] and [SEP] included; the default is the task's.
+        max_length: Longest sequence in tokens, with [CLS] and [SEP]; the default is the task's.
         epochs: Passes over the training examples; the default is the task's.
         global_batch_size: Examples an update, over all replicas together.
-        per_device_batch_size: Examples that a device takes at a time; the rest of its part of the
-            global batch follows before the update. By default the whole part.
-        tokens_per_batch: Tokens an update, padding included, over all replicas together, in place
+        per_device_batch_size: Examples in a micro-batch: a device computes its share of the global
+            batch in micro-batches, one after the other. By default the whole share at once.
+        tokens_per_batch: Tokens an update, padding included, over all replicas together, instead
             of a number of examples: many short texts or a few long ones. `global_batch_size` is
             then that of the evaluation only.
         pad_to_max_length: Shuffle without regard to length, and pad every text to `max_length`, as
-            most tutorials do: to see what batches by length save.
+            most tutorials do; to measure what batches by length save.
         token_cache: Where texts that were tokenized once are kept for the next run on the same
             data: `memory`, for runs in this process; `none`; or a folder, local or `gs://`.
         learning_rate: Peak of the learning rate; the default is the task's.
@@ -63,15 +70,15 @@ class FinetuneConfig(RunOptions):
         class_weights: `none`, `balanced` (each class counts the same in the loss), or one number
             a class in the order of the labels.
         freeze_layers: Leave the embeddings and this many of the lowest layers as they are.
-        dropout: Rate of dropout in the encoder; by default that of the model. One that was
-            pre-trained without may need some where labels are few.
+        dropout: Rate of dropout in the encoder; by default that of the model. A model that was
+            pre-trained without dropout may need some when there are few labels.
         early_stopping: Stop after this many epochs without a lower evaluation loss, and keep the
             best epoch's weights; 0 trains all epochs and keeps the last.
-        precision: Arithmetic of the encoder; `auto` takes what the hardware is fastest in.
+        precision: Arithmetic of the encoder; `auto` takes the fastest one of the hardware.
         jit_compile: Whether XLA compiles the forward and backward pass; by default on GPUs.
         strategy: What to train on: `cpu`; `mirrored`, the GPUs of this machine; `multi_worker`,
-            the machines that TF_CONFIG names (see `tfbert launch`); `tpu`; `auto` takes what there
-            is.
+            the machines that TF_CONFIG names (see `tfbert launch`); `tpu`; `auto` takes what is
+            available.
         replicas: Devices of this machine to train on; by default every GPU, else one CPU. On a
             machine without GPUs, 2 or more makes logical CPU devices.
         rematerialize: Compute the encoder's activations again in the backward pass instead of
@@ -88,60 +95,45 @@ class FinetuneConfig(RunOptions):
     data: str | None = None
     model: str | None = None
     eval_data: str | None = None
-    eval_fraction: float = 0.1
-    split_seed: int = 0
+    eval_fraction: PositiveShare = 0.1
+    split_seed: Seed = 0
     text_column: str | None = None
     label_column: str | None = None
-    train_examples: int | None = None
+    train_examples: Annotated[int, at_least(2)] | None = None
     encoding: str = "utf-8"
-    max_length: int | None = None
-    epochs: int | None = None
-    global_batch_size: int = 32
-    per_device_batch_size: int | None = None
-    tokens_per_batch: int | None = None
+    max_length: Annotated[int, at_least(3)] | None = None
+    epochs: Count | None = None
+    global_batch_size: Count = 32
+    per_device_batch_size: Count | None = None
+    tokens_per_batch: Annotated[int, at_least(3)] | None = None
     pad_to_max_length: bool = False
-    token_cache: str = "memory"
-    learning_rate: float | None = None
-    warmup_fraction: float = 0.1
-    weight_decay: float = 0.01
+    token_cache: TokenCacheName = "memory"
+    learning_rate: Positive | None = None
+    warmup_fraction: Share = 0.1
+    weight_decay: NotNegative = 0.01
     optimizer: Literal["adamw", "lamb"] = "adamw"
-    class_weights: Literal["none", "balanced"] | list[float] = "none"
-    freeze_layers: int = 0
-    dropout: float | None = None
-    early_stopping: int = 0
+    class_weights: Literal["none", "balanced"] | list[Positive] = "none"
+    freeze_layers: Annotated[int, at_least(0)] = 0
+    dropout: DropoutRate | None = None
+    early_stopping: Annotated[int, at_least(0)] = 0
     precision: PrecisionName = "auto"
     jit_compile: bool | None = None
     strategy: StrategyName = "auto"
-    replicas: int | None = None
+    replicas: Count | None = None
     rematerialize: bool = False
-    steps_per_execution: int = 1
-    seed: int = 1
+    steps_per_execution: Count = 1
+    seed: Seed = 1
     progress: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
-        require_at_least(self, 1, "epochs", "global_batch_size", "per_device_batch_size")
-        require_at_least(self, 3, "tokens_per_batch")
-        require_at_least(self, 2, "train_examples")
         if self.tokens_per_batch and self.pad_to_max_length:
-            raise InputError("--pad-to-max-length: batches of --tokens-per-batch go by length")
-        require_token_cache(self)
+            raise InputError("--pad-to-max-length: batches of --tokens-per-batch are by length")
         if self.tokens_per_batch and self.per_device_batch_size:
             raise InputError(
-                "--tokens-per-batch goes without --per-device-batch-size: how many examples an "
-                "update has changes from one to the next; give fewer tokens instead"
+                "--tokens-per-batch goes without --per-device-batch-size: the number of examples "
+                "changes from one update to the next; give fewer tokens instead"
             )
-        require_at_least(self, 1, "replicas", "steps_per_execution")
-        require_at_least(self, 0, "freeze_layers", "early_stopping", "weight_decay")
-        require_at_least(self, 3, "max_length")
-        for name in ("seed", "split_seed"):
-            value = getattr(self, name)
-            require(0 <= value < 2**32, name, value, "at least 0 and below 2^32")
-        require_dropout(self)
-        fraction, warmup, rate = self.eval_fraction, self.warmup_fraction, self.learning_rate
-        require(0 < fraction < 1, "eval_fraction", fraction, "above 0 and below 1")
-        require(0 <= warmup < 1, "warmup_fraction", warmup, "at least 0 and below 1")
-        require(rate is None or rate > 0, "learning_rate", rate, "above 0")
         if self.task != "embedded":
             for name in ("data", "model"):
                 if not getattr(self, name):
@@ -150,9 +142,6 @@ class FinetuneConfig(RunOptions):
             for name in ("text_column", "label_column"):
                 value = getattr(self, name)
                 require(value is None, name, value, f"left out: --task {self.task} knows its own")
-        if isinstance(self.class_weights, list):
-            positive = all(weight > 0 for weight in self.class_weights)
-            require(positive, "class_weights", self.class_weights, "numbers above 0")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,18 +171,13 @@ class EvaluateConfig(Options):
     text_column: str | None = None
     label_column: str | None = None
     encoding: str | None = None
-    batch_size: int = 64
-    token_cache: str = "memory"
+    batch_size: Count = 64
+    token_cache: TokenCacheName = "memory"
     precision: PrecisionName = "float32"
     strategy: StrategyName = "auto"
-    replicas: int | None = None
+    replicas: Count | None = None
     json: bool = False
     progress: bool = True
-
-    def __post_init__(self):
-        super().__post_init__()
-        require_at_least(self, 1, "batch_size", "replicas")
-        require_token_cache(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,13 +196,9 @@ class PredictConfig(Options):
     model: str
     input: str = "-"
     encoding: str = "utf-8"
-    batch_size: int = 64
+    batch_size: Count = 64
     precision: PrecisionName = "float32"
     progress: bool = True
-
-    def __post_init__(self):
-        super().__post_init__()
-        require_at_least(self, 1, "batch_size")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -244,10 +224,7 @@ class LaunchConfig(Options):
         command: The command and its arguments, after `--`.
     """
 
-    workers: int
-    command: list[str]
-
-    def __post_init__(self):
-        super().__post_init__()
-        require_at_least(self, 1, "workers")
-        require(bool(self.command), "command", self.command, "a command, after `--`")
+    workers: Count
+    command: Annotated[list[str], Rule("a command, after `--`", bool)] = dataclasses.field(
+        default_factory=list
+    )

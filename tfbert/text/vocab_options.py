@@ -2,20 +2,23 @@
 
 import dataclasses
 import os
-from typing import Literal
+from typing import Annotated, Literal
 
-from tfbert.options import Options, require, require_at_least
+from tfbert.options import Count, Options, Rule, at_least
+
+Paths = Annotated[list[str], Rule("one path or more", bool)]
+NewPath = Annotated[str, Rule("a path", bool)]
 
 
 class TextOptions(Options):
-    """Base of what reads text: `input` may be one path alone, and paths may be `pathlib`'s."""
+    """Base of what reads text: `input` may be one path alone."""
 
-    def __post_init__(self):
-        paths = [self.input] if isinstance(self.input, str | os.PathLike) else self.input
-        object.__setattr__(self, "input", list(map(os.fspath, paths)))  # the class is frozen
+    input: Paths
+
+    def __post_init__(self) -> None:
+        if isinstance(self.input, str | os.PathLike):
+            object.__setattr__(self, "input", [self.input])  # the class is frozen
         super().__post_init__()
-        require(len(self.input) > 0, "input", self.input, "one path or more")
-        require(self.output != "", "output", self.output, "a path")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,18 +38,13 @@ class VocabConfig(TextOptions):
         progress: Show a progress bar.
     """
 
-    input: list[str]
-    output: str
-    size: int = 30_522
+    input: Paths
+    output: NewPath
+    size: Annotated[int, at_least(10)] = 30_522
     documents: Literal["line", "file", "blank"] = "line"
     encoding: str = "utf-8"
     lowercase: bool = True
-    unused: int = 0
-    alphabet: int = 1000
-    min_count: int = 2
+    unused: Annotated[int, at_least(0)] = 0
+    alphabet: Count = 1000
+    min_count: Count = 2
     progress: bool = True
-
-    def __post_init__(self):
-        super().__post_init__()
-        for name, minimum in (("size", 10), ("unused", 0), ("alphabet", 1), ("min_count", 1)):
-            require_at_least(self, minimum, name)

@@ -1,32 +1,19 @@
 """Options of `tfbert tpu-check`."""
 
 import dataclasses
+from typing import Any
 
 from tfbert.errors import InputError
 from tfbert.io.paths import has_folder
-from tfbert.options import Options, require_at_least
+from tfbert.options import Count, Options, make_options
 from tfbert.recipes.pretrain_options import PretrainConfig
+from tfbert.recovery.recovery_options import RunOptions
 
-# Options of a recipe that say how a run goes, and nothing of the step that is compiled.
+# Options of a recipe that say how a run goes, and nothing about the step that is compiled.
 OF_THE_RUN = {
-    "data",
-    "output",
-    "init",
-    "phases",
-    "steps_per_execution",
-    "eval_steps",
-    "eval_sequences",
-    "strategy",
-    "replicas",
-    "seed",
-    "overwrite",
-    "progress",
-    "checkpoint_steps",
-    "checkpoint_minutes",
-    "keep_checkpoints",
-    "on_nan",
-    "max_rollbacks",
-    "resume",
+    *("data", "output", "init", "phases", "seed", "strategy", "replicas", "progress"),
+    *("steps_per_execution", "eval_steps", "eval_sequences"),
+    *(field.name for field in dataclasses.fields(RunOptions)),
 }
 
 
@@ -41,21 +28,21 @@ class TpuCheckConfig(Options):
             what `pretrain` would choose.
         vocabulary_size: Word pieces of the records.
         next_sentence: Whether the records are sentence pairs.
-        largest: Look for the largest batch that fits as well; two or more compilations a phase.
-        json: Write the results to this file, too.
+        largest: Also look for the largest batch that fits; it takes two or more compilations a
+            phase.
+        json: Write the results to this file as well.
     """
 
     recipe: PretrainConfig
     accelerator: str
-    per_device_batch_size: int | None = None
-    vocabulary_size: int = 30_522
+    per_device_batch_size: Count | None = None
+    vocabulary_size: Count = 30_522
     next_sentence: bool = True
     largest: bool = True
     json: str | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
-        require_at_least(self, 1, "per_device_batch_size", "vocabulary_size")
         if self.recipe.precision == "float16":
             raise InputError("--precision float16: TPUs compute in bfloat16 or float32")
         if self.json and not has_folder(self.json):
@@ -63,14 +50,15 @@ class TpuCheckConfig(Options):
         if self.recipe.init:
             raise InputError(
                 f"--recipe: it goes on from {self.recipe.init}, whose size tpu-check does not "
-                "read: leave init out and give --size or --num-layers and the like"
+                "read: leave init out and give --size, or --num-layers and so on"
             )
 
     @classmethod
-    def from_options(cls, **options):
-        """The configuration from its own options and those of `PretrainConfig`, side by side."""
+    def from_options(cls, **options: Any) -> "TpuCheckConfig":
+        """The configuration from its own options and those of its recipe, in one dictionary."""
         own = {field.name for field in dataclasses.fields(cls)}
-        recipe = {name: value for name, value in options.items() if name not in own}
         # What a run reads and writes, a check does not.
-        recipe = PretrainConfig(**{"data": "", "output": "", **recipe})
-        return cls(recipe, **{name: options[name] for name in own & set(options)})
+        recipe = {"data": "", "output": "", **options}
+        made = PretrainConfig(**{name: recipe[name] for name in recipe.keys() - own})
+        given = {name: options[name] for name in options.keys() & own}
+        return make_options(cls, {"recipe": made, **given})

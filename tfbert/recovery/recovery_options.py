@@ -1,35 +1,36 @@
 """What `fit(..., recovery=...)` takes to make a run that cannot be lost."""
 
 import dataclasses
-from typing import Literal
+import os
+from typing import Annotated, Any, Literal
 
-from tfbert.options import Options, require, require_at_least
+from tfbert.options import Count, Options, Positive, at_least, require
 
 
 @dataclasses.dataclass(frozen=True)
 class Recovery(Options):
     """How a run is saved, and how it goes on after a kill, a preemption or a divergence.
 
-    A run whose directory holds checkpoints goes on from the newest sound one; a finished one is
-    brought back and not trained any further. Another run needs another directory.
+    A run whose directory holds checkpoints goes on from the newest undamaged one; a finished run
+    is restored and not trained further. Another run needs another directory.
 
-    The process may be killed at any moment. SIGTERM makes it save after the execution that is
-    under way, and end with status 75 (`tfbert.recovery.preemption.Preempted`).
+    The process may be killed at any moment. SIGTERM makes it save after the current execution and
+    exit with status 75 (`tfbert.recovery.preemption.Preempted`).
 
     Args:
         directory: Folder of the checkpoints, local or `gs://`.
-        every_steps: Updates from one checkpoint to the next; None goes by time alone.
-        every_minutes: Minutes after which one is due in any case. Each end of an epoch has one,
-            too.
+        every_steps: Updates from one checkpoint to the next; None for by time alone.
+        every_minutes: Minutes after which one is due in any case. Each end of an epoch has one as
+            well.
         keep: How many of them to keep.
         monitor: Name in an epoch's logs, such as `val_loss`, by which the best checkpoint is
-            chosen; it is kept beside the last ones. None keeps no best one.
-        mode: Whether the least or the greatest value of it is the best.
+            chosen; it is kept in addition to the last ones. None keeps no best one.
+        mode: Whether the lowest or the highest value of it is the best.
         on_nan: When the run diverges, `stop` ends it; `rollback` goes back to the newest
-            checkpoint and leaves out the batches that it diverged in.
+            checkpoint and leaves out the batches in which it diverged.
         max_rollbacks: How many times at most.
         fingerprint: Names and values, for JSON, that must be the same when the run is resumed.
-        first_update: Updates of earlier `fit`s of the same run; this one's are counted from there.
+        first_update: Updates of earlier `fit`s of the same run, from which this one counts on.
         earlier: Folders with the checkpoints of these `fit`s, the oldest first. Of all folders
             together the last `keep` checkpoints stay.
 
@@ -44,22 +45,16 @@ class Recovery(Options):
     """
 
     directory: str
-    every_steps: int | None = None
-    every_minutes: float = 15.0
-    keep: int = 2
+    every_steps: Count | None = None
+    every_minutes: Positive = 15.0
+    keep: Count = 2
     monitor: str | None = None
     mode: Literal["min", "max"] = "min"
     on_nan: Literal["stop", "rollback"] = "stop"
-    max_rollbacks: int = 3
+    max_rollbacks: Count = 3
     fingerprint: dict = dataclasses.field(default_factory=dict)
-    first_update: int = 0
+    first_update: Annotated[int, at_least(0)] = 0
     earlier: list[str] = dataclasses.field(default_factory=list)
-
-    def __post_init__(self):
-        super().__post_init__()
-        require_at_least(self, 1, "every_steps", "keep", "max_rollbacks")
-        require_at_least(self, 0, "first_update")
-        require(self.every_minutes > 0, "every_minutes", self.every_minutes, "above 0")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,32 +64,30 @@ class RunOptions(Options):
     Args:
         checkpoint_steps: Updates from one checkpoint to the next; without it they go by time.
         checkpoint_minutes: Minutes after which a checkpoint is due in any case; each end of an
-            epoch (of `pretrain`: each evaluation) has one, too.
-        keep_checkpoints: How many of the last checkpoints to keep, beside the best one.
+            epoch (of `pretrain`: each evaluation) has one as well.
+        keep_checkpoints: How many of the last checkpoints to keep, in addition to the best one.
         on_nan: When training diverges, `stop`, or `rollback` to the last checkpoint and go on
-            without the batches that it diverged in.
+            without the batches in which it diverged.
         max_rollbacks: How many times at most.
         resume: Go on with the unfinished run in the output directory, with its own options where
-            none are given. A run of the same options goes on without it, too.
+            none are given. A run with the same options goes on without this option as well.
         overwrite: Replace a run that is already in the output directory.
     """
 
-    checkpoint_steps: int | None = None
-    checkpoint_minutes: float = 15.0
-    keep_checkpoints: int = 2
+    checkpoint_steps: Count | None = None
+    checkpoint_minutes: Positive = 15.0
+    keep_checkpoints: Count = 2
     on_nan: Literal["stop", "rollback"] = "stop"
-    max_rollbacks: int = 3
+    max_rollbacks: Count = 3
     resume: bool = False
     overwrite: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
-        require_at_least(self, 1, "checkpoint_steps", "keep_checkpoints", "max_rollbacks")
-        minutes, both = self.checkpoint_minutes, self.resume and self.overwrite
-        require(minutes > 0, "checkpoint_minutes", minutes, "above 0")
-        require(not both, "resume", self.resume, "left out beside --overwrite")
+        both = self.resume and self.overwrite
+        require(not both, "resume", self.resume, "left out with --overwrite")
 
-    def recovery(self, directory, **options):
+    def recovery(self, directory: str | os.PathLike[str], **options: Any) -> Recovery:
         """The `Recovery` of a `fit`.
 
         Args:
