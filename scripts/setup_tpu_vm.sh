@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes ~/tfbert-venv on a Cloud TPU's machine: tfbert and what it needs, in the order that works.
 #
-#   bash setup_tpu_vm.sh [ENVIRONMENT]        scripts/cloud_tpu.py calls it; run again, it is quick
+#   bash setup_tpu_vm.sh [ENVIRONMENT]      scripts/cloud_tpu.yaml calls it; run again, it is quick
 #
 # tensorflow-tpu takes the place of `tensorflow`, which tensorflow-text and keras-hub require by
 # name: they and tfbert are installed without their requirements, after them.

@@ -18,8 +18,8 @@ _DEVICES = ("accel[0-9]*", "vfio/[0-9]*")
 def prepare(environment=os.environ, root="/", find_package=importlib.util.find_spec):
     """Sets the environment of a machine with a TPU of its own; what is set already stays.
 
-    Where `TPU_NAME` or `TPU_LOAD_LIBRARY` are set, the user, or `cloud_tpu.py` on a pod slice, has
-    chosen another TPU, and nothing is set.
+    Where `TPU_NAME` or `TPU_LOAD_LIBRARY` are set, the user has chosen another TPU, and nothing is
+    set.
 
     Args:
         environment: The variables, changed in place.

@@ -1,1 +1,0 @@
-"""Cloud TPUs from a laptop, by gcloud; `scripts/cloud_tpu.py` is the command. No TensorFlow."""
