@@ -10,8 +10,13 @@ dictionary), `inputs/NAME` with KerasHub's names, and `mlm` and `nsp`, the logit
 import sys
 
 import numpy as np
-import torch
-from transformers import BertConfig, BertForPreTraining
+
+try:
+    import torch
+    from transformers import BertConfig, BertForPreTraining
+except ImportError as error:
+    print(f"transformers_reference: {error}: see the extra `benchmarks`", file=sys.stderr)
+    sys.exit(2)
 
 BATCH, LENGTH = 3, 11
 CONFIG = {

@@ -9,7 +9,6 @@ import argparse
 import json
 import os
 import pathlib
-import platform
 import signal
 import statistics
 import subprocess
@@ -17,15 +16,15 @@ import sys
 import tempfile
 import time
 
+from shared.machine import cores
+from shared.page import make_parser, table, write_page
+
 BATCH, LENGTH, EVERY = 8, 128, 100
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    docs = pathlib.Path(__file__).resolve().parents[2] / "docs"
-    parser.add_argument("--output", type=pathlib.Path, default=docs / "benchmark_checkpoints.md")
+    parser = make_parser(__doc__, "benchmark_checkpoints.md", "two layers of 64")
     parser.add_argument("--checkpoints", type=int, default=4, help="checkpoints to measure")
-    parser.add_argument("--tiny", action="store_true", help="two layers of 64, to try the script")
     parser.add_argument("--child", nargs=2, metavar=("FOLDER", "REPORT"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
@@ -33,9 +32,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         fresh = start(folder, arguments)
         resumed = start(folder, arguments, stops=True)
-    text = report(fresh, resumed)
-    arguments.output.write_text(text)
-    print(text)
+    write_page(arguments.output, report(fresh, resumed))
 
 
 def start(folder, arguments, stops=False):
@@ -109,7 +106,7 @@ def child(folder, path, checkpoints, tiny):
 
     class Watch(keras.callbacks.Callback):
         """Two updates to warm up, then six quiet ones, one with a checkpoint after it, and those
-        beside its writing; and again."""
+        during its writing; and again."""
 
         def on_train_begin(self, logs=None):
             self.now, self.quiet = None, -2
@@ -166,27 +163,28 @@ def report(fresh, resumed):
     overhead = (sum(fresh["stolen"]) + beside) / count / (EVERY * step)
     ratio = resumed["start"] / fresh["start"]
 
-    def verdict(value, limit):
-        return "reached" if value < limit else "missed"
+    def row(what, text, value, limit, target=""):
+        return [what, text, target or limit, "reached" if value < limit else "missed"]
 
+    rows = [
+        row("taken from training by one, the longest, s", f"{worst:.3f}", worst, 0.5),
+        row(f"overhead of one each {EVERY} updates, %", f"{100 * overhead:.2f}", overhead, 0.01, 1),
+        ["start to first update, fresh, s", f"{fresh['start']:.1f}", "", ""],
+        ["start to first update, resumed, s", f"{resumed['start']:.1f}", "", ""],
+        row("resumed against fresh", f"{ratio:.2f}", ratio, 1.5),
+        row("SIGTERM to the end of the process, s", f"{resumed['end']:.1f}", resumed["end"], 30),
+    ]
     return f"""# What checkpoints cost
 
-Written by `python scripts/benchmarks/checkpoints.py`. {platform.machine()}, {os.cpu_count()} cores,
+Written by `python scripts/benchmarks/checkpoints.py`. {cores()},
 random weights of BERT-Base, LAMB, batches of {BATCH} x {LENGTH}, {fresh["bytes"] / 1e9:.2f} GB a
 checkpoint, median update {step:.2f} s, {count} checkpoints; load average of the machine at the end
 {os.getloadavg()[1]:.1f}: with more than the cores, all times are too long.
 
-| what | measured | target | |
-|---|---|---|---|
-| taken from training by one, the longest, s | {worst:.3f} | 0.5 | {verdict(worst, 0.5)} |
-| overhead of one each {EVERY} updates, % | {100 * overhead:.2f} | 1 | {verdict(overhead, 0.01)} |
-| start to first update, fresh, s | {fresh["start"]:.1f} | | |
-| start to first update, resumed, s | {resumed["start"]:.1f} | | |
-| resumed against fresh | {ratio:.2f} | 1.5 | {verdict(ratio, 1.5)} |
-| SIGTERM to the end of the process, s | {resumed["end"]:.1f} | 30 | {verdict(resumed["end"], 30)} |
+{chr(10).join(table(["what", "measured", "target", ""], rows))}
 
 The overhead is the time taken from training by all checkpoints, and that by which the updates
-beside their writing were longer than the median of the others, in one of {EVERY} median updates.
+during their writing were longer than the median of the others, in one of {EVERY} median updates.
 The copy stands still for training; checksum and writing happen in a thread of low priority.
 """
 

@@ -11,20 +11,17 @@ Peak memory is that of a process of its own for each form.
 import argparse
 import json
 import os
-import pathlib
 import statistics
-import subprocess
-import sys
-import time
 
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
-import keras_hub
 import numpy as np
 import tensorflow as tf
-from machine import hardware
+from shared.machine import answer_of, hardware, peak_bytes, versions
+from shared.page import make_parser, reached, table, write_page
+from shared.turns import take_turns, timed
 
 from tfbert.hardware.precision import choose_precision
 from tfbert.models.encoder import BertEncoder, to_stock
@@ -43,17 +40,16 @@ ROWS = [
 ]
 PRECISIONS = ("float32", "mixed_bfloat16")
 FORMS = ("stock", "ours", "ours, rematerialised")
+HEADS = ["encoder", "precision", "stock, ms", "ours, ms", "times faster", "stock, of the peak"]
+HEADS += ["ours, of the peak", "remade, ms", "remade / ours", "stock, MiB", "ours, MiB"]
+HEADS += ["remade, MiB"]
 AIM = 1.5
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    docs = pathlib.Path(__file__).resolve().parents[2] / "docs"
-    parser.add_argument("--output", type=pathlib.Path, default=docs / "benchmark_encoder.md")
-    parser.add_argument("--rounds", type=int, default=5, help="timings of each form")
+    parser = make_parser(__doc__, "benchmark_encoder.md", "one layer of 32", rounds=5)
     parser.add_argument("--rows", default="", help="only the rows whose name has this text")
     parser.add_argument("--precisions", default=",".join(PRECISIONS))
-    parser.add_argument("--tiny", action="store_true", help="one layer of 32, to try the script")
     parser.add_argument("--memory-of", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     rows = [row for row in ROWS if arguments.rows in row[0]]
@@ -61,20 +57,22 @@ def main():
         rows = [(name, TINY, 2, 16) for name, *_ in rows]
     if arguments.memory_of:
         form, name, precision = arguments.memory_of
-        _, size, batch, tokens = next(row for row in rows if row[0] == name)
-        print(json.dumps(extra_memory(form, size, batch, tokens, precision)))
+        _, *shape = next(row for row in rows if row[0] == name)
+        print(json.dumps(extra_memory(form, *shape, precision)))
         return
     results = []
     for name, size, batch, tokens in rows:
         for precision in arguments.precisions.split(","):
-            times = measure(size, batch, tokens, precision, arguments.rounds)
-            memory = {form: memory_of(form, name, precision, arguments.tiny) for form in FORMS}
+            forms = {form: timed(make_step(form, size, batch, tokens, precision)) for form in FORMS}
+            times = take_turns(forms, 1, arguments.rounds)
+            memory = {}
+            for form in FORMS:
+                words = [__file__, "--memory-of", form, name, precision]
+                memory[form] = answer_of(*words, *["--tiny"] * arguments.tiny)
             flops = batch * training_flops(BertSize(**size), 0, tokens, 0, False).encoder
             best_ms = 1e3 * flops / matmul_peak(precision.removeprefix("mixed_"))
             results.append((name, precision, times, memory, best_ms))
-    text = report(results, arguments.rounds)
-    arguments.output.write_text(text)
-    print(text)
+    write_page(arguments.output, report(results, arguments.rounds))
 
 
 def make_step(form, size, batch, tokens, precision):
@@ -105,42 +103,13 @@ def make_step(form, size, batch, tokens, precision):
     return run
 
 
-def measure(size, batch, tokens, precision, rounds):
-    """`{form: seconds of each round}`; all forms take turns."""
-    forms = {form: make_step(form, size, batch, tokens, precision) for form in FORMS}
-    times = {form: [] for form in FORMS}
-    for run in forms.values():
-        run()
-    for _ in range(rounds):
-        for form, run in forms.items():
-            start = time.perf_counter()
-            run()
-            times[form].append(time.perf_counter() - start)
-    return times
-
-
 def extra_memory(form, *shape):
     """Bytes by which two steps raise the peak of this process."""
     run = make_step(form, *shape)
-    before = peak_memory()
+    before = peak_bytes()
     for _ in range(2):
         run()
-    return peak_memory() - before
-
-
-def peak_memory():
-    """Bytes; `getrusage` would give the parent's where that was larger."""
-    status = pathlib.Path("/proc/self/status").read_text()
-    return 1024 * int(status.split("VmHWM:")[1].split()[0])
-
-
-def memory_of(form, name, precision, tiny):
-    """`extra_memory`, in a process of its own."""
-    command = [sys.executable, __file__, "--memory-of", form, name, precision]
-    done = subprocess.run(
-        command + ["--tiny"] * tiny, capture_output=True, text=True, check=True, env=os.environ
-    )
-    return json.loads(done.stdout.splitlines()[-1])
+    return peak_bytes() - before
 
 
 def report(results, rounds):
@@ -148,35 +117,28 @@ def report(results, rounds):
     rows, best = [], {}
     for name, precision, times, memory, best_ms in results:
         ms = {form: 1e3 * statistics.median(values) for form, values in times.items()}
-        best[name, precision] = ms["stock"] / ms["ours"]
-        remade = FORMS[2]
-        rows.append(
-            f"| {name} | {precision} | {ms['stock']:.0f} | {ms['ours']:.0f} "
-            f"| **{best[name, precision]:.2f}** | {100 * best_ms / ms['stock']:.0f} % "
-            f"| {100 * best_ms / ms['ours']:.0f} % "
-            f"| {ms[remade]:.0f} | {ms[remade] / ms['ours']:.2f} "
-            f"| {' | '.join(f'{memory[form] / 2**20:.0f}' for form in FORMS)} |"
-        )
+        stock, ours, remade = (ms[form] for form in FORMS)
+        best[name, precision] = stock / ours
+        row = [name, precision, f"{stock:.0f}", f"{ours:.0f}", f"**{stock / ours:.2f}**"]
+        row += [f"{100 * best_ms / stock:.0f} %", f"{100 * best_ms / ours:.0f} %"]
+        row += [f"{remade:.0f}", f"{remade / ours:.2f}"]
+        rows.append(row + [f"{memory[form] / 2**20:.0f}" for form in FORMS])
     verdict = ""
     target = best.get(("MiniLM, 8 x 512", "mixed_bfloat16"))
     if target:
         verdict = (
             f"The aim at 8 x 512 in mixed_bfloat16 is {AIM} times stock: {target:.2f} "
-            f"({'reached' if target >= AIM else 'not reached'})."
+            f"({reached(target >= AIM)})."
         )
     return f"""# One training step of the encoder on a CPU
 
 Written by `python scripts/benchmarks/encoder.py`: medians of {rounds} rounds in which all forms
 take turns; forward and backward pass, dropout 0.1, no optimizer. Stock is KerasHub's
-`BertBackbone`; ours is `tfbert.BertEncoder`. {hardware()}, TensorFlow {tf.__version__},
-Keras {keras.__version__}, KerasHub {keras_hub.__version__}; `--precision auto` is
+`BertBackbone`; ours is `tfbert.BertEncoder`. {hardware()}, {versions("TensorFlow")},
+{versions("Keras", "KerasHub")}; `--precision auto` is
 {choose_precision("auto")} on this machine.
 
-| encoder | precision | stock, ms | ours, ms | times faster | stock, of the peak \
-| ours, of the peak | remade, ms | remade / ours \
-| stock, MiB | ours, MiB | remade, MiB |
-|---|---|---|---|---|---|---|---|---|---|---|---|
-{chr(10).join(rows)}
+{chr(10).join(table(HEADS, rows))}
 
 Of the peak: the layers' matrix products alone, at what a product of 2,048 x 2,048 reaches, measured
 after the row. Remade: `rematerialize=True`, each layer's activations are computed again in the

@@ -1,22 +1,20 @@
 """Accuracy and time of `tfbert finetune` on SST-2 with MiniLM, over seeds fixed beforehand.
 
-usage: python scripts/benchmarks/finetune.py DATA [--results FILE] [--table FILE]
+    python scripts/benchmarks/finetune.py DATA [--output FILE] [--results FOLDER]
 
-DATA holds glue/SST-2/ and minilm/. A seed whose numbers are in the results file already is not run
-again, so that an interrupted benchmark goes on where it was.
+DATA holds glue/SST-2/ and minilm/. A seed whose numbers are in the results folder is not run again,
+so that a benchmark that was stopped goes on where it was.
 """
 
-import argparse
 import json
-import os
 import platform
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-from tfbert.io.whole import replacing
+from shared.cells import Cells
+from shared.machine import cores, tfbert
+from shared.page import make_parser, table, write_page
 
 SEEDS = (1, 2, 3)
 ACCURACY_TO_REACH = 0.885
@@ -29,56 +27,43 @@ defaults of `tfbert finetune`, measured on the 872 sentences of `dev.tsv`. Writt
 """
 
 
+def main():
+    parser = make_parser(__doc__, "benchmark_finetune.md")
+    parser.add_argument("data", type=Path, help="folder with glue/SST-2 and minilm")
+    parser.add_argument("--results", type=Path, default=Path("runs/benchmark_finetune"))
+    options = parser.parse_args()
+    cells = Cells(options.results)
+    results = {seed: cells.measure(str(seed), run_seed, options.data, seed) for seed in SEEDS}
+    write_page(options.output, report(results))
+
+
 def run_seed(data, seed):
     """One run of the command: its metrics and the seconds it took."""
     with tempfile.TemporaryDirectory() as directory:
         run = Path(directory) / "run"
-        command = [sys.executable, "-m", "tfbert", "finetune", "--task", "sst2"]
-        command += ["--data", str(data / "glue" / "SST-2"), "--model", str(data / "minilm")]
-        command += ["--output", str(run), "--seed", str(seed)]
-        subprocess.run(command, check=True)
+        words = ["--task", "sst2", "--data", data / "glue" / "SST-2", "--model", data / "minilm"]
+        tfbert("finetune", *words, "--output", run, "--seed", seed)
         return json.loads((run / "metrics.json").read_text())
 
 
-def table(results):
-    """The results as Markdown."""
+def report(results):
+    """The page, as Markdown."""
     accuracies = [row["accuracy"] for row in results.values()]
     minutes = [row["seconds"] / 60 for row in results.values()]
-    lines = [HEADER, "| seed | accuracy | macro F1 | loss | minutes |", "|---|---|---|---|---|"]
-    for (seed, row), time in zip(results.items(), minutes, strict=True):
-        lines.append(
-            f"| {seed} | {row['accuracy']:.4f} | {row['macro_f1']:.4f} | {row['loss']:.4f} "
-            f"| {time:.1f} |"
-        )
-    spread = statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
-    lines += [
-        f"| mean | {statistics.mean(accuracies):.4f} (standard deviation {spread:.4f}) | | "
-        f"| {statistics.mean(minutes):.1f} |",
-        "",
+    rows = [
+        [seed, *(f"{row[name]:.4f}" for name in ("accuracy", "macro_f1", "loss")), f"{time:.1f}"]
+        for (seed, row), time in zip(results.items(), minutes, strict=True)
+    ]
+    mean, spread = statistics.mean(accuracies), statistics.stdev(accuracies)
+    whole = f"{mean:.4f} (standard deviation {spread:.4f})"
+    rows.append(["mean", whole, "", "", f"{statistics.mean(minutes):.1f}"])
+    lines = [HEADER, *table(["seed", "accuracy", "macro F1", "loss", "minutes"], rows), ""]
+    lines.append(
         f"To reach: a mean accuracy of {ACCURACY_TO_REACH}, each run in under "
         f"{MINUTES_TO_REACH:g} minutes on 2 cores with AVX512-BF16. "
-        f"Machine: {os.cpu_count()} cores, {platform.machine()}, Python "
-        f"{platform.python_version()}.",
-    ]
+        f"Machine: {cores()}, Python {platform.python_version()}."
+    )
     return "\n".join(lines) + "\n"
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("data", type=Path, help="folder with glue/SST-2 and minilm")
-    parser.add_argument("--results", type=Path, default=Path("runs/benchmark_finetune.json"))
-    parser.add_argument("--table", type=Path, default=Path("docs/benchmark_finetune.md"))
-    options = parser.parse_args()
-    results = json.loads(options.results.read_text()) if options.results.exists() else {}
-    for seed in SEEDS:
-        if str(seed) not in results:
-            results[str(seed)] = run_seed(options.data, seed)
-            options.results.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(options.results) as temporary:
-                temporary.write_text(json.dumps(results, indent=2) + "\n")
-    with replacing(options.table) as temporary:
-        temporary.write_text(table(results))
-    print(table(results))
 
 
 if __name__ == "__main__":

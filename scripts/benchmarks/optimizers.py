@@ -6,10 +6,8 @@ All forms take turns in one run, 2 to 4 minutes and 16 GB of memory on 2 cores. 
 torch (the extra `benchmarks`) are left out, and named as missing, where they are not installed.
 """
 
-import argparse
 import concurrent.futures
 import os
-import pathlib
 import platform
 import statistics
 import time
@@ -21,6 +19,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import keras
 import numpy as np
 import tensorflow as tf
+from shared.machine import versions
+from shared.page import make_parser, reached, table, write_page
+from shared.turns import take_turns, timed
 
 import tfbert
 
@@ -32,11 +33,7 @@ OURS = "tfbert.LAMB, MirroredStrategy"
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    docs = pathlib.Path(__file__).resolve().parents[2] / "docs"
-    parser.add_argument("--output", type=pathlib.Path, default=docs / "benchmark_optimizers.md")
-    parser.add_argument("--rounds", type=int, default=9, help="timings of each form")
-    parser.add_argument("--tiny", action="store_true", help="two layers of 64, to try the script")
+    parser = make_parser(__doc__, "benchmark_optimizers.md", "two layers of 64", rounds=9)
     arguments = parser.parse_args()
     shapes = bert_shapes(2, 64, 1000) if arguments.tiny else bert_shapes(12, 768, 30_522)
     parameters = sum(int(np.prod(shape)) for shape in shapes.values())
@@ -49,10 +46,11 @@ def main():
             forms |= make(gradients)
         except ImportError as error:
             missing.append(error.name)
-    first, times = measure(forms, arguments.rounds)
+    forms = {name: timed(run) for name, run in forms.items()}
+    first = {name: form(1) for name, form in forms.items()}
+    times = take_turns(forms, 1, arguments.rounds, warmup=1)
     text = report(parameters, bandwidth, first, times, missing, slots_per_parameter(shapes))
-    arguments.output.write_text(text)
-    print(text)
+    write_page(arguments.output, text)
 
 
 def bert_shapes(layers, width, vocabulary):
@@ -187,22 +185,6 @@ def torch_form(gradients):
     return {"torch AdamW, fused": optimizer.step}
 
 
-def measure(forms, rounds):
-    """Seconds of the first call of each form, and of `rounds` more, in turns."""
-    first, times = {}, {name: [] for name in forms}
-    for name, run in forms.items():
-        start = time.perf_counter()
-        run()
-        first[name] = time.perf_counter() - start
-        run()
-    for _ in range(rounds):
-        for name, run in forms.items():
-            start = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - start)
-    return first, times
-
-
 def slots_per_parameter(shapes):
     """Elements of LAMB's state for each parameter, without and with a moving average."""
     sizes = []
@@ -220,34 +202,36 @@ def report(parameters, bandwidth, first, times, missing, slots):
     medians = {name: statistics.median(t) for name, t in times.items()}
     limit = parameters * BYTES_PER_PARAMETER / bandwidth
     rows = [
-        f"| {name} | {1e3 * median:.0f} | {median / medians[STOCK]:.2f} | {median / limit:.1f} "
-        f"| {first[name]:.1f} |"
+        [
+            name,
+            f"{1e3 * median:.0f}",
+            f"{median / medians[STOCK]:.2f}",
+            f"{median / limit:.1f}",
+            f"{first[name]:.1f}",
+        ]
         for name, median in medians.items()
     ]
-    ratio, best = (
-        medians[OURS] / medians[STOCK],
-        min((name for name in medians if name.startswith("tfbert.LAMB")), key=medians.get),
-    )
+    heads = ["form", "ms", "of stock Lamb", "of the limit", "first call, s"]
+    ratio = medians[OURS] / medians[STOCK]
+    best = min((name for name in medians if name.startswith("tfbert.LAMB")), key=medians.get)
     left_out = f"Left out, because not installed: {', '.join(missing)}.\n" if missing else ""
     return f"""# One update of {parameters / 1e6:.1f} M parameters on a CPU
 
 Written by `python scripts/benchmarks/optimizers.py`: medians of {len(times[STOCK])} rounds in
 which all forms take turns. {platform.processor() or platform.machine()}, {os.cpu_count()} cores,
-TensorFlow {tf.__version__}, Keras {keras.__version__}.
+{versions("TensorFlow", "Keras")}.
 
 The memory limit is {BYTES_PER_PARAMETER} bytes a parameter at the copy bandwidth measured in the
 same run, {bandwidth / 1e9:.1f} GB/s: {1e3 * limit:.0f} ms. A trust ratio needs a second pass over
 the weights, which is not in it.
 
-| form | ms | of stock Lamb | of the limit | first call, s |
-|---|---|---|---|---|
-{chr(10).join(rows)}
+{chr(10).join(table(heads, rows))}
 
 `{OURS}` takes {ratio:.2f} of `{STOCK}`; the target is at most {TARGET}
-({"reached" if ratio <= TARGET else "not reached"}). The best form of ours is `{best}`.
+({reached(ratio <= TARGET)}). The best form of ours is `{best}`.
 {left_out}
 LAMB's state is {slots[0]:.4f} float32 values a parameter, {slots[1]:.4f} with a moving average:
-two slots, or three, and one scalar for each variable beside them.
+two slots, or three, and one scalar more for each variable.
 """
 
 

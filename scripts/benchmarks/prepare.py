@@ -1,16 +1,17 @@
 """Speed and memory of `tfbert prepare`, and speed of reading its records, on IMDB reviews.
 
-usage: python scripts/benchmarks/prepare.py DATA [--results FILE] [--table FILE]
+    python scripts/benchmarks/prepare.py DATA [--output FILE] [--results FOLDER]
 
 DATA holds imdb/unsup.txt.gz and bert-base-uncased-vocab.txt. A part whose numbers are in the
-results file already is not run again, so that an interrupted benchmark goes on where it was.
+results folder is not run again, so that a benchmark that was stopped goes on where it was.
+Google's own script is installed from the package index for its part, into a temporary folder.
 """
 
 import argparse
 import gzip
 import json
-import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -18,16 +19,16 @@ import tempfile
 import time
 from pathlib import Path
 
-from tfbert.io.whole import write_bytes, write_json
+from shared.cells import Cells
+from shared.machine import answer_of, bytes_of, cores
+from shared.page import make_parser, table, write_page
 
-HERE = Path(__file__).parent
 LENGTH = 128
 WORKERS = 2
 ROUNDS = 3
-PLAIN_MEGABYTES = 6
+GOOGLE_MEGABYTES = 6
 COPIES = 10
 BATCH = 32
-TRAINING_BATCH = 16
 TIMES_FASTER_TO_REACH = 12
 TIMES_TRAINING_TO_REACH = 5
 MEMORY_TO_STAY_UNDER = 1.5e9
@@ -36,24 +37,39 @@ HEADER = """# From text to training records: speed and memory
 IMDB reviews (50,000 documents, 66 MB), sequences of 128 tokens, next-sentence pairs, one copy of
 the text, fixed masks on both sides, 2 worker processes. Written by
 `python scripts/benchmarks/prepare.py DATA`. The time of `tfbert prepare` is that of the whole
-command, start and end included; that of the plain side (`plain_prepare.py`: BERT's published method
-in one process, without whole words and compression) leaves its imports out. Memory is that of all
-processes together (proportional set size), sampled every 50 ms.
+command, start and end included. The other side is Google's own `create_pretraining_data.py` for
+TensorFlow 2 (from the package `{google}`): one process, without whole words and
+compression; its imports, and the splitting of its text into sentences, are left out of its time.
+Memory is that of all processes together (proportional set size), sampled every 50 ms.
+"""
+# The package's own requirements (70 of them) are not what this script imports.
+GOOGLE = ("tf-models-official==2.20.0", "tf-keras==2.20.1")
+GOOGLE_PROGRAM = """
+import json, sys, time
+from absl import flags, logging
+from official.nlp.data import create_pretraining_data
+flags.FLAGS(sys.argv)
+logging.set_verbosity(logging.ERROR)
+begin = time.perf_counter()
+create_pretraining_data.main(sys.argv[:1])
+print(json.dumps(time.perf_counter() - begin))
 """
 
 
-def memory_of(pid):
-    """Bytes that a process and its descendants hold, shared pages divided among them."""
-    total, pids = 0, [str(pid)]
-    while pids:
-        pid = pids.pop()
-        try:
-            pids += Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        except OSError:
-            continue  # it has ended meanwhile
-        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024
-    return total
+def main():
+    parser = make_parser(__doc__, "benchmark_prepare.md")
+    parser.add_argument("data", type=Path, help="folder with imdb/ and the vocabulary")
+    parser.add_argument("--results", type=Path, default=Path("runs/benchmark_prepare"))
+    parser.add_argument("--feed", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.feed:
+        return feed(options.data)
+    cells = Cells(options.results)
+    results = {}
+    for name, run in PARTS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            results[name] = cells.measure(name, run, options.data, Path(folder))
+    write_page(options.output, report(results))
 
 
 def prepare(data, output, *options, feed=None):
@@ -68,7 +84,7 @@ def prepare(data, output, *options, feed=None):
         stdout=subprocess.DEVNULL,
     ) as process:
         while process.poll() is None:
-            peak = max(peak, memory_of(process.pid))
+            peak = max(peak, bytes_of(process.pid))
             time.sleep(0.05)
     if process.returncode:
         raise SystemExit(process.returncode)
@@ -85,16 +101,25 @@ def vocabulary(data):
     return data / "bert-base-uncased-vocab.txt"
 
 
-def run_plain(data, folder):
-    """BERT's published method in plain Python, several times."""
-    script = HERE / "plain_prepare.py"
-    command = [sys.executable, str(script), str(reviews(data)), str(vocabulary(data))]
-    command += [str(folder / "plain.tfrecord"), str(PLAIN_MEGABYTES)]
-    runs = []
-    for _ in range(ROUNDS):
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        runs.append(json.loads(done.stdout))
-    return sorted(runs, key=lambda run: run["seconds"])[ROUNDS // 2]
+def run_google(data, folder):
+    """Google's script on the first megabytes of the reviews, several times."""
+    packages = folder / "packages"
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target"]
+    subprocess.run([*install, str(packages), *GOOGLE], check=True)
+    text, size = folder / "sentences.txt", 0
+    with gzip.open(reviews(data), "rt", encoding="utf-8") as lines, text.open("w") as file:
+        for line in lines:
+            size += len(line.encode())
+            sentences = re.split(r"(?<=[.!?])\s+", line.strip().replace("<br />", " "))
+            file.write("\n".join(sentences) + "\n\n")
+            if size >= GOOGLE_MEGABYTES * 1e6:
+                break
+    words = [f"--input_file={text}", f"--output_file={folder / 'google.tfrecord'}"]
+    words += [f"--vocab_file={vocabulary(data)}", f"--max_seq_length={LENGTH}"]
+    words += ["--max_predictions_per_seq=20", "--dupe_factor=1", "--random_seed=0"]
+    variables = {"PYTHONPATH": str(packages), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    seconds = [answer_of("-c", GOOGLE_PROGRAM, *words, **variables) for _ in range(ROUNDS)]
+    return {"bytes": size, "seconds": statistics.median(seconds)}
 
 
 def run_prepare(data, folder):
@@ -150,43 +175,18 @@ def run_reading(data, folder):
 def run_training(data, folder):
     """Sequences a second that a model of 4 layers, 512 wide, trains on: stock Keras, bfloat16."""
     import keras
-    import keras_hub
-    import numpy as np
+    import pretraining
+
+    from tfbert.models.sizes import SIZES
 
     keras.config.set_dtype_policy("mixed_bfloat16")
-    backbone = keras_hub.models.BertBackbone(
-        vocabulary_size=30_522,
-        num_layers=4,
-        num_heads=8,
-        hidden_dim=512,
-        intermediate_dim=2048,
-        max_sequence_length=LENGTH,
-    )
-    model = keras_hub.models.BertMaskedLM(backbone)
-    # The next-sentence head is left out, so the pooler gets no gradient.
-    model.compile(
-        optimizer=keras.optimizers.Lamb(1e-4),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        jit_compile=False,
-    )
-    generator = np.random.default_rng(0)
-    inputs = {
-        "token_ids": generator.integers(1000, 30_000, (TRAINING_BATCH, LENGTH)),
-        "segment_ids": np.zeros((TRAINING_BATCH, LENGTH), int),
-        "padding_mask": np.ones((TRAINING_BATCH, LENGTH), int),
-        "mask_positions": np.sort(generator.integers(1, LENGTH, (TRAINING_BATCH, 20)), axis=1),
-    }
-    labels = generator.integers(1000, 30_000, (TRAINING_BATCH, 20))
-    times = []
-    for _ in range(9):
-        begin = time.perf_counter()
-        model.train_on_batch(inputs, labels)
-        times.append(time.perf_counter() - begin)
-    return {"sequences_a_second": TRAINING_BATCH / statistics.median(times[2:])}
+    form = pretraining.stock(SIZES["small"], pretraining.random_batch())
+    form(2)
+    return {"sequences_a_second": pretraining.BATCH / form(8)}
 
 
 PARTS = {
-    "plain": run_plain,
+    "google": run_google,
     "prepare": run_prepare,
     "ten times": run_ten_times,
     "reading": run_reading,
@@ -194,69 +194,49 @@ PARTS = {
 }
 
 
-def table(results):
-    """The results as Markdown."""
+def report(results):
+    """The page, as Markdown."""
 
     def rate(part):
         return part["bytes"] / part["seconds"] / 1e6
 
-    plain, ours, ten = results["plain"], results["prepare"], results["ten times"]
+    def row(name, part):
+        memory = f"{part['peak_bytes'] / 1e6:.0f} MB" if "peak_bytes" in part else ""
+        size = f"{part['bytes'] / 1e6:.1f} MB"
+        return [name, size, f"{part['seconds']:.1f} s", f"{rate(part):.2f}", memory]
+
+    google, ours, ten = results["google"], results["prepare"], results["ten times"]
     reading, training = results["reading"], results["training"]
-    faster = rate(ours) / rate(plain)
+    faster = rate(ours) / rate(google)
     ratio = reading["sequences_a_second"] / training["sequences_a_second"]
     memory = max(ours["peak_bytes"], ten["peak_bytes"])
+    speeds = [
+        row(f"Google's script, one process (median of {ROUNDS})", google),
+        row(f"`tfbert prepare` (median of {ROUNDS})", ours),
+        row("`tfbert prepare`, ten times the text", ten),
+    ]
+    ours_reading = "`PretrainingRecords`, one process, dynamic whole-word masks, batches of"
+    stock_training = f"training 4 layers x 512, batch {16}, bfloat16, stock Keras"
+    sequences = [
+        [f"{ours_reading} {BATCH}", f"{reading['sequences_a_second']:,.0f}"],
+        [stock_training, f"{training['sequences_a_second']:.1f}"],
+    ]
     lines = [
-        HEADER,
-        "| | text | time | MB/s | peak memory |",
-        "|---|---|---|---|---|",
-        f"| plain Python, one process (median of {ROUNDS}) | {plain['bytes'] / 1e6:.1f} MB "
-        f"| {plain['seconds']:.1f} s | {rate(plain):.2f} | |",
-        f"| `tfbert prepare` (median of {ROUNDS}) | {ours['bytes'] / 1e6:.1f} MB "
-        f"| {ours['seconds']:.1f} s | {rate(ours):.2f} | {ours['peak_bytes'] / 1e6:.0f} MB |",
-        f"| `tfbert prepare`, ten times the text | {ten['bytes'] / 1e6:.1f} MB "
-        f"| {ten['seconds']:.1f} s | {rate(ten):.2f} | {ten['peak_bytes'] / 1e6:.0f} MB |",
+        HEADER.format(google=GOOGLE[0]),
+        *table(["", "text", "time", "MB/s", "peak memory"], speeds),
         "",
-        f"Times faster than plain: **{faster:.1f}** (to reach: {TIMES_FASTER_TO_REACH}). "
+        f"Times faster than Google's: **{faster:.1f}** (to reach: {TIMES_FASTER_TO_REACH}). "
         f"Most memory: **{memory / 1e6:.0f} MB** (to stay under: "
         f"{MEMORY_TO_STAY_UNDER / 1e6:.0f} MB).",
         "",
-        "| reading back | sequences/s |",
-        "|---|---|",
-        f"| `PretrainingRecords`, one process, dynamic whole-word masks, batches of {BATCH} "
-        f"| {reading['sequences_a_second']:,.0f} |",
-        f"| training 4 layers x 512, batch {TRAINING_BATCH}, bfloat16, stock Keras "
-        f"| {training['sequences_a_second']:.1f} |",
+        *table(["reading back", "sequences/s"], sequences),
         "",
         f"Times what training takes: **{ratio:.0f}** (to reach: {TIMES_TRAINING_TO_REACH}). "
         f"The first batch in the middle of an epoch: {reading['first_batch_seconds']:.2f} s.",
         "",
-        f"Machine: {os.cpu_count()} cores, {platform.machine()}, Python "
-        f"{platform.python_version()}.",
+        f"Machine: {cores()}, Python {platform.python_version()}.",
     ]
     return "\n".join(lines) + "\n"
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("data", type=Path, help="folder with imdb/ and the vocabulary")
-    parser.add_argument("--results", type=Path, default=Path("runs/benchmark_prepare.json"))
-    parser.add_argument("--table", type=Path, default=Path("docs/benchmark_prepare.md"))
-    parser.add_argument("--feed", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.feed:
-        return feed(options.data)
-    results = json.loads(options.results.read_text()) if options.results.exists() else {}
-    options.results.parent.mkdir(parents=True, exist_ok=True)
-    options.table.parent.mkdir(parents=True, exist_ok=True)
-    for name, run in PARTS.items():
-        if name not in results:
-            with tempfile.TemporaryDirectory() as folder:
-                results[name] = run(options.data, Path(folder))
-            write_json(options.results, results)
-            print(f"{name}: {json.dumps(results[name])}", file=sys.stderr)
-    text = table(results)
-    write_bytes(options.table, text.encode())
-    print(text)
 
 
 if __name__ == "__main__":

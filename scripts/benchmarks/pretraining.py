@@ -8,14 +8,10 @@ the CPU has instructions for it: elsewhere one of their steps takes minutes. Nee
 `benchmarks`.
 """
 
-import argparse
 import contextlib
 import dataclasses
 import os
-import pathlib
-import platform
 import statistics
-import time
 
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -24,13 +20,12 @@ import keras
 import keras_hub
 import numpy as np
 import tensorflow as tf
-import torch
-import transformers
-from timing import take_turns, timed_fit
+from shared.machine import cores, versions
+from shared.page import make_parser, require, table, write_page
+from shared.turns import take_turns, timed, timed_fit
 
 import tfbert
 from tfbert.hardware.precision import POLICIES, choose_precision
-from tfbert.io.whole import replacing
 from tfbert.models.pretrainer import make_pretrainer
 from tfbert.models.sizes import SIZES
 from tfbert.recipes.flops import matmul_peak, training_flops
@@ -41,12 +36,9 @@ SPEEDUP, UTILISATION = 1.6, 0.58
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    docs = pathlib.Path(__file__).resolve().parents[2] / "docs"
-    parser.add_argument("--output", type=pathlib.Path, default=docs / "benchmark_pretraining.md")
-    parser.add_argument("--rounds", type=int, default=5, help="timings of each form")
-    parser.add_argument("--tiny", action="store_true", help="one layer of 128, to try the script")
+    parser = make_parser(__doc__, "benchmark_pretraining.md", "one layer of 128", rounds=5)
     arguments = parser.parse_args()
+    require("torch", "transformers")
     size = TINY if arguments.tiny else SIZES["small"]
     batch = random_batch()
     forms = {"stock Keras, float32": stock(size, batch)}
@@ -58,13 +50,11 @@ def main():
     times = take_turns(forms, 3 if arguments.tiny else 6, 2 if arguments.tiny else arguments.rounds)
     peaks = {name: matmul_peak(name) for name in precisions}
     text = report({name: statistics.median(t) for name, t in times.items()}, peaks, size, best)
-    with replacing(arguments.output) as temporary:
-        temporary.write_text(text)
-    print(text)
+    write_page(arguments.output, text)
 
 
 def random_batch():
-    """A batch of records as `examples_of` gives it: inputs, targets, weights."""
+    """A batch of records as `examples_of` makes it: inputs, targets, weights."""
     random = np.random.default_rng(0)
     ids = random.integers(5, VOCABULARY, (BATCH, LENGTH), dtype=np.int32)
     positions = [np.sort(random.permutation(LENGTH)[:PREDICTIONS]) for _ in range(BATCH)]
@@ -83,7 +73,7 @@ def random_batch():
 
 
 def repeated(*batch):
-    """An endless dataset of one batch, so that feeding costs nothing."""
+    """An endless dataset of one batch, so that its input costs nothing."""
     return tf.data.Dataset.from_tensors(batch).cache().repeat()
 
 
@@ -118,6 +108,9 @@ def ours(size, batch, precision):
 
 def in_torch(size, batch, precision):
     """transformers' `BertForPreTraining` with AdamW; its head covers every position."""
+    import torch
+    import transformers
+
     inputs, targets, _ = batch
     torch.manual_seed(0)
     model = transformers.BertForPreTraining(
@@ -142,17 +135,14 @@ def in_torch(size, batch, precision):
     half = precision == "bfloat16"
     autocast = torch.autocast("cpu", torch.bfloat16) if half else contextlib.nullcontext()
 
-    def form(steps):
-        began = time.perf_counter()
-        for _ in range(steps):
-            with autocast:
-                loss = model(**arguments).loss
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-        return (time.perf_counter() - began) / steps
+    def step():
+        with autocast:
+            loss = model(**arguments).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
 
-    return form
+    return timed(step)
 
 
 def report(seconds, peaks, size, best):
@@ -162,10 +152,16 @@ def report(seconds, peaks, size, best):
     ours_seconds = seconds[f"tfbert, {best}"]
     share = 100 * flops / ours_seconds / peaks[best]
     rows = [
-        f"| {name} | {1e3 * value:.0f} | {BATCH / value:.1f} | {stock_seconds / value:.2f} "
-        f"| {100 * flops / value / peaks[name.split(', ')[1]]:.0f} % |"
+        [
+            name,
+            f"{1e3 * value:.0f}",
+            f"{BATCH / value:.1f}",
+            f"{stock_seconds / value:.2f}",
+            f"{100 * flops / value / peaks[name.split(', ')[1]]:.0f} %",
+        ]
         for name, value in seconds.items()
     ]
+    heads = ["form", "ms a step", "sequences/s", "of stock", "of the matmul peak"]
     native = "yes" if best == "bfloat16" else "no, so that its forms are left out"
     rates = ", ".join(f"{name} {value / 1e9:.0f}" for name, value in peaks.items())
     return f"""# One pre-training step on a CPU
@@ -174,13 +170,10 @@ Written by `python scripts/benchmarks/pretraining.py`: medians of forms that tak
 {size.num_layers} layers, {size.hidden_dim} wide, {BATCH} sequences of {LENGTH} tokens,
 {PREDICTIONS} predictions, dropout 0.1, {VOCABULARY:,} word pieces. Stock is KerasHub's
 `BertMaskedLM` with `keras.optimizers.Lamb`, torch transformers' `BertForPreTraining` with AdamW,
-whose head covers every position. {platform.machine()}, {os.cpu_count()} cores, bfloat16
-instructions: {native}; TensorFlow {tf.__version__}, Keras {keras.__version__}, KerasHub
-{keras_hub.__version__}, torch {torch.__version__}, transformers {transformers.__version__}.
+whose head covers every position. {cores()}, bfloat16
+instructions: {native}; {versions("TensorFlow", "Keras", "KerasHub", "torch", "transformers")}.
 
-| form | ms a step | sequences/s | of stock | of the matmul peak |
-|---|---|---|---|---|
-{chr(10).join(rows)}
+{chr(10).join(table(heads, rows))}
 
 The last column counts the model's operations ({flops:.3g} a step, `tfbert.recipes.flops`) for
 each form alike, and takes the peak of that precision, measured in this run: {rates} GFLOP/s.

@@ -15,22 +15,16 @@ that an interrupted benchmark goes on where it was; the documents show all that 
 tasks. --quick tries all of it in a minute on the embedded model, in runs/benchmark_sentiment.
 """
 
-import argparse
-import functools
 import hashlib
 import os
 import platform
-import subprocess
 import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
-import keras_hub
 import numpy as np
-import tensorflow as tf
-from machine import hardware
 from sentiment_measures import (
     Speed,
     padding_difference,
@@ -41,62 +35,21 @@ from sentiment_measures import (
 )
 from sentiment_report import write_report
 from sentiment_rows import LADDER, QUICK, ROWS, SHUFFLING, padded_tokens, settings_of
+from shared.cells import Cells
+from shared.machine import hardware, versions
+from shared.page import DOCS, REPOSITORY, fail, make_parser, positive, require
+from shared.turns import in_turns
 
 from tfbert.errors import InputError
 from tfbert.hardware.precision import choose_precision
-from tfbert.io.whole import read_json, write_json
 from tfbert.tasks.datasets import TASKS
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 SEEDS = (1, 2, 3)
 PARTS = ("accuracy", "shuffling", "predict", "pipeline")
 
 
-class Cells:
-    """Measured numbers, a JSON file each, with the commit that they were measured at.
-
-    Args:
-        folder: Where they lie.
-    """
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def has(self, name):
-        return (self.folder / f"{name}.json").exists()
-
-    def measure(self, name, function, *arguments):
-        """The result of `function(*arguments)`, a dict; from its file where there is one."""
-        path = self.folder / f"{name}.json"
-        if not self.has(name):
-            print(name, flush=True)
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_json(path, {**function(*arguments), "commit": commit()})
-        return read_json(path)
-
-
-@functools.cache
-def commit():
-    """The commit of this repository, with a `+` where code differs from it; empty without git."""
-
-    def git(*arguments):
-        done = subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True)
-        return done.stdout.strip()
-
-    changed = git("status", "--porcelain", "--", "tfbert", "scripts")
-    return git("rev-parse", "--short", "HEAD") + "+" * bool(changed)
-
-
-def positive(text):
-    """An argument that is a whole number of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number}: it must be at least 1")
-    return number
-
-
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = make_parser(__doc__)
     parser.add_argument("--data", help="the task's file or folder, or one laid out as shared/data")
     parser.add_argument("--task", choices=TASKS, default="sst2")
     parser.add_argument("--text-column", help="of a csv, tsv or jsonl file")
@@ -118,8 +71,9 @@ def main():
     parser.add_argument("--results", type=Path, help="docs/benchmark_sentiment by default")
     parser.add_argument("--docs", type=Path, help="where the documents go; docs by default")
     options = parser.parse_args()
-    docs = REPOSITORY / ("runs/benchmark_sentiment" if options.quick else "docs")
-    options.docs = options.docs or docs
+    require("matplotlib")
+    quick_docs = REPOSITORY / "runs" / "benchmark_sentiment"
+    options.docs = options.docs or (quick_docs if options.quick else DOCS)
     options.results = options.results or options.docs / "benchmark_sentiment"
     if options.quick:
         setting = QUICK
@@ -142,8 +96,7 @@ def main():
             run(setting, options)
         write_report(options.results, options.docs)
     except InputError as error:
-        print(f"sentiment.py: error: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
+        fail(error)
     except KeyboardInterrupt:
         print("sentiment.py: stopped; the same command goes on", file=sys.stderr)
         raise SystemExit(130) from None
@@ -195,8 +148,8 @@ def describe(setting):
         "mean_tokens": float(setting.train_tokens.lengths.mean()),
         "padded_tokens": {key: padded_tokens(row, setting) for key, row in LADDER.items()},
         "auto": choose_precision("auto"),
-        "machine": f"{hardware()}, Python {platform.python_version()}, TensorFlow "
-        f"{tf.__version__}, Keras {keras.__version__}, KerasHub {keras_hub.__version__}",
+        "machine": f"{hardware()}, Python {platform.python_version()}, "
+        + versions("TensorFlow", "Keras", "KerasHub"),
     }
 
 
@@ -224,9 +177,8 @@ def measure_speed(cells, setting, options):
     """Every row, a part of its steps at a time, in turns."""
     steps = -(-options.steps // options.rounds)
     speeds = {key: Speed(row, setting) for key, row in chosen_rows(LADDER, options).items()}
-    for number in range(options.rounds):
-        for key, speed in list(speeds.items())[:: -1 if number % 2 else 1]:
-            cells.measure(f"speed-{key}-{steps}x{number}", speed.measure, steps, number)
+    for number, (key, speed) in in_turns(list(speeds.items()), options.rounds):
+        cells.measure(f"speed-{key}-{steps}x{number}", speed.measure, steps, number)
 
 
 def measure_accuracy(cells, setting, rows, options):

@@ -17,7 +17,7 @@ from sentiment_rows import (
     padded_length,
     training_batches,
 )
-from timing import Clock
+from shared.turns import Clock
 
 from tfbert.hardware.precision import POLICIES, choose_precision
 from tfbert.models.classifier import BertClassifier, TrainedClassifier
@@ -168,10 +168,7 @@ def padding_difference(setting):
     Returns:
         Dict of the number of `texts`, the largest `difference` and the largest `logit`.
     """
-    model = make_model(LADDER["stock"], setting, 1, preprocessed=True)
-    source = training_batches(LADDER["stock"], setting, 1, "longest")
-    updates = min(UPDATES_BEFORE, source.steps_per_epoch)
-    model.fit(source.dataset(0, 0), steps_per_epoch=updates, verbose=0)
+    model, updates = briefly_trained(LADDER["stock"], setting, "longest")
     texts = setting.examples[1][0][:PADDING_TEXTS]
     logits, order = predicted(model, setting, texts)
     preprocessor = keras_hub.models.BertTextClassifierPreprocessor(
@@ -186,14 +183,19 @@ def padding_difference(setting):
     }
 
 
+def briefly_trained(row, setting, kind=None):
+    """A model of a row after at most `UPDATES_BEFORE` updates, and how many they were."""
+    model = make_model(row, setting, 1, preprocessed=True)
+    source = training_batches(row, setting, 1, kind)
+    updates = min(UPDATES_BEFORE, source.steps_per_epoch)
+    model.fit(source.dataset(0, 0), steps_per_epoch=updates, verbose=0)
+    return model, updates
+
+
 def prediction_forms(setting):
     """By name, functions from texts to answers: stock's `predict`, and ours on the same weights."""
     stock = make_model(LADDER["stock"], setting, 1, preprocessed=False)
-    tuned = make_model(LADDER["adam"], setting, 1, preprocessed=True)
-    source = training_batches(LADDER["adam"], setting, 1)
-    updates = min(UPDATES_BEFORE, source.steps_per_epoch)
-    tuned.fit(source.dataset(0, 0), steps_per_epoch=updates, verbose=0)
-    copy_weights(tuned, stock)
+    copy_weights(briefly_trained(LADDER["adam"], setting)[0], stock)
     forms = {"stock": lambda texts: stock.predict(texts, PREDICT_BATCH, verbose=0)}
     for precision in dict.fromkeys(("float32", choose_precision("auto"))):
         backbone = from_stock(stock.backbone, dtype=POLICIES[precision])

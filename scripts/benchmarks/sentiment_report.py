@@ -3,13 +3,13 @@
 import statistics
 from typing import NamedTuple
 
-from intervals import CONFIDENCE, apart, in_times, in_words, interval, mean_ratio
 from sentiment_measures import PREDICT_BATCH, UPDATES_BEFORE
 from sentiment_rows import LADDER, SHUFFLING
-from shuffling_report import SHUFFLING_HEADER, shuffling_table
+from shared.intervals import CONFIDENCE, apart, in_times, in_words, interval, mean_ratio
+from shared.page import reached, save_figure, table, write_page
 
 from tfbert.errors import InputError
-from tfbert.io.whole import read_json, replacing
+from tfbert.io.whole import read_json
 
 TIMES_TO_REACH = {"sst2": 8.0, "imdb": 1.9, "movie_reviews": 1.5}
 PREDICT_TIMES_TO_REACH = 5.0
@@ -31,6 +31,14 @@ evaluations and of reading cached tokens. With it goes what came before the turn
 and, of each padded length when it is first met, graphs, programs and a step.
 Stock is KerasHub's `TextClassifier` with its preprocessor; for its accuracy it is trained on
 batches padded to their longest text, which gives the same logits up to rounding.
+"""
+
+SHUFFLING_HEADER = """# Batches by length against uniform shuffling
+
+Written by `python scripts/benchmarks/sentiment.py --data DATA --shuffling`: the same model, Adam at
+a constant rate, the same number of examples a batch; a budget of tokens has about as many on
+average. The difference is that of the means to uniform shuffling over the seeds that both have,
+with its 95 % interval (by Welch's t).
 """
 
 
@@ -83,25 +91,29 @@ def read_rows(folder, rows):
     padded_tokens = read_json(folder / "setting.json")["padded_tokens"]
     measured = {}
     for key, row in rows.items():
-        paths = sorted(folder.glob(f"speed-{key}-*.json"))
-        parts = {path.stem.removeprefix(f"speed-{key}-"): read_json(path) for path in paths}
-        names = ("padded", "tokens", "seconds")
-        totals = {name: sum(part[name] for part in parts.values()) for name in names}
-        curves = {
-            path.stem.rsplit("-", 1)[1]: read_json(path)["curve"]
-            for path in sorted(folder.glob(f"accuracy-{row.trained_as or key}-*.json"))
-        }
+        parts = cells_of(folder, f"speed-{key}-")
+        padded, tokens, seconds, building = (
+            sum(part.get(name, 0.0) for part in parts.values())
+            for name in ("padded", "tokens", "seconds", "building")
+        )
+        curves = cells_of(folder, f"accuracy-{row.trained_as or key}-")
         measured[key] = Measured(
-            totals["padded"] / totals["seconds"] / padded_tokens[key] if parts else None,
-            1 - totals["tokens"] / totals["padded"] if parts else None,
-            curves,
+            padded / seconds / padded_tokens[key] if parts else None,
+            1 - tokens / padded if parts else None,
+            {seed: cell["curve"] for seed, cell in curves.items()},
             {
                 turn: part["padded"] / part["seconds"] / padded_tokens[key]
                 for turn, part in parts.items()
             },
-            sum(part.get("building", 0.0) for part in parts.values()),
+            building,
         )
     return measured
+
+
+def cells_of(folder, beginning):
+    """{the rest of its name: content} of the cells whose names begin like that."""
+    paths = sorted(folder.glob(f"{beginning}*.json"))
+    return {path.stem.removeprefix(beginning): read_json(path) for path in paths}
 
 
 def write_report(results, docs):
@@ -122,20 +134,14 @@ def write_report(results, docs):
     if drawn:
         draw(drawn, docs / "benchmark_sentiment.png")
         picture = ["![Examples a second, step by step](benchmark_sentiment.png)\n"]
-    write(docs / "benchmark_sentiment.md", [HEADER, *picture, *sections])
+    write_page(docs / "benchmark_sentiment.md", "\n".join([HEADER, *picture, *sections]))
     tables = [
         shuffling_table(read_rows(folder, SHUFFLING), title(setting), setting["machine"])
         for folder, setting in settings.items()
     ]
     if any(tables):
-        write(docs / "benchmark_shuffling.md", [SHUFFLING_HEADER, *filter(None, tables)])
-
-
-def write(path, parts):
-    text = "\n".join(parts)
-    with replacing(path) as temporary:
-        temporary.write_text(text)
-    print(text)
+        text = "\n".join([SHUFFLING_HEADER, *filter(None, tables)])
+        write_page(docs / "benchmark_shuffling.md", text)
 
 
 def title(setting):
@@ -180,33 +186,26 @@ def about(setting, mixed, commits):
 
 
 def ladder_table(rows):
+    """The rows in their order: speed, accuracy, and the time to stock's accuracy."""
     stock = rows["stock"]
     target = None
     if stock.curves:
         target = interval(stock.accuracies)[0] if len(stock.curves) > 1 else stock.accuracies[0]
-    lines = [
-        "| | examples/s | times stock | padding | accuracy | minutes to stock's accuracy |",
-        "|---|---|---|---|---|---|",
-    ]
+    cells = []
     for key, row in rows.items():
         if row.speed is None and not row.curves:
             continue
-        seconds = row.seconds_to(target) if target is not None else None
-        if not row.curves or row.speed is None or target is None:
-            minutes = "-"
-        else:
+        minutes = "-"
+        if row.curves and row.speed and target is not None:
+            seconds = row.seconds_to(target)
             minutes = "not reached" if seconds is None else f"{seconds / 60:.1f}"
         times = in_times(*row.times(stock)) if row.speed and stock.speed else "-"
-        cells = [
-            LADDER[key].title,
-            f"{row.speed:.1f}" if row.speed else "-",
-            times,
-            f"{100 * row.padding:.0f} %" if row.speed else "-",
-            in_words(row.accuracies),
-            minutes,
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return [*lines, ""]
+        speed = (
+            [f"{row.speed:.1f}", times, f"{100 * row.padding:.0f} %"] if row.speed else ["-"] * 3
+        )
+        cells.append([LADDER[key].title, *speed, in_words(row.accuracies), minutes])
+    heads = ["", "examples/s", "times stock", "padding", "accuracy"]
+    return [*table([*heads, "minutes to stock's accuracy"], cells), ""]
 
 
 def verdicts(rows, setting):
@@ -218,7 +217,7 @@ def verdicts(rows, setting):
         text = f"All steps at stock's batch, *{LADDER[ALL_STEPS].title}*: "
         text += f"{in_times(times, around)} times stock"
         if asked:
-            text += f"; {asked:g} asked, {'reached' if times >= asked else 'not reached'}"
+            text += f"; {asked:g} asked, {reached(times >= asked)}"
             if around and around[0] < asked <= around[1]:
                 text += ", though the interval leaves it open"
         lines.append(text + ".")
@@ -254,36 +253,32 @@ def padding_lines(folder):
 
 
 def predict_table(folder):
-    paths = sorted(folder.glob("predict-*.json"))
-    if not paths:
+    """`predict` of stock and ours; of several tries, the one with the most sentences."""
+    found = cells_of(folder, "predict-")
+    if not found:
         return []
-    most = max(int(path.stem.split("-")[1]) for path in paths)  # sentences, of several tries
-    parts = [read_json(path)["forms"] for path in paths if int(path.stem.split("-")[1]) == most]
-    names = dict.fromkeys(name for part in parts for name in part)
-    speeds, differences, changed = {}, {}, {}
-    for name in names:
-        cells = [part[name] for part in parts if name in part]
-        speeds[name] = sum(c["examples"] for c in cells) / sum(c["seconds"] for c in cells)
-        differences[name] = max(cell.get("difference", 0.0) for cell in cells)
-        changed[name] = sum(cell.get("changed", 0) for cell in cells)
+    count = max(int(name.split("-")[0]) for name in found)
+    parts = [cell["forms"] for name, cell in found.items() if name.startswith(f"{count}-")]
+    rows = []
+    for name in dict.fromkeys(name for part in parts for name in part):
+        pairs = [(part["stock"], part[name]) for part in parts if name in part]
+        cells = [cell for _, cell in pairs]
+        speed = sum(c["examples"] for c in cells) / sum(c["seconds"] for c in cells)
+        ratios = [stock["seconds"] / cell["seconds"] for stock, cell in pairs]
+        times = "1.00" if name == "stock" else in_times(*mean_ratio(ratios))
+        difference = max(cell.get("difference", 0.0) for cell in cells)
+        changed = sum(cell.get("changed", 0) for cell in cells)
+        rows.append([name, f"{speed:.1f}", times, f"{difference:.1e}", changed])
     count = sum(part["stock"]["examples"] for part in parts)
-    lines = [
+    heads = ["", "sentences/s", "times stock", "largest difference in a probability"]
+    return [
         f"`predict` on {count:,} training sentences, from text to answers, batches of "
         f"{PREDICT_BATCH}, by a model after at most {UPDATES_BEFORE} updates; "
         f"{PREDICT_TIMES_TO_REACH:g} times stock asked:",
         "",
-        "| | sentences/s | times stock | largest difference in a probability | other labels |",
-        "|---|---|---|---|---|",
+        *table([*heads, "other labels"], rows),
+        "",
     ]
-    for name, speed in speeds.items():
-        ratios = [
-            part["stock"]["seconds"] / part[name]["seconds"] for part in parts if name in part
-        ]
-        times = "1.00" if name == "stock" else in_times(*mean_ratio(ratios))
-        lines.append(
-            f"| {name} | {speed:.1f} | {times} | {differences[name]:.1e} | {changed[name]} |"
-        )
-    return [*lines, ""]
 
 
 def pipeline_table(folder, rows):
@@ -293,26 +288,28 @@ def pipeline_table(folder, rows):
     cell = read_json(path)
     examples, seconds = cell["examples"], cell["seconds"]
     training = max((row.speed for row in rows.values() if row.speed), default=None)
+    make = seconds["make batches"]
     chains = {
-        "first run: tokenize, cache, make batches": (
-            seconds["tokenize and write the cache"] + seconds["make batches"]
-        ),
-        "next run: read the cache, make batches": seconds["read the cache"]
-        + seconds["make batches"],
+        "first run: tokenize, cache, make batches": seconds["tokenize and write the cache"] + make,
+        "next run: read the cache, make batches": seconds["read the cache"] + make,
         "tokenize alone": seconds["tokenize"],
-        "make batches alone": seconds["make batches"],
+        "make batches alone": make,
     }
-    lines = [
+    rows = [
+        [
+            name,
+            f"{examples / taken:,.0f}",
+            f"{examples / taken / training:.0f}" if training else "-",
+        ]
+        for name, taken in chains.items()
+    ]
+    return [
         f"Input pipeline alone, one pass; {PIPELINE_TIMES_TO_REACH:g} times what the fastest row "
         "takes asked:",
         "",
-        "| | examples/s | times the fastest row |",
-        "|---|---|---|",
+        *table(["", "examples/s", "times the fastest row"], rows),
+        "",
     ]
-    for name, taken in chains.items():
-        times = f"{examples / taken / training:.0f}" if training else "-"
-        lines.append(f"| {name} | {examples / taken:,.0f} | {times} |")
-    return [*lines, ""]
 
 
 def draw(ladders, path):
@@ -343,6 +340,24 @@ def draw(ladders, path):
         panel.set_title(name, loc="right", fontsize=11)
         panel.set_xlabel("examples a second in training")
         panel.spines[["top", "right"]].set_visible(False)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120)
-    pyplot.close(figure)
+    save_figure(figure, path)
+
+
+def shuffling_table(rows, title, machine):
+    """The table of one task, from `{key: Measured}`, or None where nothing was measured."""
+    rows = {key: row for key, row in rows.items() if row.curves}
+    if "uniform" not in rows:
+        return None
+    uniform = rows["uniform"].curves
+    seeds = sorted({seed for row in rows.values() for seed in row.curves})
+    cells = []
+    for key, row in rows.items():
+        name = "by length" if key == "adam" else SHUFFLING[key].title
+        values = [f"{row.curves[s][-1][1]:.4f}" if s in row.curves else "-" for s in seeds]
+        common = sorted(row.curves.keys() & uniform.keys())
+        difference = "-"
+        if key != "uniform" and common:
+            difference = apart(*([c[s][-1][1] for s in common] for c in (row.curves, uniform)))
+        cells.append([name, *values, in_words(row.accuracies), difference])
+    heads = ["batches", *(f"seed {seed}" for seed in seeds), "mean", "difference"]
+    return "\n".join([f"## {title}", "", *table(heads, cells), "", f"Machine: {machine}."]) + "\n"

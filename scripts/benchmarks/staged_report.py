@@ -4,7 +4,8 @@ import itertools
 import json
 import statistics
 
-import scipy.stats
+from shared.intervals import half_width
+from shared.page import save_figure, table
 
 from tfbert.io.whole import replacing
 
@@ -48,9 +49,7 @@ def draw(results, path):
         axes.set(xlabel=label, title=f"{title} {seeds_of(results[part])}")
         axes.legend(fontsize="small")
     panels[0].set_ylabel("held-out masked-LM loss")
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120, bbox_inches="tight")
-    pyplot.close(figure)
+    save_figure(figure, path, bbox_inches="tight")
 
 
 def report(results):
@@ -122,28 +121,39 @@ def fresh(variants, words):
     heads += ["final loss (full depth's)", "difference"]
     heads += ["difference at the end of full depth's time"]
     heads += ["times faster to full depth's final loss", "SST-2, difference"]
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    for name, runs in variants.items():
-        pairs = pairs_of(runs, variants)
-        if not pairs:
-            continue
+    rows = []
+    for name, pairs in compared(variants):
         seconds, whole = (mean(sum(measured(pair[side])) for pair in pairs) for side in (0, 1))
-        last, target = (mean(pair[side]["losses"][-1][1] for pair in pairs) for side in (0, 1))
-        cells = [
-            name,
-            options(words[name]),
-            ", ".join(seed for seed in runs if seed in variants[WHOLE]),
-            f"{seconds:.0f} ({whole:.0f})",
-            each(cheaper(pairs, measured)),
-            each(by_own_depth(pairs)),
-            f"{last:.3f} ({target:.3f})",
-            apart([run["losses"][-1][1] - whole["losses"][-1][1] for run, whole in pairs]),
-            apart(at_full_cost(pairs, measured)),
-            each(to_full_loss(pairs, measured)),
-            transfer(pairs),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+        faster, loss, *differences = beside_full_depth(pairs, measured)
+        target = mean(whole["losses"][-1][1] for _, whole in pairs)
+        seeds = ", ".join(seed for seed in variants[name] if seed in variants[WHOLE])
+        row = [name, options(words[name]), seeds, f"{seconds:.0f} ({whole:.0f})", faster]
+        row += [each(by_own_depth(pairs)), f"{loss} ({target:.3f})"]
+        rows.append([*row, *differences, transfer(pairs)])
+    return table(heads, rows)
+
+
+def searched(variants, words):
+    """Table of what was tried: as in `fresh`, in operations of the cost model for seconds."""
+    heads = ["variant", "options", "times fewer operations", "final loss"]
+    heads += ["difference", "difference at full depth's operations"]
+    heads += ["times fewer to full depth's final loss"]
+    rows = [
+        [name, options(words[name]), *beside_full_depth(pairs, predicted)]
+        for name, pairs in compared(variants)
+    ]
+    return table(heads, rows)
+
+
+def beside_full_depth(pairs, costs):
+    """In words: times cheaper, final loss, its difference, that at equal cost, times to it."""
+    return [
+        each(cheaper(pairs, costs)),
+        f"{mean(run['losses'][-1][1] for run, _ in pairs):.3f}",
+        apart([run["losses"][-1][1] - whole["losses"][-1][1] for run, whole in pairs]),
+        apart(at_full_cost(pairs, costs)),
+        each(to_full_loss(pairs, costs)),
+    ]
 
 
 def verdicts(variants):
@@ -156,9 +166,9 @@ def verdicts(variants):
             f"- full depth: {min(whole):.1f} to {max(whole):.1f} minutes; at most {MINUTES} asked: "
             f"{found}."
         )
-    for name, runs in variants.items():
-        kind, pairs = name.split()[0], pairs_of(runs, variants)
-        if kind not in SAVED or not pairs:
+    for name, pairs in compared(variants):
+        kind = name.split()[0]
+        if kind not in SAVED:
             continue
         asked = [(to_full_loss(pairs, measured), SAVED[kind], "to full depth's final loss")]
         if kind == "mslt":
@@ -173,33 +183,13 @@ def verdicts(variants):
     return lines
 
 
-def searched(variants, words):
-    """Table of what was tried: as in `fresh`, in operations of the cost model for seconds."""
-    heads = ["variant", "options", "times fewer operations", "final loss"]
-    heads += ["difference", "difference at full depth's operations"]
-    heads += ["times fewer to full depth's final loss"]
-    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    for name, runs in variants.items():
-        pairs = pairs_of(runs, variants)
-        if not pairs:
-            continue
-        cells = [
-            name,
-            options(words[name]),
-            each(cheaper(pairs, predicted)),
-            f"{mean(run['losses'][-1][1] for run, _ in pairs):.3f}",
-            apart([run["losses"][-1][1] - whole["losses"][-1][1] for run, whole in pairs]),
-            apart(at_full_cost(pairs, predicted)),
-            each(to_full_loss(pairs, predicted)),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
-
-
-def pairs_of(runs, variants):
-    """Pairs of (run, full depth's run of that seed)."""
+def compared(variants):
+    """(name, pairs of a run and full depth's run of the same seed) of each that has such pairs."""
     whole = variants.get(WHOLE, {})
-    return [(run, whole[seed]) for seed, run in runs.items() if seed in whole]
+    for name, runs in variants.items():
+        pairs = [(run, whole[seed]) for seed, run in runs.items() if seed in whole]
+        if pairs:
+            yield name, pairs
 
 
 def options(words):
@@ -255,9 +245,7 @@ def apart(differences, digits=3):
     text = f"{mean(differences):+.{digits}f}"
     if len(differences) < 2:
         return text
-    student = float(scipy.stats.t.ppf(0.975, len(differences) - 1))
-    half = student * statistics.stdev(differences) / len(differences) ** 0.5
-    return f"{text} ± {half:.{digits}f}"
+    return f"{text} ± {half_width(differences):.{digits}f}"
 
 
 def transfer(pairs):
@@ -277,27 +265,19 @@ def transfer(pairs):
 
 def stages_beside_the_cost_model(variants):
     """Section of measured seconds beside what the cost model makes of full depth's speed."""
-    lines = [
-        "## Stages and the cost model, at the speed of full depth on the same seeds",
-        "",
-        "| variant | stage | layers | frozen | updates | predicted s | measured s | off |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for name, every in variants.items():
-        pairs = pairs_of(every, variants)
-        if not pairs:
-            continue
+    rows = []
+    for name, pairs in compared(variants):
         runs = [run for run, _ in pairs]
         speed = mean(sum(predicted(whole)) / sum(measured(whole)) for _, whole in pairs)
         for number, stage in enumerate(runs[0]["stages"]):
             forecast = mean(predicted(run)[number] for run in runs) / speed
             seconds = mean(measured(run)[number] for run in runs)
-            lines.append(
-                f"| {name} | {number + 1} | {stage['layers']} | {stage['frozen']} | "
-                f"{stage['steps']} | {forecast:.1f} | {seconds:.1f} | "
-                f"{seconds / forecast - 1:+.0%} |"
-            )
-    return lines
+            row = [name, number + 1, stage["layers"], stage["frozen"], stage["steps"]]
+            off = f"{seconds / forecast - 1:+.0%}"
+            rows.append([*row, f"{forecast:.1f}", f"{seconds:.1f}", off])
+    heads = ["variant", "stage", "layers", "frozen", "updates", "predicted s", "measured s", "off"]
+    title = "## Stages and the cost model, at the speed of full depth on the same seeds"
+    return [title, "", *table(heads, rows)]
 
 
 def mean(values):

@@ -1,11 +1,11 @@
-"""Staged training beside full depth; writes docs/benchmark_staged_training.{md,json,png}.
+"""Staged training against full depth; writes docs/benchmark_staged_training.{md,json,png}.
 
     python scripts/benchmarks/staged_training.py DATA [--runs DIR] [--seeds N ...] [--quick]
-        [--variant NAME "OPTIONS" ...] [--report] [--again]
+        [--report]
 
 DATA holds imdb/unsup.txt.gz and glue/SST-2/. Every run is a run directory in DIR: what is finished
-is not run again, what was interrupted goes on, and what the last report has of the same recipe
-and options is not measured again and stays in it. About four hours on 2 cores that do nothing
+is not run again, what was stopped goes on, and what the last report has of the same recipe and
+options is not measured again and stays in it. About four hours on 2 cores that do nothing
 else. --quick goes into a folder of its own, its report too.
 """
 
@@ -15,19 +15,17 @@ import hashlib
 import itertools
 import json
 import os
-import pathlib
-import platform
 import queue
-import resource
 import shlex
 import statistics
-import subprocess
-import sys
+from pathlib import Path
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import yaml
+from shared.machine import answer_of, cores, peak_bytes, resident_bytes, tfbert
+from shared.page import DOCS, make_parser, require
 from staged_report import WHOLE, write_report
 
 from tfbert.embedded import SENTIMENT_DIRECTORY
@@ -36,44 +34,34 @@ from tfbert.recipes.cost import CostModel, forecast
 from tfbert.recipes.phases import with_layers
 from tfbert.recipes.pretrain_options import PretrainConfig
 
-STACK, MSLT = "--staging stack", "--staging mslt"
-SHARES = {  # of the updates for each stage
-    "stack late": f"{STACK} --stage-shares 0.5 0.25 0.25",
-    "mslt brief": f"{MSLT} --stage-shares 0.65 0.02 0.02 0.02 0.29",
-    "mslt briefer": f"{MSLT} --stage-shares 0.7 0.02 0.02 0.02 0.24",
-    "mslt briefest": f"{MSLT} --stage-shares 0.76 0.02 0.02 0.02 0.18",
-}
+LATE = "--staging stack --stage-shares 0.5 0.25 0.25"
+MSLT = "--staging mslt"
+BRIEF = f"{MSLT} --stage-shares 0.65 0.02 0.02 0.02 0.29"
+JOINT = f"{MSLT} --stage-shares 0.62 0.02 0.02 0.02 0.32"
 LONGER = "--recipe RUNS/longer.yaml"
-# What the search found, with the fresh seeds of each. "mslt brief" came just short of the time
+# Options of `tfbert pretrain`, and the fresh seeds of what the search found: the papers' settings,
+# then what was tried. RUNS is the folder of the runs. "mslt brief" came just short of the time
 # asked, so "mslt briefer" has seeds that nobody had seen by then; it came short as well, and
 # "mslt briefest" was chosen by these seconds alone, not by a loss.
-FOUND = {
+VARIANTS = {
     WHOLE: ("", (2, 3, 4, 5, 6)),
-    "mslt brief": (SHARES["mslt brief"], (2, 3)),
-    "mslt briefer": (SHARES["mslt briefer"], (4, 5, 6)),
-    "mslt briefest": (SHARES["mslt briefest"], (4, 5, 6)),
-    "stack longer": (f"{SHARES['stack late']} {LONGER}", (2, 3, 4)),
-    "mslt longer": (f"{SHARES['mslt brief']} {LONGER}", (2, 3)),
+    "full depth slow": ("--recipe RUNS/slow.yaml", ()),
+    "stack": ("--staging stack", ()),
+    "stack late": (LATE, ()),
+    "stack each": (f"{LATE} --stage-schedule each", ()),
+    "mslt": (MSLT, ()),
+    "mslt late": (f"{MSLT} --stage-shares 0.55 0.1 0.1 0.1 0.15", ()),
+    "mslt later": (f"{MSLT} --stage-shares 0.7 0.05 0.05 0.05 0.15", ()),
+    "mslt joint": (JOINT, ()),
+    "mslt joint longer": (f"{JOINT} {LONGER}", ()),
+    "mslt brief": (BRIEF, (2, 3)),
+    "mslt briefer": (f"{MSLT} --stage-shares 0.7 0.02 0.02 0.02 0.24", (4, 5, 6)),
+    "mslt briefest": (f"{MSLT} --stage-shares 0.76 0.02 0.02 0.02 0.18", (4, 5, 6)),
+    "stack longer": (f"{LATE} {LONGER}", (2, 3, 4)),
+    "mslt longer": (f"{BRIEF} {LONGER}", (2, 3)),
+    "full depth fast": ("--recipe RUNS/fast.yaml", ()),
 }
-# The papers' settings first, then what was tried. RUNS is the folder of the runs.
-SEARCH = {
-    WHOLE: "",
-    "full depth slow": "--recipe RUNS/slow.yaml",
-    "stack": STACK,
-    "stack late": SHARES["stack late"],
-    "stack each": f"{SHARES['stack late']} --stage-schedule each",
-    "mslt": MSLT,
-    "mslt late": f"{MSLT} --stage-shares 0.55 0.1 0.1 0.1 0.15",
-    "mslt later": f"{MSLT} --stage-shares 0.7 0.05 0.05 0.05 0.15",
-    "mslt joint": f"{MSLT} --stage-shares 0.62 0.02 0.02 0.02 0.32",
-    "mslt joint longer": f"{MSLT} --stage-shares 0.62 0.02 0.02 0.02 0.32 {LONGER}",
-    "mslt brief": SHARES["mslt brief"],
-    "mslt briefer": SHARES["mslt briefer"],
-    "mslt briefest": SHARES["mslt briefest"],
-    "stack longer": f"{SHARES['stack late']} {LONGER}",
-    "mslt longer": f"{SHARES['mslt brief']} {LONGER}",
-    "full depth fast": "--recipe RUNS/fast.yaml",
-}
+WORDS = {name: words for name, (words, _) in VARIANTS.items()}
 SEARCH_SEED = 1
 LABELS, TUNING_SEEDS = 2_000, (1, 2)
 # As in the recipe `mini_cpu`: at this budget a model that begins at random and on long sequences
@@ -109,23 +97,13 @@ QUICK = {
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    docs = pathlib.Path(__file__).resolve().parents[2] / "docs"
-    parser.add_argument("data", type=pathlib.Path, nargs="?")
-    parser.add_argument("--output", type=pathlib.Path, help="folder of the report, default docs")
-    parser.add_argument("--runs", type=pathlib.Path, help="default runs/staged_training")
+    parser = make_parser(__doc__)
+    parser.add_argument("data", type=Path, nargs="?")
+    parser.add_argument("--output", type=Path, help="folder of the report, default docs")
+    parser.add_argument("--runs", type=Path, help="default runs/staged_training")
     parser.add_argument("--seeds", type=int, nargs="+", help="fresh ones, of all variants")
-    parser.add_argument(
-        "--variant",
-        nargs=2,
-        action="append",
-        default=[],
-        metavar=("NAME", "WORDS"),
-        help="search with these options of `tfbert pretrain` too",
-    )
     parser.add_argument("--quick", action="store_true", help="tiny, on the embedded set")
     parser.add_argument("--report", action="store_true", help="only write what is there")
-    parser.add_argument("--again", action="store_true", help="measure what the report has, too")
     parser.add_argument("--memory", metavar="CONFIG", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.memory:
@@ -133,12 +111,10 @@ def main():
         return
     if not (arguments.data or arguments.quick):
         parser.error("DATA or --quick must be given")
-    for name, _ in arguments.variant:
-        if name in FOUND or name in SEARCH:
-            parser.error(f"--variant {name}: is the name of another one")
+    require("matplotlib")
     name = "staged_training_quick" if arguments.quick else "staged_training"
-    arguments.runs = arguments.runs or pathlib.Path("runs", name)
-    arguments.output = arguments.output or (arguments.runs if arguments.quick else docs)
+    arguments.runs = arguments.runs or Path("runs", name)
+    arguments.output = arguments.output or (arguments.runs if arguments.quick else DOCS)
     benchmark = Benchmark(arguments)
     if not arguments.report:
         benchmark.make()
@@ -150,31 +126,29 @@ class Benchmark:
 
     def __init__(self, arguments):
         self.folder, self.data, self.quick = arguments.runs, arguments.data, arguments.quick
-        seeds = (2,) if self.quick else arguments.seeds
-        self.tuning_seeds = TUNING_SEEDS[:1] if self.quick else TUNING_SEEDS
-        papers = {name: SEARCH[name] for name in (WHOLE, "stack", "mslt")}
-        self.search = {**(papers if self.quick else SEARCH), **dict(arguments.variant)}
         self.folder.mkdir(parents=True, exist_ok=True)
-        found = {name: words for name, (words, _) in FOUND.items()}
-        self.words = {**found, **self.search}
         self.records, self.labelled = self.folder / "records", self.folder / "sst2.tsv"
         self.recipe = recipe = QUICK if self.quick else RECIPE
+        self.tuning_seeds = TUNING_SEEDS[:1] if self.quick else TUNING_SEEDS
         depth, phase = recipe["num_layers"], recipe["phases"][0]
         self.memory_cases = {  # layers, frozen ones: early and middle stages of MSLT
             "stage 1": (depth // 4, 0),
             "stage 2": (depth // 2, depth // 4),
             WHOLE: (depth, 0),
         }
-        self.fresh = [(name, seed) for name, (_, own) in FOUND.items() for seed in seeds or own]
-        self.searched = [(name, SEARCH_SEED) for name in self.search]
+        seeds = (2,) if self.quick else arguments.seeds
+        found = {name: seeds or own for name, (_, own) in VARIANTS.items() if own}
+        self.fresh = [(name, seed) for name in found for seed in found[name]]
+        searched = (WHOLE, "stack", "mslt") if self.quick else VARIANTS
+        self.searched = [(name, SEARCH_SEED) for name in searched]
+        self.order = [*found, *(name for name in searched if name not in found)]
         report = arguments.output / "benchmark_staged_training.json"
-        self.before, self.again = read_json(report) if report.exists() else {}, arguments.again
+        self.before = read_json(report) if report.exists() else {}
         if self.before and self.before["settings"]["recipe"] != recipe:
             self.before = {}
-        slow = {"learning_rate": phase["learning_rate"] / 2}
-        fast = {"learning_rate": phase["learning_rate"] * 2}
-        longer = {"steps": phase["steps"] * 5 // 4}
-        changes = {"recipe": {}, "slow": slow, "fast": fast, "longer": longer}
+        rates = {"slow": phase["learning_rate"] / 2, "fast": phase["learning_rate"] * 2}
+        changes = {name: {"learning_rate": rate} for name, rate in rates.items()}
+        changes |= {"recipe": {}, "longer": {"steps": phase["steps"] * 5 // 4}}
         for name, change in changes.items():
             changed = {**recipe, "phases": [{**phase, **change}]}
             (self.folder / f"{name}.yaml").write_text(yaml.safe_dump(changed))
@@ -198,37 +172,36 @@ class Benchmark:
         return {
             "search": self.collect("search", self.searched),
             "confirmed": self.collect("confirmed", self.fresh),
-            "words": {**self.before.get("words", {}), **self.words},
+            "words": {**self.before.get("words", {}), **{name: WORDS[name] for name in self.order}},
             "memory": {**self.before.get("memory", {}), **there},
             "settings": {
                 "recipe": self.recipe,
-                "machine": f"{os.cpu_count()} cores, {platform.machine()}",
+                "machine": cores(),
                 "quick": self.quick,
                 "fine_tuning": {"labels": LABELS, "seeds": self.tuning_seeds},
             },
         }
 
     def collect(self, part, jobs):
-        """Numbers of the runs that are there, and what the last report has beside them."""
-        found = {}
-        for name, runs in self.before.get(part, {}).items():
-            words = self.before["words"][name]
-            if self.words.get(name, words) == words:
-                found[name] = dict(runs)
+        """Numbers of the runs that are there, and what the last report has besides them."""
+        names = self.before.get(part, ())
+        found = {name: dict(runs) for name in names if (runs := self.known(part, name))}
         for name, seed in jobs:
             if numbers := self.numbers(name, seed):
                 found.setdefault(name, {})[str(seed)] = numbers
-        known = [*self.words, *found]
+        order = [*self.order, *found]
         return {
             name: dict(sorted(found[name].items(), key=lambda run: int(run[0])))
-            for name in sorted(found, key=known.index)
+            for name in sorted(found, key=order.index)
         }
 
-    def known(self, part, name, seed):
-        """The numbers that the last report has of a run, None if it has none."""
-        if self.again or self.before.get("words", {}).get(name) != self.words[name]:
+    def known(self, part, name, seed=None):
+        """What the last report has of a variant with the same options, or of one of its runs."""
+        words = self.before.get("words", {}).get(name)
+        if words is None or WORDS.get(name, words) != words:
             return None
-        return self.before[part].get(name, {}).get(str(seed))
+        runs = self.before[part].get(name, {})
+        return runs if seed is None else runs.get(str(seed))
 
     def prepare(self):
         """Vocabulary and records of the text, labelled sentences."""
@@ -253,7 +226,7 @@ class Benchmark:
 
     def run(self, name, seed):
         """The run directory of a pre-training: another one for other options."""
-        options = json.dumps([self.recipe, self.words[name]])
+        options = json.dumps([self.recipe, WORDS[name]])
         digest = hashlib.sha256(options.encode()).hexdigest()[:8]
         return self.folder / f"{name.replace(' ', '_')}-{seed}-{digest}"
 
@@ -262,7 +235,7 @@ class Benchmark:
         if not (self.run(name, seed) / "metrics.json").exists():
             own = ["--recipe", self.folder / "recipe.yaml", "--data", self.records, "--seed", seed]
             own += ["--output", self.run(name, seed)]
-            words = self.words[name].replace("RUNS", str(self.folder))
+            words = WORDS[name].replace("RUNS", str(self.folder))
             tfbert("pretrain", *own, *shlex.split(words))
 
     def tune(self, name, seed, tuning_seed):
@@ -308,9 +281,7 @@ class Benchmark:
         # Activations are what differs: more of them, and no counting of words before.
         phase["global_batch_size"] *= 16
         config |= {"embeddings": "random", "device_tokens": 2**20, "eval_sequences": 16}
-        command = [sys.executable, __file__, "--memory", json.dumps(config)]
-        answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        write_json(path, json.loads(answer.stdout.splitlines()[-1]))
+        write_json(path, answer_of(__file__, "--memory", json.dumps(config)))
 
 
 def one_on_each_core(function, jobs):
@@ -318,31 +289,25 @@ def one_on_each_core(function, jobs):
 
     A model of this size gains little from a second core, and every run has a neighbour.
     """
-    cores = queue.SimpleQueue()
+    free = queue.SimpleQueue()
     for core in os.sched_getaffinity(0):
-        cores.put(core)
+        free.put(core)
 
     def pin():
-        os.sched_setaffinity(0, {cores.get()})  # of this thread, and of what it starts
+        os.sched_setaffinity(0, {free.get()})  # of this thread, and of what it starts
 
-    with concurrent.futures.ThreadPoolExecutor(cores.qsize(), initializer=pin) as pool:
+    with concurrent.futures.ThreadPoolExecutor(free.qsize(), initializer=pin) as pool:
         for _ in pool.map(lambda job: function(*job), jobs):
             pass  # raises what a job raised
 
 
-def tfbert(*words):
-    subprocess.run([sys.executable, "-m", "tfbert", *map(str, words)], check=True)
-
-
 def peak_memory(config):
     """Peak resident bytes of two updates above what the process has without a model."""
-    from train_function import resident_bytes
-
     from tfbert.runs.pretrain import pretrain
 
     before = resident_bytes()
     pretrain(PretrainConfig(**config))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    return peak_bytes() - before
 
 
 def scalars(folder, tag):

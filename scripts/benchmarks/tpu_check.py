@@ -8,16 +8,15 @@ Hours on two cores, and some 12 GB of memory; what was compiled before is taken 
 import argparse
 import logging
 import platform
-from pathlib import Path
 
-from tfbert.io.whole import write_bytes
+from shared.page import DOCS, make_parser, write_page
+
 from tfbert.recipes.pretrain_options import PretrainConfig
 from tfbert.tpu_check.check import tpu_check
 from tfbert.tpu_check.check_options import TpuCheckConfig
 from tfbert.tpu_check.compiler import JAX
 from tfbert.tpu_check.report import markdown_table
 
-REPORT = Path(__file__).parents[2] / "docs" / "tpu_check.md"
 # The paper's 1,024 TPUv3 chips; a recipe for a GPU of 40 GB on chips of 16, as it is and mended.
 CHECKS = [
     ("lamb_76min", "v3-2048", {}),
@@ -40,7 +39,7 @@ are the model's matrix products.
 
 def main():
     """Runs all checks and writes the report."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__)
     parser.add_argument("--largest", action=argparse.BooleanOptionalAction, default=True)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -54,7 +53,7 @@ def main():
         )
         options = [f" --{name.replace('_', '-')} {value}" for name, value in changes.items()]
         lines += [*markdown_table(recipe + "".join(options), tpu_check(config)), ""]
-        write_bytes(REPORT, "\n".join(lines).encode())  # what is done so far
+        write_page(DOCS / "tpu_check.md", "\n".join(lines))  # what is done so far
 
 
 if __name__ == "__main__":

@@ -9,12 +9,10 @@ sentences of `dev.tsv`. What is in FOLDER already is not done again. About an ho
 matplotlib.
 """
 
-import argparse
 import dataclasses
 import gzip
 import itertools
 import json
-import math
 import os
 import random
 import statistics
@@ -22,10 +20,9 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
+from scipy import stats
+from shared.intervals import CONFIDENCE
+from shared.page import make_parser, require, save_figure, table, write_page
 
 import tfbert
 from tfbert.io.whole import replacing
@@ -50,13 +47,11 @@ POINTS = 3.0
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    docs = Path(__file__).resolve().parents[2] / "docs"
+    parser = make_parser(__doc__, "benchmark_transfer.md", "a few updates")
     parser.add_argument("data", type=Path, help="folder with novels, imdb and glue/SST-2")
     parser.add_argument("--work", type=Path, default=Path("runs/transfer"))
-    parser.add_argument("--output", type=Path, default=docs / "benchmark_transfer.md")
-    parser.add_argument("--tiny", action="store_true", help="a few updates, to try the script")
     arguments = parser.parse_args()
+    require("matplotlib")
     work = arguments.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     records = make_records(arguments.data, work, arguments.tiny)
@@ -75,10 +70,7 @@ def main():
     results = fine_tuned(models, arguments.data / "glue" / "SST-2", work, arguments.tiny)
     picture = arguments.output.with_suffix(".png")
     draw(read_curves(work / "pretrained", "evaluation"), picture)
-    text = report(config, pretrained, results, picture.name)
-    with replacing(arguments.output) as temporary:
-        temporary.write_text(text)
-    print(text)
+    write_page(arguments.output, report(config, pretrained, results, picture.name))
 
 
 def make_records(data, work, tiny):
@@ -160,7 +152,12 @@ def fine_tuned(models, task, work, tiny):
 
 def draw(points, path):
     """Loss and accuracy of masked tokens on held-out text."""
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.5), layout="constrained")
     for axis, (name, title) in zip(
         axes, (("loss", "loss, nats"), ("accuracy", "accuracy")), strict=True
     ):
@@ -168,20 +165,18 @@ def draw(points, path):
         axis.set_title(f"Masked tokens of held-out text: {title}", fontsize=10)
         axis.set_xlabel("updates")
         axis.grid(alpha=0.3)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=120)
-    plt.close(figure)
+    save_figure(figure, path)
 
 
 def report(config, pretrained, results, picture):
     """The page, as Markdown."""
     rows = [
-        f"| {start} | {rate:g} | {' | '.join(f'{value:.4f}' for value in accuracies)} "
-        f"| {statistics.mean(accuracies):.4f} |"
+        [start, f"{rate:g}"] + [f"{v:.4f}" for v in (*accuracies, statistics.mean(accuracies))]
         for start, by_rate in results.items()
         for rate, accuracies in by_rate.items()
     ]
     best = {start: max(by_rate.values(), key=statistics.mean) for start, by_rate in results.items()}
+    heads = ["start", "rate", *(f"seed {seed}" for seed in SEEDS), "mean"]
     size = config.bert_size
     return f"""# Pre-training on a laptop, and whether it transfers
 
@@ -198,9 +193,7 @@ is the row without training.
 
 SST-2 from {LABELS:,} labels, {EPOCHS} epochs, accuracy on the 872 sentences of `dev.tsv`:
 
-| start | rate | {" | ".join(f"seed {seed}" for seed in SEEDS)} | mean |
-|---|---|{"---|" * len(SEEDS)}---|
-{chr(10).join(rows)}
+{chr(10).join(table(heads, rows))}
 
 In points, every start at its better rate, with the 95 % interval over the seeds (a run near 0.5
 has collapsed):
@@ -215,9 +208,8 @@ def gain(best, start, other):
     """A line on how far one start is above another."""
     ours, theirs = best[start], best[other]
     points = 100 * (statistics.mean(ours) - statistics.mean(theirs))
-    # Welch's interval with the two variances; t of 4 degrees of freedom at 95 %.
-    error = 100 * math.sqrt((statistics.variance(ours) + statistics.variance(theirs)) / len(SEEDS))
-    low, high = points - 2.776 * error, points + 2.776 * error
+    interval = stats.ttest_ind(ours, theirs).confidence_interval(CONFIDENCE)  # Student's t
+    low, high = (100 * end for end in interval)
     return f"- {start} over {other}: **{points:+.1f}** ({low:+.1f} to {high:+.1f})"
 
 

@@ -27,6 +27,7 @@ def no_other_libraries(monkeypatch):
     for name in ("CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS"):  # the script sets them for good
         monkeypatch.setenv(name, "")
     monkeypatch.setattr(sys, "argv", [str(BENCHMARK), "--tiny", "--rounds", "1"])
+    monkeypatch.syspath_prepend(str(BENCHMARK.parent))
 
 
 @pytest.mark.slow
