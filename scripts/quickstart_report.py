@@ -1,4 +1,4 @@
-"""The end of the quick start: the classifier beside two baselines, three answers, what comes next.
+"""The end of the quick start: the classifier against two baselines, three answers, what comes next.
 
 usage: python scripts/quickstart_report.py RUN
 """

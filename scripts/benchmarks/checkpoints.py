@@ -159,8 +159,8 @@ def report(fresh, resumed):
     step = statistics.median(fresh["steps"])
     worst = max(fresh["stolen"])
     count = len(fresh["stolen"])
-    beside = sum(fresh["busy"]) - step * len(fresh["busy"])
-    overhead = (sum(fresh["stolen"]) + beside) / count / (EVERY * step)
+    longer = sum(fresh["busy"]) - step * len(fresh["busy"])
+    overhead = (sum(fresh["stolen"]) + longer) / count / (EVERY * step)
     ratio = resumed["start"] / fresh["start"]
 
     def row(what, text, value, limit, target=""):

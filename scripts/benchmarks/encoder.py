@@ -1,4 +1,4 @@
-"""Time of one training step of our encoder beside KerasHub's; writes docs/benchmark_encoder.md.
+"""Time of one training step of our encoder against KerasHub's; writes docs/benchmark_encoder.md.
 
     python scripts/benchmarks/encoder.py [--output FILE] [--rounds N] [--tiny] [--rows TEXT]
         [--precisions float32,mixed_bfloat16]

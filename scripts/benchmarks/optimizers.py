@@ -17,6 +17,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
+import keras_hub
 import numpy as np
 import tensorflow as tf
 from shared.machine import versions
@@ -28,8 +29,7 @@ import tfbert
 # Read the gradient, the weight and two slots, write the last three: float32.
 BYTES_PER_PARAMETER = 28
 TARGET = 0.85
-STOCK = "keras Lamb, MirroredStrategy"
-OURS = "tfbert.LAMB, MirroredStrategy"
+STOCK, OURS = "keras Lamb", "tfbert.LAMB"
 
 
 def main():
@@ -54,25 +54,9 @@ def main():
 
 
 def bert_shapes(layers, width, vocabulary):
-    """`{path: shape}` as KerasHub's BertBackbone has them: 199 variables for BERT-Base."""
-    heads, norm = width // 64, {"gamma": (width,), "beta": (width,)}
-    parts = {
-        "token_embedding": {"embeddings": (vocabulary, width)},
-        "position_embedding": {"embeddings": (512, width)},
-        "segment_embedding": {"embeddings": (2, width)},
-        "embeddings_layer_norm": norm,
-    }
-    for layer in range(layers):
-        name = f"transformer_layer_{layer}"
-        for part in ("query", "key", "value"):
-            parts[f"{name}_{part}"] = {"kernel": (width, heads, 64), "bias": (heads, 64)}
-        parts[f"{name}_attention_output"] = {"kernel": (heads, 64, width), "bias": (width,)}
-        parts[f"{name}_attention_norm"] = norm
-        parts[f"{name}_intermediate"] = {"kernel": (width, 4 * width), "bias": (4 * width,)}
-        parts[f"{name}_output"] = {"kernel": (4 * width, width), "bias": (width,)}
-        parts[f"{name}_output_norm"] = norm
-    parts["pooled_dense"] = {"kernel": (width, width), "bias": (width,)}
-    return {f"{part}/{k}": shape for part, shapes in parts.items() for k, shape in shapes.items()}
+    """`{path: shape}` of KerasHub's BertBackbone: 199 variables for BERT-Base."""
+    backbone = keras_hub.models.BertBackbone(vocabulary, layers, width // 64, width, 4 * width)
+    return {v.path: tuple(v.shape) for v in backbone.trainable_variables}
 
 
 def copy_bandwidth(elements):
@@ -98,8 +82,8 @@ def keras_variables(shapes):
     """`{path: shape}` as Keras variables."""
     variables = []
     for path, shape in shapes.items():
-        part, name = path.split("/")
-        with keras.name_scope(part):
+        part, name = path.rsplit("/", 1)
+        with keras.name_scope(part.replace("/", "_")):
             variables.append(keras.Variable(initial(shape), name=name))
     return variables
 
@@ -128,25 +112,22 @@ def keras_forms(gradients):
         return run
 
     one_replica = tf.distribute.get_strategy()
-    return {
-        STOCK: form(lambda: keras.optimizers.Lamb(1e-3)),
-        OURS: form(lambda: tfbert.LAMB(1e-3)),
-        "tfbert.LAMB.mlperf (clipped), MirroredStrategy": form(lambda: tfbert.LAMB.mlperf(1e-3)),
-        "tfbert.LossScaleOptimizer(LAMB), MirroredStrategy": form(
-            lambda: tfbert.LossScaleOptimizer(tfbert.LAMB(1e-3), initial_scale=1.0)
+    mirrored_forms = {
+        STOCK: lambda: keras.optimizers.Lamb(1e-3),
+        OURS: lambda: tfbert.LAMB(1e-3),
+        "tfbert.LAMB.mlperf (clipped)": lambda: tfbert.LAMB.mlperf(1e-3),
+        "tfbert.LossScaleOptimizer(LAMB)": lambda: tfbert.LossScaleOptimizer(
+            tfbert.LAMB(1e-3), initial_scale=1.0
         ),
-        "tfbert.LAMB(jit_compile=False), MirroredStrategy": form(
-            lambda: tfbert.LAMB(1e-3, jit_compile=False)
-        ),
-        "keras AdamW, MirroredStrategy": form(lambda: keras.optimizers.AdamW(1e-3)),
-        "tfbert.AdamW, MirroredStrategy": form(lambda: tfbert.AdamW(1e-3)),
-        "keras Lamb, whole step under XLA, no strategy": form(
-            lambda: keras.optimizers.Lamb(1e-3), one_replica, True
-        ),
-        "tfbert.LAMB, whole step under XLA, no strategy": form(
-            lambda: tfbert.LAMB(1e-3), one_replica, True
-        ),
+        "tfbert.LAMB(jit_compile=False)": lambda: tfbert.LAMB(1e-3, jit_compile=False),
+        "keras AdamW": lambda: keras.optimizers.AdamW(1e-3),
+        "tfbert.AdamW": lambda: tfbert.AdamW(1e-3),
     }
+    forms = {f"{name}, MirroredStrategy": form(make) for name, make in mirrored_forms.items()}
+    for name in (STOCK, OURS):
+        whole = f"{name}, whole step under XLA, no strategy"
+        forms[whole] = form(mirrored_forms[name], one_replica, True)
+    return forms
 
 
 def optax_form(gradients):
@@ -200,24 +181,25 @@ def slots_per_parameter(shapes):
 def report(parameters, bandwidth, first, times, missing, slots):
     """The page, as Markdown."""
     medians = {name: statistics.median(t) for name, t in times.items()}
+    stock, ours = (f"{name}, MirroredStrategy" for name in (STOCK, OURS))
     limit = parameters * BYTES_PER_PARAMETER / bandwidth
     rows = [
         [
             name,
             f"{1e3 * median:.0f}",
-            f"{median / medians[STOCK]:.2f}",
+            f"{median / medians[stock]:.2f}",
             f"{median / limit:.1f}",
             f"{first[name]:.1f}",
         ]
         for name, median in medians.items()
     ]
     heads = ["form", "ms", "of stock Lamb", "of the limit", "first call, s"]
-    ratio = medians[OURS] / medians[STOCK]
+    ratio = medians[ours] / medians[stock]
     best = min((name for name in medians if name.startswith("tfbert.LAMB")), key=medians.get)
     left_out = f"Left out, because not installed: {', '.join(missing)}.\n" if missing else ""
     return f"""# One update of {parameters / 1e6:.1f} M parameters on a CPU
 
-Written by `python scripts/benchmarks/optimizers.py`: medians of {len(times[STOCK])} rounds in
+Written by `python scripts/benchmarks/optimizers.py`: medians of {len(times[stock])} rounds in
 which all forms take turns. {platform.processor() or platform.machine()}, {os.cpu_count()} cores,
 {versions("TensorFlow", "Keras")}.
 
@@ -227,7 +209,7 @@ the weights, which is not in it.
 
 {chr(10).join(table(heads, rows))}
 
-`{OURS}` takes {ratio:.2f} of `{STOCK}`; the target is at most {TARGET}
+`{ours}` takes {ratio:.2f} of `{stock}`; the target is at most {TARGET}
 ({reached(ratio <= TARGET)}). The best form of ours is `{best}`.
 {left_out}
 LAMB's state is {slots[0]:.4f} float32 values a parameter, {slots[1]:.4f} with a moving average:

@@ -1,4 +1,4 @@
-"""One pre-training step beside stock Keras and torch; writes docs/benchmark_pretraining.md.
+"""One pre-training step against stock Keras and torch; writes docs/benchmark_pretraining.md.
 
     python scripts/benchmarks/pretraining.py [--output FILE] [--rounds N] [--tiny]
 

@@ -181,7 +181,7 @@ def make_model(row, setting, seed, preprocessed):
     them; with a fixed length it does what Keras does by itself: XLA where there is a GPU.
 
     Args:
-        preprocessed: Whether it is fed with token ids, padded to changing lengths, instead of
+        preprocessed: Whether its input is token ids, padded to changing lengths, instead of
             strings.
     """
     keras.utils.set_random_seed(seed)

@@ -115,7 +115,7 @@ def seeds_of(variants):
 
 
 def fresh(variants, words):
-    """Table of the variants beside full depth, seed by seed."""
+    """Table of the variants against full depth, seed by seed."""
     heads = ["variant", "options", "seeds", "seconds (full depth's)", "times faster"]
     heads += ["times faster by its own last stage"]
     heads += ["final loss (full depth's)", "difference"]
@@ -264,7 +264,7 @@ def transfer(pairs):
 
 
 def stages_beside_the_cost_model(variants):
-    """Section of measured seconds beside what the cost model makes of full depth's speed."""
+    """Section of measured seconds against what the cost model makes of full depth's speed."""
     rows = []
     for name, pairs in compared(variants):
         runs = [run for run, _ in pairs]

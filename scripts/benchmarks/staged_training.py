@@ -183,7 +183,7 @@ class Benchmark:
         }
 
     def collect(self, part, jobs):
-        """Numbers of the runs that are there, and what the last report has besides them."""
+        """Numbers of the runs that are there, and what the last report has in addition."""
         names = self.before.get(part, ())
         found = {name: dict(runs) for name in names if (runs := self.known(part, name))}
         for name, seed in jobs:
