@@ -38,7 +38,7 @@ class Cells:
 def commit() -> str:
     """The commit of this repository, with a `+` where code differs from it; empty without git."""
 
-    def git(*arguments):
+    def git(*arguments: str) -> str:
         done = subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True)
         return done.stdout.strip()
 

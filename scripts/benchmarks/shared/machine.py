@@ -52,10 +52,10 @@ def bytes_of(pid: int) -> int:
     """Bytes that a process and its descendants hold, shared pages divided among them."""
     total, pids = 0, [str(pid)]
     while pids:
-        pid = pids.pop()
+        process = pids.pop()
         try:
-            pids += Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            pids += Path(f"/proc/{process}/task/{process}/children").read_text().split()
+            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
         except OSError:
             continue  # it has ended meanwhile
         total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024

@@ -28,7 +28,7 @@ def timed_fit(model: keras.Model, data: Any) -> Form:
     """A form that trains a compiled model with `fit`."""
     clock = Clock()
 
-    def form(steps):
+    def form(steps: int) -> float:
         model.fit(data, steps_per_epoch=steps, verbose=0, callbacks=[clock])
         return clock.seconds()
 
@@ -38,7 +38,7 @@ def timed_fit(model: keras.Model, data: Any) -> Form:
 def timed(step: Callable[[], Any]) -> Form:
     """A form that calls a function, which waits for what it computes."""
 
-    def form(steps):
+    def form(steps: int) -> float:
         began = time.perf_counter()
         for _ in range(steps):
             step()
