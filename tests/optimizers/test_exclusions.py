@@ -7,7 +7,7 @@ import pytest
 from helpers.optimizer_table import TABLE, apply, make, random_arrays, values_of, variables_of
 
 import tfbert
-from tfbert.optimizers.exclusions import NORMS_AND_BIASES, Exclusions
+from tfbert.optimizers.options import NORMS_AND_BIASES, Exclusions
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_wrong_lists():
         tfbert.LAMB(exclude_from_weight_decay="bias")
     with pytest.raises(TypeError, match="exclude_from_layer_adaptation must be a list"):
         tfbert.LARS(exclude_from_layer_adaptation=[1])
-    with pytest.raises(ValueError, match=r"'\(' is no regular expression"):
+    with pytest.raises(ValueError, match=r"'\(' is not a regular expression"):
         tfbert.LAMB(exclude_from_weight_decay=["("])
 
 

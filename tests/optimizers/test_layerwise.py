@@ -142,7 +142,7 @@ def test_config_round_trip(name):
     again = keras.saving.deserialize_keras_object(json.loads(json.dumps(config)))
     assert type(again) is type(given)
     assert again.get_config() == given.get_config()
-    assert again.exclusions.get_config() == given.exclusions.get_config()
+    assert vars(again.exclusions) == vars(given.exclusions)
 
 
 @every_optimizer

@@ -1,4 +1,6 @@
-"""The state of one optimizer given to another, path by path, whoever wrote the optimizers."""
+"""The state of one optimizer carried over to another, path by path: ours and Keras' own."""
+
+from collections.abc import Callable
 
 import keras
 from keras import ops
@@ -6,8 +8,12 @@ from keras import ops
 from tfbert.optimizers.slots import variable_path
 
 
-def carry_over(source, target, rename=None):
-    """Gives an optimizer the state of another one of the same class.
+def carry_over(
+    source: keras.optimizers.Optimizer,
+    target: keras.optimizers.Optimizer,
+    rename: Callable[[str], str | None] | None = None,
+) -> list[str]:
+    """Copies the state of one optimizer into another one of the same class.
 
     For a grown model whose optimizer is new. The number of updates is taken over, loss scale and
     counters likewise. `AdamW` and `LAMB` correct the bias of new slots by their own age; Keras'
@@ -33,11 +39,11 @@ def carry_over(source, target, rename=None):
         raise TypeError(f"carry_over from {type(source).__name__} to {type(target).__name__}")
     if not (source.built and target.built):
         raise ValueError("carry_over needs both optimizers built")
-    rename = rename or (lambda path: path)
     target._iterations.assign(ops.convert_to_tensor(source._iterations))
-    theirs, fresh = stock_slots(source), []
-    for path, slots in stock_slots(target).items():
-        old = theirs.get(rename(path))
+    theirs, fresh = _stock_slots(source), []
+    for path, slots in _stock_slots(target).items():
+        origin = rename(path) if rename else path
+        old = None if origin is None else theirs.get(origin)
         if old is None or any(old[name].shape != slots[name].shape for name in slots):
             fresh.append(path)
             continue
@@ -46,7 +52,9 @@ def carry_over(source, target, rename=None):
     return fresh
 
 
-def stock_slots(optimizer):
+def _stock_slots(
+    optimizer: keras.optimizers.Optimizer,
+) -> dict[str, dict[str, keras.Variable]]:
     """`{path of a model's variable: {name: slot}}` of one of Keras' own optimizers, built.
 
     Keras keeps the slots of a kind in one list, in the order of the variables.
