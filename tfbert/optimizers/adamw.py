@@ -26,8 +26,7 @@ class AdamW(AdamMoments):
 
     Args:
         learning_rate: Float, `LearningRateSchedule`, or function without arguments.
-        beta_1: Float from 0 to below 1.
-        beta_2: Float from 0 to below 1.
+        beta_1, beta_2: Floats from 0 to below 1.
         epsilon: Float, positive. 1e-6 as BERT was trained; Keras' AdamW has 1e-7.
         weight_decay: Float, at least 0; 0 makes it Adam.
         bias_correction: Bool. Without it m^ = m and v^ = v, as BERT was trained.
@@ -56,8 +55,6 @@ class AdamW(AdamMoments):
         weight_decay: float | None = 0.01,
         bias_correction: bool = True,
         exclude_from_weight_decay: Sequence[str] | None = NORMS_AND_BIASES,
-        *,
-        name: str = "adamw",
         **kwargs: Any,
     ) -> None:
         for option in OPTIONS_OF_ADAPTATION:
@@ -71,6 +68,5 @@ class AdamW(AdamMoments):
             weight_decay,
             bias_correction,
             exclude_from_weight_decay or [],
-            name=name,
             **kwargs,
         )

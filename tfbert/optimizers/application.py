@@ -5,7 +5,7 @@ and once for each variable for the rule of the optimizer (`lamb`, `lars`).
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from keras import ops
 
@@ -14,6 +14,9 @@ from tfbert.optimizers.backend import Variable
 from tfbert.optimizers.slots import PathState
 from tfbert.types import Tensor
 from tfbert.xla import compiled
+
+# `{slot name: tensor}` of one variable.
+Slots: TypeAlias = dict[str, Tensor]
 
 
 class TrustRatio(NamedTuple):
@@ -211,15 +214,8 @@ class ReducingOptimizer(PathState):
         return gradient
 
     def update_rule(
-        self,
-        x: Tensor,
-        g: Tensor,
-        slots: dict[str, Tensor],
-        t: Tensor,
-        rate: Tensor,
-        decay: float,
-        adapts: bool,
-    ) -> tuple[Tensor, dict[str, Tensor], TrustRatio]:
+        self, x: Tensor, g: Tensor, slots: Slots, t: Tensor, lr: Tensor, decay: float, adapts: bool
+    ) -> tuple[Tensor, Slots, TrustRatio]:
         """The formula of one variable.
 
         Args:
@@ -227,7 +223,7 @@ class ReducingOptimizer(PathState):
             g: Float32 tensor of the same shape, the reduced and clipped gradient.
             slots: `{slot name: float32 tensor}`, all of that shape.
             t: Float32 scalar, the number of this update for this variable, from 1.
-            rate: Float32 scalar, the learning rate.
+            lr: Float32 scalar, the learning rate.
             decay: Coefficient of the weights; 0 where they are excluded from decay.
             adapts: Whether the rate is adapted to this variable.
 

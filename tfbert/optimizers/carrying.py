@@ -5,7 +5,7 @@ from collections.abc import Callable
 import keras
 from keras import ops
 
-from tfbert.optimizers.slots import variable_path
+from tfbert.optimizers.backend import variable_path
 
 
 def carry_over(
@@ -24,7 +24,8 @@ def carry_over(
         source: Where the state comes from; built.
         target: Where it goes; built, in the strategy's scope.
         rename: Function from the path of a variable of `target` to that in `source`, or to None
-            for state that starts from zeros. None means the same path.
+            for state that starts from zeros. None means the same path. So a new layer can start
+            with the state of the layer that it was copied from.
 
     Returns:
         List of the paths that start from zeros.
@@ -35,10 +36,7 @@ def carry_over(
     """
     if hasattr(target, "carry_over"):
         return target.carry_over(source, rename)
-    if type(source) is not type(target):
-        raise TypeError(f"carry_over from {type(source).__name__} to {type(target).__name__}")
-    if not (source.built and target.built):
-        raise ValueError("carry_over needs both optimizers built")
+    check_pair(source, target)
     target._iterations.assign(ops.convert_to_tensor(source._iterations))
     theirs, fresh = _stock_slots(source), []
     for path, slots in _stock_slots(target).items():
@@ -50,6 +48,14 @@ def carry_over(
         for name, slot in slots.items():
             slot.assign(ops.convert_to_tensor(old[name]))
     return fresh
+
+
+def check_pair(source: keras.optimizers.Optimizer, target: keras.optimizers.Optimizer) -> None:
+    """Raises TypeError for optimizers of different classes, ValueError if one is not built."""
+    if type(source) is not type(target):
+        raise TypeError(f"carry_over from {type(source).__name__} to {type(target).__name__}")
+    if not (source.built and target.built):
+        raise ValueError("carry_over needs both optimizers built")
 
 
 def _stock_slots(

@@ -12,30 +12,32 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfbert.optimizers.application import ReducingOptimizer, TrustRatio, norm
+from tfbert.optimizers.application import ReducingOptimizer, Slots, TrustRatio, norm
 from tfbert.optimizers.options import NORMS_AND_BIASES, OptimizerOptions
 from tfbert.types import Tensor
 
 
 class AdamMoments(ReducingOptimizer):
-    """What `LAMB` and `AdamW` compute; they differ in whether a variable adapts.
+    """What `LAMB` and `AdamW` have in common: all but whether a variable adapts.
 
     Args:
-        learning_rate, beta_1, beta_2, epsilon, weight_decay, bias_correction: As in `LAMB`.
-        *args, **kwargs: As in `OptimizerOptions`.
+        See `LAMB`.
     """
 
     slot_names = ("momentum", "velocity")
 
     def __init__(
         self,
-        learning_rate: Any,
-        beta_1: float,
-        beta_2: float,
-        epsilon: float,
-        weight_decay: float | None,
-        bias_correction: bool,
-        *args: Any,
+        learning_rate: Any = 1e-3,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-6,
+        weight_decay: float | None = 0.01,
+        bias_correction: bool = True,
+        exclude_from_weight_decay: Sequence[str] | None = NORMS_AND_BIASES,
+        exclude_from_layer_adaptation: Sequence[str] | None = None,
+        *,
+        name: str | None = None,
         **kwargs: Any,
     ) -> None:
         for beta_name, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
@@ -43,22 +45,22 @@ class AdamMoments(ReducingOptimizer):
                 raise ValueError(f"{beta_name} must be from 0 to below 1: {beta}")
         if not epsilon > 0:
             raise ValueError(f"epsilon must be positive: {epsilon}")
-        super().__init__(learning_rate, weight_decay, *args, **kwargs)
+        super().__init__(
+            learning_rate,
+            weight_decay,
+            exclude_from_weight_decay,
+            exclude_from_layer_adaptation,
+            name=name or type(self).__name__.lower(),
+            **kwargs,
+        )
         self.beta_1 = float(beta_1)
         self.beta_2 = float(beta_2)
         self.epsilon = float(epsilon)
         self.bias_correction = bool(bias_correction)
 
     def update_rule(
-        self,
-        x: Tensor,
-        g: Tensor,
-        slots: dict[str, Tensor],
-        t: Tensor,
-        rate: Tensor,
-        decay: float,
-        adapts: bool,
-    ) -> tuple[Tensor, dict[str, Tensor], TrustRatio]:
+        self, x: Tensor, g: Tensor, slots: Slots, t: Tensor, lr: Tensor, decay: float, adapts: bool
+    ) -> tuple[Tensor, Slots, TrustRatio]:
         """Formulas (1) to (6) of `LAMB`; arguments as in `ReducingOptimizer.update_rule`."""
         m = self.beta_1 * slots["momentum"] + (1.0 - self.beta_1) * g  # (1)
         v = self.beta_2 * slots["velocity"] + (1.0 - self.beta_2) * ops.square(g)  # (2)
@@ -70,7 +72,7 @@ class AdamMoments(ReducingOptimizer):
         if decay:
             u = u + decay * x
         ratio = trust_ratio(x, u, adapts, self)
-        x = x - rate * ratio.trust_ratio * u  # (6)
+        x = x - lr * ratio.trust_ratio * u  # (6)
         return x, {"momentum": m, "velocity": v}, ratio
 
     def get_config(self) -> dict[str, Any]:
@@ -135,8 +137,7 @@ class LAMB(AdamMoments):
 
     Args:
         learning_rate: Float, `LearningRateSchedule`, or function without arguments.
-        beta_1: Float from 0 to below 1.
-        beta_2: Float from 0 to below 1.
+        beta_1, beta_2: Floats from 0 to below 1.
         epsilon: Float, positive. The paper's 1e-6; Keras' Lamb has 1e-7.
         weight_decay: Float, at least 0; inside the update and inside its norm.
         bias_correction: Bool. Without it m^ = m and v^ = v.
@@ -154,33 +155,6 @@ class LAMB(AdamMoments):
 
         model.compile(optimizer=tfbert.LAMB(1e-3), loss="sparse_categorical_crossentropy")
     """
-
-    def __init__(
-        self,
-        learning_rate: Any = 1e-3,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-6,
-        weight_decay: float | None = 0.01,
-        bias_correction: bool = True,
-        exclude_from_weight_decay: Sequence[str] | None = NORMS_AND_BIASES,
-        exclude_from_layer_adaptation: Sequence[str] | None = None,
-        *,
-        name: str = "lamb",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            learning_rate,
-            beta_1,
-            beta_2,
-            epsilon,
-            weight_decay,
-            bias_correction,
-            exclude_from_weight_decay,
-            exclude_from_layer_adaptation,
-            name=name,
-            **kwargs,
-        )
 
     @classmethod
     def paper(cls, learning_rate: Any, **kwargs: Any) -> "LAMB":

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from tfbert.optimizers.application import ReducingOptimizer, TrustRatio
+from tfbert.optimizers.application import ReducingOptimizer, Slots, TrustRatio
 from tfbert.optimizers.lamb import trust_ratio
 from tfbert.optimizers.options import NORMS_AND_BIASES
 from tfbert.types import Tensor
@@ -61,21 +61,14 @@ class LARS(ReducingOptimizer):
         self.momentum = float(momentum)
 
     def update_rule(
-        self,
-        x: Tensor,
-        g: Tensor,
-        slots: dict[str, Tensor],
-        t: Tensor,
-        rate: Tensor,
-        decay: float,
-        adapts: bool,
-    ) -> tuple[Tensor, dict[str, Tensor], TrustRatio]:
+        self, x: Tensor, g: Tensor, slots: Slots, t: Tensor, lr: Tensor, decay: float, adapts: bool
+    ) -> tuple[Tensor, Slots, TrustRatio]:
         """Formulas (1) and (2); arguments as in `ReducingOptimizer.update_rule`."""
         if decay:
             g = g + decay * x
         m = self.momentum * slots["momentum"] + (1.0 - self.momentum) * g  # (1)
         ratio = trust_ratio(x, m, adapts, self)
-        return x - rate * ratio.trust_ratio * m, {"momentum": m}, ratio  # (2)
+        return x - lr * ratio.trust_ratio * m, {"momentum": m}, ratio  # (2)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""

@@ -14,20 +14,20 @@ from tfbert.optimizers.loss_scale import innermost
 class OptimizerLogger(keras.callbacks.Callback):
     """Writes learning rate, loss scale, gradient norm and trust ratios once an execution.
 
-    The step is the optimizer's own count of updates, so that curves go on where a resumed run
-    takes up. Names: `optimizer/learning_rate`, `optimizer/loss_scale`,
+    The step is the optimizer's own count of updates, so that curves continue where a resumed run
+    continues. Names: `optimizer/learning_rate`, `optimizer/loss_scale`,
     `optimizer/skipped_steps`, `optimizer/gradient_norm`, and by variable `weight_norm/PATH`,
     `update_norm/PATH`, `trust_ratio/PATH`.
 
     Gradient norm and ratios are those of AdamW, LAMB and LARS with `record_statistics=True`, the
     loss scale that of a `LossScaleOptimizer`. Reading them waits for the device: with many steps
-    an execution this costs nothing to speak of.
+    an execution this costs next to nothing.
 
     Args:
         log_dir: Folder for the events; `log_dir/optimizer` is written.
 
     Raises:
-        ValueError: on the start of training, where one of these does not record.
+        ValueError: when training starts, where one of these does not record.
     """
 
     def __init__(self, log_dir: str | os.PathLike) -> None:

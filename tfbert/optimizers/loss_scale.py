@@ -180,17 +180,7 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         source: keras.optimizers.Optimizer,
         rename: Callable[[str], str | None] | None = None,
     ) -> list[str]:
-        """Takes scale, counters and the inner state of another `LossScaleOptimizer`.
-
-        Args:
-            source, rename: As in `tfbert.optimizers.carrying.carry_over`.
-
-        Returns:
-            List of the paths that start afresh.
-
-        Raises:
-            TypeError: `source`, or its inner optimizer, is of another class.
-        """
+        """`tfbert.optimizers.carrying.carry_over` to this optimizer: see there."""
         if not isinstance(source, LossScaleOptimizer):
             raise TypeError(f"carry_over from {type(source).__name__} to {type(self).__name__}")
         fresh = carry_over(source.inner_optimizer, self.inner_optimizer, rename)

@@ -10,6 +10,7 @@ from keras import ops
 
 from tfbert.optimizers import backend
 from tfbert.optimizers.backend import Variable, variable_path
+from tfbert.optimizers.carrying import check_pair
 from tfbert.optimizers.options import OptimizerOptions
 
 
@@ -19,7 +20,7 @@ class PathState(OptimizerOptions):
     A subclass names its float32 slots in `slot_names`.
 
     `build` may be called again, with variables that were frozen before or belong to a grown
-    model: what is known by its path and shape keeps its state, the rest starts afresh, with a
+    model: what is known by its path and shape keeps its state, the rest starts from zeros, with a
     bias correction of its own.
     """
 
@@ -122,27 +123,8 @@ class PathState(OptimizerOptions):
         source: keras.optimizers.Optimizer,
         rename: Callable[[str], str | None] | None = None,
     ) -> list[str]:
-        """Takes the state of another optimizer of the same class, path by path.
-
-        For a grown model whose optimizer is new; both must be built. The number of updates is
-        taken over, and what has no counterpart starts afresh at it.
-
-        Args:
-            source: The optimizer to copy from.
-            rename: Function from a path here to the path in `source`, or None. So a new
-                layer can start with the state of the layer that it was copied from.
-
-        Returns:
-            List of the paths that start afresh.
-
-        Raises:
-            ValueError: one of the two is not built.
-            TypeError: `source` is of another class.
-        """
-        if type(source) is not type(self):
-            raise TypeError(f"carry_over from {type(source).__name__} to {type(self).__name__}")
-        if not (self.built and source.built):
-            raise ValueError("carry_over needs both optimizers built")
+        """`tfbert.optimizers.carrying.carry_over` to this optimizer: see there."""
+        check_pair(source, self)
         theirs, fresh = dict(source.all_slots()), []
         weights = {self.path_of(v): v for v in self._trainable_variables}
         micro_batches = self.gradient_accumulation_steps or 1
@@ -185,7 +167,7 @@ class PathState(OptimizerOptions):
         """Reads what `save_own_variables` wrote.
 
         State of variables that are frozen now, or of an optimizer that is not built yet, is kept
-        for the `build` that brings them.
+        for the `build` with them.
 
         Raises:
             ValueError: the store is of other variables.
@@ -198,7 +180,7 @@ class PathState(OptimizerOptions):
 
 
 class SavedState:
-    """Loaded values that wait for their variables; a plain object, which nothing tracks."""
+    """Loaded values that wait for their variables; a plain object, so that nothing tracks it."""
 
     def __init__(self) -> None:
         self.values: dict[str, np.ndarray] = {}  # saved key -> array
