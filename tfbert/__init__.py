@@ -24,7 +24,7 @@ _HOMES = {
     "LAMB": "tfbert.optimizers.lamb",
     "LARS": "tfbert.optimizers.lars",
     "LossScaleOptimizer": "tfbert.optimizers.loss_scale",
-    "OptimizerLogger": "tfbert.optimizers.callbacks",
+    "OptimizerLogger": "tfbert.optimizers.logger",
     "PhasedSchedule": "tfbert.optimizers.schedules",
     "Phase": "tfbert.recipes.phases",
     "PredictConfig": "tfbert.runs.command_options",

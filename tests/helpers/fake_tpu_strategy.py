@@ -6,6 +6,7 @@ shows up. For processes of their own: `make_strategy` changes TensorFlow's devic
 
 import collections
 import os
+import unittest.mock
 
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -55,6 +56,20 @@ def make_strategy():
     )
     tpu_strategy.TPUExtended = FakeExtended
     return tf.distribute.TPUStrategy(FakeResolver())
+
+
+def strategy_of_two_devices():
+    """As `make_strategy`, in a process whose two logical CPU devices are there already."""
+
+    class Extended(FakeExtended):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            cores = [f"{HOST}CPU:{k}" for k in range(CORES)]
+            self._tpu_devices = np.array([[core] for core in cores], dtype=object)
+            self._device_input_worker_devices = {self._host_device: cores}
+
+    with unittest.mock.patch.object(tpu_strategy, "TPUExtended", Extended):
+        return tf.distribute.TPUStrategy(FakeResolver())
 
 
 def count_operations(graph, *types):

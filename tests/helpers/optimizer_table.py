@@ -87,3 +87,29 @@ def relative_error(a, b):
     assert a.keys() == b.keys()
     difference = sum(((np.float64(a[k]) - b[k]) ** 2).sum() for k in a)
     return float(np.sqrt(difference / sum((np.float64(b[k]) ** 2).sum() for k in b)))
+
+
+class Pair:
+    """An optimizer of the table and its float64 reference, trained in step.
+
+    Args:
+        row: Name in the table.
+        initial: `{path: array}`, or None for random ones.
+        dtype: Of the variables.
+        **options: For the optimizer alone.
+    """
+
+    def __init__(self, row, initial=None, dtype="float32", **options):
+        self.initial = random_arrays(0) if initial is None else initial
+        self.variables = variables_of(self.initial, dtype)
+        self.optimizer = make(row, **options)
+        self.reference = make_reference(row, self.initial)
+
+    def step(self, gradients, factor=1.0):
+        """One update of both; the optimizer gets the gradients times `factor`."""
+        apply(self.optimizer, {k: factor * g for k, g in gradients.items()}, self.variables)
+        self.reference.step(gradients)
+
+    def error(self):
+        """Relative distance of the weights."""
+        return relative_error(values_of(self.variables), self.reference.weights)

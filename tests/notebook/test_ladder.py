@@ -9,7 +9,7 @@ matplotlib.use("Agg")
 from tfbert.notebook import ladder as ladder_module
 from tfbert.notebook import pictures
 from tfbert.notebook.ladder import fastest, ladder, ladder_table, last_step
-from tfbert.optimizers.trust_ratio import TrustRatio
+from tfbert.optimizers.application import TrustRatio
 from tfbert.runs.curves import Point
 
 SPEEDS = {"baseline": [4, 10], "+ batches by length": [20, 40], "+ XLA": [1, 30]}

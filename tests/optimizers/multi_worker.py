@@ -25,9 +25,7 @@ def main(path):
 
     index = strategy.cluster_resolver.task_id
     optimizers = {
-        "lamb": lambda: make("lamb"),
         "lamb-clipped": lambda: make("lamb-clipped", jit_compile=True),
-        "lars": lambda: make("lars"),
         # The second worker's gradients overflow at every third step.
         "overflow": lambda: tfbert.LossScaleOptimizer(make("lamb"), initial_scale=2.0**15),
         "overflow-sgd": lambda: tfbert.LossScaleOptimizer(

@@ -6,11 +6,18 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.optimizer_table import make, random_arrays, relative_error, values_of, variables_of
+from helpers.optimizer_table import (
+    apply,
+    make,
+    random_arrays,
+    relative_error,
+    values_of,
+    variables_of,
+)
 
 import tfbert
 
-INJECTIONS = 200
+INJECTIONS = 60
 
 
 def scaled(optimizer_of=lambda: make("lamb"), **options):
@@ -81,10 +88,10 @@ def copies_of(strategy, variable):
     "inner",
     [
         lambda: make("lamb", max_grad_norm=1.0, jit_compile=True),
-        lambda: make("lars"),
         lambda: keras.optimizers.Adam(0.02),
+        pytest.param(lambda: make("lars"), marks=pytest.mark.slow),
     ],
-    ids=["lamb", "lars", "keras-adam"],
+    ids=["lamb", "keras-adam", "lars"],
 )
 def test_faults_on_two_replicas_are_skipped_on_both(two_replicas, inner):
     optimizer = check_fault_injection(
@@ -93,23 +100,20 @@ def test_faults_on_two_replicas_are_skipped_on_both(two_replicas, inner):
     assert optimizer.skipped_steps.numpy() == INJECTIONS
 
 
-def test_faults_on_one_replica_are_skipped():
-    strategy = tf.distribute.get_strategy()
-    variables, optimizer, update, _ = trainer(strategy, lambda: scaled(initial_scale=8.0))
+@pytest.mark.parametrize("inner", [lambda: make("lamb"), lambda: keras.optimizers.Adam(0.02)])
+@pytest.mark.parametrize(
+    "strategy_of",
+    [tf.distribute.get_strategy, lambda: tf.distribute.MirroredStrategy(["CPU:0"])],
+    ids=["none", "mirrored"],
+)
+def test_faults_on_one_replica_are_skipped(strategy_of, inner):
+    variables, optimizer, update, clean = trainer(
+        strategy_of(), lambda: scaled(inner, initial_scale=8.0)
+    )
     before = values_of(variables)
     update(*map(tf.constant, (0, 0, 0)), tf.constant(np.nan))
     assert relative_error(values_of(variables), before) == 0
     assert optimizer.dynamic_scale.numpy() == 4.0
-    assert optimizer.iterations.numpy() == 0
-
-
-@pytest.mark.parametrize("inner", [lambda: make("lamb"), lambda: keras.optimizers.Adam(0.02)])
-def test_a_strategy_of_one_replica(inner):
-    strategy = tf.distribute.MirroredStrategy(["CPU:0"])
-    variables, optimizer, update, clean = trainer(strategy, lambda: scaled(inner))
-    before = values_of(variables)
-    update(*map(tf.constant, (0, 0, 0)), tf.constant(np.nan))
-    assert relative_error(values_of(variables), before) == 0
     clean()
     assert optimizer.iterations.numpy() == optimizer.skipped_steps.numpy() == 1
     assert relative_error(values_of(variables), before) > 1e-4
@@ -117,7 +121,6 @@ def test_a_strategy_of_one_replica(inner):
 
 @pytest.mark.parametrize("jit_compile", [True, False])
 def test_jit_compile_of_the_inner_optimizer_holds_for_the_test_too(jit_compile):
-    strategy = tf.distribute.get_strategy()
     variables = variables_of(random_arrays(0))
     optimizer = scaled(lambda: make("lamb", jit_compile=jit_compile))
     optimizer.build(list(variables.values()))
@@ -125,17 +128,15 @@ def test_jit_compile_of_the_inner_optimizer_holds_for_the_test_too(jit_compile):
     functions = update.get_concrete_function().graph.as_graph_def().library.function
     compiled = [f for f in functions if f.attr["_XlaMustCompile"].b]
     assert bool(compiled) == jit_compile
-    assert strategy.num_replicas_in_sync == 1
 
 
 @pytest.mark.xfail(reason="Keras decides by replica 0, before the reduction", strict=True)
-@pytest.mark.parametrize("inner", [keras.optimizers.Lamb, keras.optimizers.Adam])
-def test_faults_with_stock_keras(two_replicas, inner):
-    check_fault_injection(
-        two_replicas,
-        lambda: keras.optimizers.LossScaleOptimizer(inner(0.02), dynamic_growth_steps=1),
-        INJECTIONS,
-    )
+def test_faults_with_stock_keras(two_replicas):
+    def stock():
+        inner = keras.optimizers.Adam(0.02)
+        return keras.optimizers.LossScaleOptimizer(inner, dynamic_growth_steps=1)
+
+    check_fault_injection(two_replicas, stock, INJECTIONS)
 
 
 def test_an_overflow_of_the_sum_alone_is_seen(two_replicas):
@@ -176,25 +177,29 @@ def test_growth_floor_and_counters(two_replicas):
     assert state() == (4.0, 0, 3)
 
 
+def train_eagerly(optimizer, steps):
+    """The variables after updates on one replica, whose gradients are those of a scaled loss."""
+    variables = variables_of(random_arrays(0))
+    optimizer.build(list(variables.values()))
+    for step in range(steps):
+        gradients = random_arrays(step + 1)
+        apply(optimizer, {k: optimizer.scale_loss(g) for k, g in gradients.items()}, variables)
+    return variables
+
+
 def test_the_scale_never_becomes_infinite():
-    _, optimizer, _, clean = trainer(
-        tf.distribute.get_strategy(), lambda: scaled(initial_scale=2.0**127, dynamic_growth_steps=1)
-    )
-    clean()
-    assert optimizer.dynamic_scale.numpy() == 2.0**127
+    optimizer = scaled(lambda: make("lamb"), initial_scale=2.0**126, dynamic_growth_steps=1)
+    for expected in (2.0**127, 2.0**127):
+        variables = variables_of({"kernel": np.ones(2)})
+        apply(optimizer, {"kernel": np.ones(2, "float32")}, variables)
+        assert optimizer.dynamic_scale.numpy() == expected
 
 
 @pytest.mark.parametrize("options", [{}, {"max_grad_norm": 1.0}, {"use_ema": True}])
 def test_a_scale_changes_nothing_but_the_scale(options):
     """Powers of two are exact, so the weights are those without scaling, bit for bit."""
-    results = []
-    for wrap in (lambda inner: inner, lambda inner: scaled(lambda: inner, initial_scale=2.0**10)):
-        variables, _, _, clean = trainer(
-            tf.distribute.get_strategy(), lambda wrap=wrap: wrap(make("lamb", **options))
-        )
-        for _ in range(4):
-            clean()
-        results.append(values_of(variables))
+    plain, wrapped = make("lamb", **options), scaled(lambda: make("lamb", **options))
+    results = [values_of(train_eagerly(optimizer, 4)) for optimizer in (plain, wrapped)]
     assert relative_error(*results) == 0
 
 
@@ -213,7 +218,6 @@ def test_a_skipped_micro_batch_does_not_count_in_accumulation(two_replicas):
 
 def test_denominators_divide_before_the_test(two_replicas):
     variables, optimizer, _, _ = trainer(two_replicas, lambda: scaled(lambda: make("lars")))
-    alone, plain, _, _ = trainer(tf.distribute.get_strategy(), lambda: make("lars"))
 
     @tf.function
     def update():
@@ -224,45 +228,41 @@ def test_denominators_divide_before_the_test(two_replicas):
         two_replicas.run(on_replica)
 
     update()
+    alone, plain = variables_of(random_arrays(0)), make("lars")
     plain.apply([tf.ones(v.shape) / 3 for v in alone.values()], list(alone.values()))
     assert relative_error(values_of(variables), values_of(alone)) < 1e-7
 
 
-def fit_float16(strategy, policy, optimizer_of):
+def fit_float16(strategy, optimizer_of):
+    """A stock fit of a model with a float16 and a bfloat16 layer."""
     keras.utils.set_random_seed(0)
     previous = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
+    keras.config.set_dtype_policy("mixed_float16")
     try:
         with strategy.scope():
-            layers = [keras.layers.Dense(8), keras.layers.Dense(1, dtype="float32")]
-            model = keras.Sequential([keras.Input((4,)), *layers])
+            layers = [keras.layers.Dense(8), keras.layers.Dense(8, dtype="bfloat16")]
+            head = keras.layers.Dense(1, dtype="float32")
+            model = keras.Sequential([keras.Input((4,)), *layers, head])
             model.compile(optimizer_of(), "mse", jit_compile=False)
         x = np.random.RandomState(0).normal(size=(64, 4)).astype("float32")
         y = x.sum(1, keepdims=True)
         losses = model.fit(x, y, batch_size=16, epochs=8, verbose=0).history["loss"]
     finally:
         keras.config.set_dtype_policy(previous)
-    return model, losses
-
-
-@pytest.mark.parametrize("policy", ["mixed_float16", "bfloat16"])
-def test_low_precision_policies_learn_in_a_stock_fit(two_replicas, policy):
-    def optimizer():
-        return scaled(lambda: make("lamb", learning_rate=0.1))
-
-    model, losses = fit_float16(two_replicas, policy, optimizer)
     assert type(model.optimizer) is tfbert.LossScaleOptimizer  # compile left it alone
+    return model.optimizer, losses
+
+
+def test_low_precision_learns_in_a_stock_fit(two_replicas):
+    _, losses = fit_float16(two_replicas, lambda: scaled(lambda: make("lamb", learning_rate=0.1)))
     assert losses[-1] < 0.5 * losses[0]
 
 
 def test_stock_inner_optimizers_are_compiled_too():
-    model, losses = fit_float16(
-        tf.distribute.get_strategy(),
-        "mixed_float16",
-        lambda: scaled(lambda: keras.optimizers.Adam(0.02)),
+    optimizer, losses = fit_float16(
+        tf.distribute.get_strategy(), lambda: scaled(lambda: keras.optimizers.Adam(0.02))
     )
     assert losses[-1] < losses[0]
-    optimizer = model.optimizer
     assert optimizer.iterations.numpy() + optimizer.skipped_steps.numpy() == 32
 
 
@@ -295,18 +295,22 @@ def test_wrong_options(options, message):
         scaled(**options)
 
 
-def test_accumulation_in_a_stock_optimizer_is_refused():
-    inner = keras.optimizers.Adam(gradient_accumulation_steps=2)
-    with pytest.raises(ValueError, match=r"Adam\(gradient_accumulation_steps=\.\.\.\) fails under"):
-        tfbert.LossScaleOptimizer(inner)
+@pytest.mark.parametrize(
+    "options",
+    [{"gradient_accumulation_steps": 2}, {"use_ema": True, "ema_overwrite_frequency": 3}],
+)
+def test_options_of_stock_optimizers_that_fail_under_a_strategy_are_refused(options):
+    with pytest.raises(ValueError, match=rf"Adam\({[*options][-1]}=\.\.\.\) fails under"):
+        tfbert.LossScaleOptimizer(keras.optimizers.Adam(**options))
 
 
-def test_apply_checks_its_input():
-    optimizer = scaled()
-    with pytest.raises(ValueError, match="must be built"):
-        optimizer.apply([tf.ones(3)])
-    optimizer.apply([], [])
-    assert not optimizer.built
+@pytest.mark.parametrize("inner_of", [lambda: "adam", lambda: None, scaled])
+def test_what_cannot_be_scaled_is_refused(inner_of):
+    with pytest.raises(TypeError, match="must be an optimizer without loss scaling"):
+        tfbert.LossScaleOptimizer(inner_of())
+
+
+def test_apply_to_all_variables_of_a_stock_optimizer():
     adam = scaled(lambda: keras.optimizers.Adam(0.1))
     variables = list(variables_of(random_arrays(0)).values())
     adam.build(variables)

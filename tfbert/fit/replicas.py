@@ -1,18 +1,24 @@
 """Running steps on all replicas, several in a call, and bringing their results together."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
+from tfbert import xla
 from tfbert.fit import keras_internals
 from tfbert.optimizers import reduction
 
 
-def replica_id():
+def replica_id() -> tf.Tensor | int:
     """This replica's number among all of them, on all workers: a scalar int32 tensor or int."""
     return tf.distribute.get_replica_context().replica_id_in_sync_group
 
 
-def run_steps(model, step, results):
+def run_steps(
+    model: keras.Model, step: Callable[[Any], None], results: Callable[[], Any]
+) -> Callable[[Any, int, bool], tuple[Any, tf.Tensor]]:
     """A function that runs `step` on every replica, several times in one call.
 
     Args:
@@ -28,21 +34,21 @@ def run_steps(model, step, results):
     """
     strategy = model.distribute_strategy
 
-    def first_result():
+    def first_result() -> Any:
         return keras.tree.map_structure(
             lambda value: strategy.experimental_local_results(value)[0], strategy.run(results)
         )
 
-    def one_step(iterator):
+    def one_step(iterator: Any) -> tuple[Any, tf.Tensor]:
         strategy.run(step, args=(next(iterator),))
         return first_result(), tf.ones((), tf.int32)
 
-    def several_steps(iterator, steps):
-        def advance(done, _):
+    def several_steps(iterator: Any, steps: tf.Tensor) -> tuple[Any, tf.Tensor]:
+        def advance(done: tf.Tensor, _: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             batch = iterator.get_next_as_optional()
             has_value = batch.has_value()
 
-            def run():
+            def run() -> tf.Tensor:
                 strategy.run(step, args=(batch.get_value(),))
                 return done + 1
 
@@ -61,17 +67,19 @@ def run_steps(model, step, results):
         one_step = tf.function(one_step, autograph=False, reduce_retracing=True)
         several_steps = tf.function(several_steps, autograph=False, reduce_retracing=True)
 
-    def function(iterator, steps, is_sure):
+    def function(iterator: Any, steps: int, is_sure: bool) -> tuple[Any, tf.Tensor]:
         # At an unforeseen end a distributed iterator would run the step on nothing, then raise.
         if steps == 1 and is_sure:
             return one_step(iterator)
         return several_steps(iterator, tf.constant(steps, tf.int32))
 
-    function.one_step, function.several_steps, function.step = one_step, several_steps, step
+    # For those who trace one of them: an attribute of a function, which mypy does not know.
+    function.one_step, function.several_steps = one_step, several_steps  # type: ignore[attr-defined]
+    function.step = step  # type: ignore[attr-defined]
     return function
 
 
-def metric_results(model):
+def metric_results(model: keras.Model) -> dict[str, Any]:
     """The results of all metrics over all replicas: a dict, the same on each.
 
     Each replica counts what it has seen; the counts of all metrics are summed in one reduction.
@@ -93,19 +101,19 @@ def metric_results(model):
         return keras.tree.map_structure(tf.convert_to_tensor, model.get_metrics_result())
 
 
-def in_order(strategy, value):
+def in_order(strategy: tf.distribute.Strategy, value: Any) -> tf.Tensor:
     """The rows that all replicas of all workers returned, in the order of the global batch.
 
     Args:
         strategy: `tf.distribute.Strategy`.
-        value: What `strategy.run` gave for a tensor whose first axis is the batch.
+        value: What `strategy.run` returned for a tensor whose first axis is the batch.
     """
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return strategy.gather(value, axis=0)
     return tf.concat(strategy.experimental_local_results(value), axis=0)
 
 
-def concatenated(batches):
+def concatenated(batches: Sequence[Any]) -> Any:
     """The outputs of several batches as one; ragged where they differ in length.
 
     Args:
@@ -116,8 +124,6 @@ def concatenated(batches):
     )
 
 
-def compiled(model, function):
-    """`function`, compiled by XLA where the model asks for it; TPUs compile whole steps anyway."""
-    if model.jit_compile and not isinstance(model.distribute_strategy, tf.distribute.TPUStrategy):
-        return tf.function(function, jit_compile=True, autograph=False)
-    return function
+def compiled(model: keras.Model, function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, compiled by XLA where the model asks for it."""
+    return xla.compiled(function) if model.jit_compile else function

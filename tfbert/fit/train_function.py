@@ -1,4 +1,28 @@
-"""The one hot loop: n updates a call, each the mean over k micro-batches of every replica."""
+"""What an update is: the one hot loop, which `fit` runs.
+
+On every replica, with its part of a global batch:
+
+    counts = number of real targets, for each term of the loss             losses.target_counts
+    totals = counts, summed over all replicas                  reduction.sum_over_replicas
+    scales = what makes each term a mean over the global batch             losses.scales
+
+    for each of accumulate_steps micro-batches:                            _Gradients
+        y_pred = model(rows of the micro-batch)   dropout by (seed, update, micro-batch, replica)
+        sums = loss over the real targets, each term a sum                 losses.loss_sums
+        gradients += d(sums * scales * loss scale) / d(weights)
+
+    metrics += sums, counts                                                losses.track
+    gradients, denominator = as the optimizer takes them                   _as_taken
+    optimizer.apply(gradients, variables, denominator):          optimizers.application
+        sum over all replicas: gradients and denominators        optimizers.reduction
+        divide: by denominator and loss scale
+        any inf or NaN: no update, half the loss scale           optimizers.loss_scale
+        clip: by the global norm
+        update: variable by variable                             optimizers.lamb, adamw, lars
+"""
+
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -8,10 +32,12 @@ from tfbert.fit.dropout_seeds import stateless_dropout, step_key
 from tfbert.fit.replicas import compiled, metric_results, replica_id, run_steps
 from tfbert.optimizers import reduction
 from tfbert.optimizers.application import ReducingOptimizer
-from tfbert.optimizers.loss_scale import LossScaleOptimizer
+from tfbert.optimizers.loss_scale import LossScaleOptimizer, innermost
 
 
-def make_train_function(model):
+def make_train_function(
+    model: keras.Model,
+) -> Callable[[Any, int, bool], tuple[Any, tf.Tensor]]:
     """The function behind `fit`.
 
     Args:
@@ -19,51 +45,62 @@ def make_train_function(model):
 
     Returns:
         A function of an iterator over (distributed) global batches and a number of updates; it
-        gives the logs, and how many updates the data sufficed for, as `run_steps` says.
+        returns the logs, and how many updates the data sufficed for, as `run_steps` says.
     """
-    strategy = model.distribute_strategy
     terms = losses.loss_terms(model)
-    parts = strategy.num_replicas_in_sync * model.accumulate_steps
+    micro_batches = _micro_batches(model)
     gradients_of = _Gradients(model, terms)
 
-    def update(batch):
+    def update(batch: Any) -> None:
         """One update, in every replica's own context."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         counts = losses.target_counts(model, terms, x, y, sample_weight)
         (totals,) = reduction.sum_over_replicas([counts])
         gradients, sums, total = gradients_of(
-            (x, y, sample_weight), losses.scales(terms, totals, parts)
+            (x, y, sample_weight), losses.scales(terms, totals, micro_batches)
         )
-        losses.track(model, terms, sums, counts, total, totals, parts)
-        _apply(model, gradients, parts)
+        losses.track(model, terms, sums, counts, total, totals, micro_batches)
+        gradients, options = _as_taken(model, gradients)
+        model.optimizer.apply(gradients, model.trainable_variables, **options)
 
     return run_steps(model, update, lambda: metric_results(model))
+
+
+def _micro_batches(model: keras.Model) -> int:
+    """Number of micro-batches of all replicas together."""
+    return model.distribute_strategy.num_replicas_in_sync * model.accumulate_steps
 
 
 class _Gradients:
     """Gradients of a replica's share of the batch, summed over its micro-batches."""
 
-    def __init__(self, model, terms):
+    def __init__(self, model: keras.Model, terms: list[losses.LossTerm]) -> None:
         self.model = model
         self.terms = terms
-        self.pieces = model.accumulate_steps
+        self.accumulate_steps = model.accumulate_steps
         self.micro_batch = compiled(model, self._micro_batch)
 
-    def __call__(self, data, scales):
+    def __call__(
+        self, data: tuple[Any, Any, Any], scales: tf.Tensor
+    ) -> tuple[list[tf.Tensor | None], tf.Tensor, tf.Tensor]:
         """A list of gradients or None, (terms + 1,) sums, and the sum of the scaled losses."""
         update, replica = self.model.optimizer.iterations, replica_id()
 
-        def key(micro_batch):
+        def key(micro_batch: tf.Tensor | int) -> tf.Tensor:
             return step_key(self.model.seed, update, micro_batch, replica)
 
-        if self.pieces == 1:
+        if self.accumulate_steps == 1:
             return self.micro_batch(data, scales, key(0))
         variables = self.model.trainable_variables
         none = [False] * len(variables)
 
-        def add_next(index, accumulators, sums, total):
-            piece = keras.tree.map_structure(lambda t: _piece(t, index, self.pieces), data)
-            gradients, more, loss = self.micro_batch(piece, scales, key(index))
+        def add_next(
+            index: tf.Tensor, accumulators: list, sums: tf.Tensor, total: tf.Tensor
+        ) -> Any:
+            rows = keras.tree.map_structure(
+                lambda t: _rows_of(t, index, self.accumulate_steps), data
+            )
+            gradients, more, loss = self.micro_batch(rows, scales, key(index))
             none[:] = [g is None for g in gradients]
             accumulators = [
                 a if g is None else a + g for a, g in zip(accumulators, gradients, strict=True)
@@ -78,11 +115,13 @@ class _Gradients:
         )
         # One at a time: a second micro-batch in flight would need its activations as well.
         _, accumulators, sums, total = tf.while_loop(
-            lambda index, *_: index < self.pieces, add_next, start, parallel_iterations=1
+            lambda index, *_: index < self.accumulate_steps, add_next, start, parallel_iterations=1
         )
         return [None if n else a for n, a in zip(none, accumulators, strict=True)], sums, total
 
-    def _micro_batch(self, data, scales, key):
+    def _micro_batch(
+        self, data: tuple[Any, Any, Any], scales: tf.Tensor, key: tf.Tensor
+    ) -> tuple[list[tf.Tensor | None], tf.Tensor, tf.Tensor]:
         x, y, sample_weight = data
         model = self.model
         variables = model.trainable_variables
@@ -101,46 +140,48 @@ class _Gradients:
         return [None if g is None else reduction.densify(g) for g in gradients], sums, total
 
 
-def _piece(tensor, index, pieces):
+def _rows_of(tensor: tf.Tensor | None, index: tf.Tensor, accumulate_steps: int) -> tf.Tensor | None:
     """Rows of micro-batch `index`; where they do not divide evenly, the last ones get fewer."""
     if tensor is None:  # no sample weights
         return None
     rows = tensor.shape[0]
-    if rows is not None and rows % pieces == 0:
-        size = rows // pieces
+    if rows is not None and rows % accumulate_steps == 0:
+        size = rows // accumulate_steps
         others = tf.shape(tensor)[1:]
-        piece = tf.slice(
+        part = tf.slice(
             tensor,
             tf.concat([[index * size], tf.zeros_like(others)], 0),
             tf.concat([[size], others], 0),
         )
-        return tf.ensure_shape(piece, [size, *tensor.shape[1:]])
-    size = -(-tf.shape(tensor)[0] // pieces)
+        return tf.ensure_shape(part, [size, *tensor.shape[1:]])
+    size = -(-tf.shape(tensor)[0] // accumulate_steps)
     return tensor[index * size : (index + 1) * size]
 
 
-def _apply(model, gradients, parts):
-    """Hands the sums of this replica to the optimizer, which reduces them.
+def _as_taken(
+    model: keras.Model, gradients: list[tf.Tensor | None]
+) -> tuple[list[tf.Tensor | None], dict[str, Any]]:
+    """This replica's sums as the optimizer takes them, and the options of its `apply`.
 
-    Their sum over replicas is `parts` times the gradient of the loss.
+    Summed over replicas they are `_micro_batches(model)` times the gradient of the loss. Who
+    divides by that, and who clips?
+
+    - Ours, loss scaling included: sums over replicas, divides by the sum of all denominators,
+      clips.
+    - Ours with `gradient_accumulation_steps` of its own takes no denominator: divided here.
+    - Keras' own: divided here; Keras sums over replicas.
+    - Keras' own that clips, on several replicas: divided and summed here. Keras clips what each
+      replica brings: the first one brings the sum, the others zeros.
     """
-    optimizer, variables = model.optimizer, model.trainable_variables
-    micro_batches = model.accumulate_steps
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    takes_denominator = isinstance(optimizer, (ReducingOptimizer, LossScaleOptimizer))
-    if takes_denominator and not inner.gradient_accumulation_steps:
-        optimizer.apply(gradients, variables, denominator=micro_batches)
-        return
-    if parts > 1:
-        gradients = [None if g is None else g / parts for g in gradients]
-    if takes_denominator or not _clips(optimizer) or parts == micro_batches:
-        optimizer.apply(gradients, variables)
-        return
-    # Keras clips what a replica brings: bring it the sum.
-    known = [(g, v) for g, v in zip(gradients, variables, strict=True) if g is not None]
-    summed = reduction.sum_over_replicas([g for g, _ in known])
-    reduction.apply_stock(optimizer, summed, [v for _, v in known], None)
-
-
-def _clips(optimizer):
-    return any((optimizer.clipnorm, optimizer.global_clipnorm, optimizer.clipvalue))
+    optimizer, micro_batches = model.optimizer, _micro_batches(model)
+    is_ours = isinstance(optimizer, (ReducingOptimizer, LossScaleOptimizer))
+    if is_ours and not innermost(optimizer).gradient_accumulation_steps:
+        return gradients, {"denominator": model.accumulate_steps}
+    if micro_batches > 1:
+        gradients = [None if g is None else g / micro_batches for g in gradients]
+    clips = any((optimizer.clipnorm, optimizer.global_clipnorm, optimizer.clipvalue))
+    if clips and not is_ours and model.distribute_strategy.num_replicas_in_sync > 1:
+        known = [g for g in gradients if g is not None]
+        summed = iter(reduction.on_first_replica(reduction.sum_over_replicas(known)))
+        gradients = [None if g is None else next(summed) for g in gradients]
+    return gradients, {}

@@ -5,7 +5,6 @@ XLA compiles the chains under TensorFlow; under JAX and on TPUs the caller's ste
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 
@@ -13,6 +12,7 @@ import keras
 from keras import ops
 
 from tfbert.types import Tensor
+from tfbert.xla import compiled
 
 # tanh(u) = 2 sigmoid(2u) - 1, so that the tanh form is x sigmoid(x (_LINEAR + _CUBIC x^2)).
 _LINEAR = 2 * math.sqrt(2 / math.pi)
@@ -33,18 +33,7 @@ def fused(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     Args:
         function: Takes and returns tensors; has no side effects.
     """
-    if keras.backend.backend() != "tensorflow":
-        return function
-    import tensorflow as tf
-
-    program = tf.function(function, jit_compile=True, autograph=False, reduce_retracing=True)
-
-    @functools.wraps(function)
-    def call(*tensors):
-        on_tpu = isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy)
-        return (function if on_tpu else program)(*tensors)
-
-    return call
+    return compiled(function, reduce_retracing=True)
 
 
 def with_gradient(function: Callable[..., tuple[Tensor, Callable]]) -> Callable[..., Tensor]:

@@ -1,11 +1,12 @@
 """AdamW: Adam with decoupled weight decay, reduced, clipped and compiled as LAMB is."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 
-from tfbert.optimizers.exclusions import NORMS_AND_BIASES
-from tfbert.optimizers.moments import AdamMoments
-
-_OF_ADAPTATION = ("exclude_from_layer_adaptation", "weight_norm_bounds", "trust_ratio_bounds")
+from tfbert.optimizers.lamb import AdamMoments
+from tfbert.optimizers.options import NORMS_AND_BIASES, OPTIONS_OF_ADAPTATION
 
 
 @keras.saving.register_keras_serializable(package="tfbert")
@@ -25,40 +26,38 @@ class AdamW(AdamMoments):
 
     Args:
         learning_rate: Float, `LearningRateSchedule`, or function without arguments.
-        beta_1: Float from 0 to below 1.
-        beta_2: Float from 0 to below 1.
+        beta_1, beta_2: Floats from 0 to below 1.
         epsilon: Float, positive. 1e-6 as BERT was trained; Keras' AdamW has 1e-7.
         weight_decay: Float, at least 0; 0 makes it Adam.
         bias_correction: Bool. Without it m^ = m and v^ = v, as BERT was trained.
         exclude_from_weight_decay: List of regular expressions, searched in a variable's path;
             a match has no decay. None or `[]` means no variable.
-        max_grad_norm, record_statistics, jit_compile, **kwargs: as in `LayerwiseOptimizer`.
+        **kwargs: `max_grad_norm=None`, `record_statistics=False`, `jit_compile=True` and Keras'
+            own, as in `OptimizerOptions`.
 
     Raises:
         TypeError: an option of layer adaptation.
-        ValueError: a number out of its range, and as in `LayerwiseOptimizer`.
+        ValueError: a number out of its range, and as in `OptimizerOptions`.
 
     Example:
 
         model.compile(optimizer=tfbert.AdamW(5e-5), loss="sparse_categorical_crossentropy")
     """
 
+    adapts_layers = False
+
     def __init__(
         self,
-        learning_rate=1e-3,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-6,
-        weight_decay=0.01,
-        bias_correction=True,
-        exclude_from_weight_decay=NORMS_AND_BIASES,
-        max_grad_norm=None,
-        record_statistics=False,
-        jit_compile=True,
-        name="adamw",
-        **kwargs,
-    ):
-        for option in _OF_ADAPTATION:
+        learning_rate: Any = 1e-3,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-6,
+        weight_decay: float | None = 0.01,
+        bias_correction: bool = True,
+        exclude_from_weight_decay: Sequence[str] | None = NORMS_AND_BIASES,
+        **kwargs: Any,
+    ) -> None:
+        for option in OPTIONS_OF_ADAPTATION:
             if option in kwargs:
                 raise TypeError(f"AdamW adapts no layer's rate, so it takes no {option}")
         super().__init__(
@@ -66,23 +65,8 @@ class AdamW(AdamMoments):
             beta_1,
             beta_2,
             epsilon,
+            weight_decay,
             bias_correction,
-            weight_decay=weight_decay,
-            # None would mean "as the other list".
-            exclude_from_weight_decay=exclude_from_weight_decay or [],
-            exclude_from_layer_adaptation=[""],  # matches every path
-            max_grad_norm=max_grad_norm,
-            weight_norm_bounds=None,
-            trust_ratio_bounds=None,
-            record_statistics=record_statistics,
-            jit_compile=jit_compile,
-            name=name,
+            exclude_from_weight_decay or [],
             **kwargs,
         )
-
-    def get_config(self):
-        """The constructor's arguments."""
-        config = super().get_config()
-        for option in _OF_ADAPTATION:
-            del config[option]
-        return config

@@ -1,23 +1,64 @@
-"""The order of an update: reduce, unscale, accumulate, update, average."""
+"""The order of an update: reduce, unscale, test, accumulate, clip, update, average.
 
-import keras
+`ReducingOptimizer.apply` is the one way in. It leaves once for the sum over replicas (`reduction`)
+and once for each variable for the rule of the optimizer (`lamb`, `lars`).
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+
 from keras import ops
 
-from tfbert.optimizers import reduction
+from tfbert.optimizers import backend, reduction
+from tfbert.optimizers.backend import Variable
 from tfbert.optimizers.slots import PathState
+from tfbert.types import Tensor
+from tfbert.xla import compiled
+
+# `{slot name: tensor}` of one variable.
+Slots: TypeAlias = dict[str, Tensor]
 
 
-class ReducingOptimizer(PathState, keras.optimizers.Optimizer):
-    """A Keras optimizer that sums gradients over replicas before anything looks at them.
+class TrustRatio(NamedTuple):
+    """||x||, ||u|| and the factor of the learning rate of one variable at one update.
+
+    During the update these are float32 scalars, and None for norms that nobody asks for; from
+    `trust_ratios()` they are floats.
+    """
+
+    weight_norm: Any
+    update_norm: Any
+    trust_ratio: Any
+
+
+class ReducingOptimizer(PathState):
+    """Base of AdamW, LAMB and LARS: sums gradients over replicas before anything looks at them.
 
     After the sum every replica computes with equal numbers and assigns to its own copy of the
     variables, so that all take the same decisions, without a `merge_call` inside a condition.
 
-    A subclass gives `_update(gradients, variables, divisor, iterations)`, which clips and updates
-    with gradients that are still to be divided by `divisor`.
+    A subclass names its float32 slots in `slot_names`, and has its formula in `update_rule`.
+
+    Args:
+        *args, **kwargs: As in `OptimizerOptions`.
     """
 
-    def apply(self, grads, trainable_variables=None, denominator=None):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        xla = compiled if self.jit_compile else lambda function: function
+        self._is_finite = xla(is_finite)
+        self._sum_of_squares = xla(_sum_of_squares)
+        self._compiled_update = xla(self._update_variable)
+        if self.record_statistics:
+            self._gradient_norm = self.add_variable((), dtype="float32", name="gradient_norm")
+
+    def apply(
+        self,
+        grads: Sequence[Tensor | None],
+        trainable_variables: Sequence[Variable] | None = None,
+        denominator: Tensor | float | None = None,
+        scale: Tensor | None = None,
+    ) -> Tensor | None:
         """One update with the gradients of this replica.
 
         Inside `strategy.run` every replica calls it with its own gradients; they are summed.
@@ -30,71 +71,63 @@ class ReducingOptimizer(PathState, keras.optimizers.Optimizer):
             denominator: Scalar or None. This replica's part of what the summed gradient is
                 divided by, such as its number of examples or of masked tokens. A sum of 0
                 divides by 1.
+            scale: Float32 scalar or None: `LossScaleOptimizer`'s, by which the loss was
+                multiplied. With it, nothing changes and the update does not count where a
+                gradient is inf or NaN on any replica.
+
+        Returns:
+            With a `scale`: whether all was finite, a boolean scalar that is the same on every
+            replica. Else None.
 
         Raises:
             ValueError: outside of `strategy.run`, a variable that `build` has not seen, no
-                gradient at all, or a denominator beside `gradient_accumulation_steps`.
+                gradient at all, or a denominator in addition to `gradient_accumulation_steps`.
         """
         if not len(grads):
-            return
-        self.check_denominator(denominator)
-        grads, variables = self.matched(grads, trainable_variables)
-        gradients, divisor = reduction.reduced(grads, denominator)
-        self.apply_reduced(gradients, variables, divisor)
-
-    def check_denominator(self, denominator):
-        """Raises ValueError for a denominator of micro-batches that are accumulated here.
-
-        They would all count the same, however many examples each has.
-        """
+            return None
         if denominator is not None and self.gradient_accumulation_steps:
+            # Micro-batches would all count the same, however many examples each has.
             raise ValueError(
                 "denominator goes with gradients that you have summed over micro-batches yourself, "
                 "not with gradient_accumulation_steps"
             )
-
-    def matched(self, grads, trainable_variables=None):
-        """Pairs gradients with variables, builds if need be, and drops those that are None.
-
-        Returns:
-            List of gradients and list of variables, of equal length.
-
-        Raises:
-            ValueError: as `apply`.
-        """
-        if trainable_variables is None:
-            if not self.built:
-                raise ValueError("the optimizer must be built before apply() without variables")
-            trainable_variables = self._trainable_variables
-        trainable_variables = list(trainable_variables)
-        if len(grads) != len(trainable_variables):
-            raise ValueError(f"{len(grads)} gradients for {len(trainable_variables)} variables")
-        if not self.built:
-            reduction.check_may_build()
-            self.build(trainable_variables)
-        self.check_known(trainable_variables)
-        return self._filter_empty_gradients(grads, trainable_variables)
-
-    def apply_reduced(self, gradients, variables, divisor, apply_if=None):
-        """One update with gradients that are the same on every replica.
-
-        Args:
-            gradients: List of dense float32 tensors.
-            variables: List of variables, one for each gradient.
-            divisor: Float32 scalar by which the gradients are still to be divided.
-            apply_if: Boolean scalar, the same on every replica, or None. Where it is False,
-                nothing changes and the update does not count.
-        """
+        grads, variables = self._matched(grads, trainable_variables)
+        gradients, divisor = reduction.reduced(grads, denominator)
+        finite = None
+        if scale is not None:
+            divisor = divisor * scale
+            finite = ops.all(ops.stack([self._is_finite(g, divisor) for g in gradients]))
         if self.loss_scale_factor is not None:
             divisor = divisor * self.loss_scale_factor
         step = self._accumulate if self.gradient_accumulation_steps else self._step
         written = [*variables, *self.variables]
-        reduction.run_if(apply_if, lambda: step(gradients, variables, divisor), written)
-        counted = 1 if apply_if is None else ops.cast(apply_if, self._iterations.dtype)
+        backend.run_if(finite, lambda: step(gradients, variables, divisor), written)
+        counted = 1 if finite is None else ops.cast(finite, self._iterations.dtype)
         # Its aggregation makes this a merge_call, which no condition may hold.
         self._iterations.assign_add(counted)
+        return finite
 
-    def _accumulate(self, gradients, variables, divisor):
+    def _matched(
+        self, grads: Sequence[Tensor | None], variables: Sequence[Variable] | None
+    ) -> tuple[list[Tensor], list[Variable]]:
+        """Gradients and their variables, built if need be, without those that have no gradient."""
+        if variables is None:
+            if not self.built:
+                raise ValueError("the optimizer must be built before apply() without variables")
+            variables = self._trainable_variables
+        variables = list(variables)
+        if len(grads) != len(variables):
+            raise ValueError(f"{len(grads)} gradients for {len(variables)} variables")
+        if not self.built:
+            backend.check_may_build()
+            self.build(variables)
+        self.check_known(variables)
+        return self._filter_empty_gradients(grads, variables)
+
+    def _accumulate(
+        self, gradients: list[Tensor], variables: list[Variable], divisor: Tensor
+    ) -> None:
+        """Adds a micro-batch to the accumulators; the last one of an update makes the update."""
         steps = self.gradient_accumulation_steps
         is_last = ops.equal((self._iterations + 1) % steps, 0)
         accumulators = [self.slots_of(v)["accumulator"] for v in variables]
@@ -104,22 +137,102 @@ class ReducingOptimizer(PathState, keras.optimizers.Optimizer):
         ]
         for accumulator, total in zip(accumulators, sums, strict=True):
             accumulator.assign(ops.where(is_last, ops.zeros_like(total), total))
-        reduction.run_if(
+        backend.run_if(
             is_last,
             lambda: self._step(sums, variables, ops.cast(steps, "float32")),
             [*variables, *self.variables],
         )
 
-    def _step(self, gradients, variables, divisor):
+    def _step(self, gradients: list[Tensor], variables: list[Variable], divisor: Tensor) -> None:
+        """Clips by the global norm, updates every variable, then constraints and averages.
+
+        Args:
+            gradients: List of dense float32 tensors, the same on every replica.
+            variables: List of variables, one for each gradient.
+            divisor: Float32 scalar by which the gradients are still to be divided.
+        """
         iterations = ops.cast(self.iterations, self._iterations.dtype)
-        self._update(gradients, variables, divisor, iterations)
+        learning_rate = ops.cast(self.learning_rate, "float32")
+        if self.max_grad_norm is not None or self.record_statistics:
+            divided = ops.cast(divisor, "float32")
+            norm = ops.sqrt(sum(self._sum_of_squares(g, divided) for g in gradients))
+        if self.record_statistics:
+            self._gradient_norm.assign(norm)
+        if self.max_grad_norm is not None:
+            divisor = divisor * ops.maximum(1.0, norm / self.max_grad_norm)
+        names = [*self.slot_names, "first_step"]
+        names += ["trust_ratio"] if self.record_statistics else []
+        for gradient, variable in zip(gradients, variables, strict=True):
+            path, slots = self.path_of(variable), self.slots_of(variable)
+            self._compiled_update(
+                gradient,
+                backend.local(variable),
+                {name: backend.local(slots[name]) for name in names},
+                learning_rate,
+                iterations,
+                ops.cast(divisor, "float32"),
+                decay=self.weight_decay if self.exclusions.has_decay(path) else 0.0,
+                adapts=self.adapts_layers and self.exclusions.is_adapted(path),
+            )
         for variable in variables:
             if getattr(variable, "constraint", None) is not None:
                 variable.assign(variable.constraint(variable))
         if self.use_ema:
             self._average(variables, iterations)
 
-    def _average(self, variables, iterations):
+    def _update_variable(  # the whole of it is what XLA compiles, once a shape
+        self,
+        gradient: Tensor,
+        variable: Variable,
+        slots: dict[str, Variable],
+        learning_rate: Tensor,
+        iterations: Tensor,
+        divisor: Tensor,
+        *,
+        decay: float,
+        adapts: bool,
+    ) -> None:
+        """Divides, clips this gradient by itself, and assigns what the rule says."""
+        gradient = self._clip(gradient / divisor)
+        weight = ops.cast(variable, "float32")
+        state = {name: ops.convert_to_tensor(slots[name]) for name in self.slot_names}
+        age = ops.cast(iterations - slots["first_step"], "float32") + 1.0
+        weight, state, ratio = self.update_rule(
+            weight, gradient, state, age, learning_rate, decay, adapts
+        )
+        if self.record_statistics:
+            slots["trust_ratio"].assign(ops.stack([ops.cast(r, "float32") for r in ratio]))
+        for name, value in state.items():
+            slots[name].assign(value)
+        variable.assign(ops.cast(weight, variable.dtype))
+
+    def _clip(self, gradient: Tensor) -> Tensor:
+        if self.clipnorm is not None:
+            return gradient / ops.maximum(1.0, norm(gradient) / self.clipnorm)
+        if self.clipvalue is not None:
+            return ops.clip(gradient, -self.clipvalue, self.clipvalue)
+        return gradient
+
+    def update_rule(
+        self, x: Tensor, g: Tensor, slots: Slots, t: Tensor, lr: Tensor, decay: float, adapts: bool
+    ) -> tuple[Tensor, Slots, TrustRatio]:
+        """The formula of one variable.
+
+        Args:
+            x: Float32 tensor, the weights.
+            g: Float32 tensor of the same shape, the reduced and clipped gradient.
+            slots: `{slot name: float32 tensor}`, all of that shape.
+            t: Float32 scalar, the number of this update for this variable, from 1.
+            lr: Float32 scalar, the learning rate.
+            decay: Coefficient of the weights; 0 where they are excluded from decay.
+            adapts: Whether the rate is adapted to this variable.
+
+        Returns:
+            The new weights, `{slot name: new tensor}`, and the `TrustRatio`, for the statistics.
+        """
+        raise NotImplementedError
+
+    def _average(self, variables: list[Variable], iterations: Tensor) -> None:
         """Keras' moving average: the weights at a variable's first update, then the mean."""
         frequency = self.ema_overwrite_frequency
         for variable in variables:
@@ -133,15 +246,63 @@ class ReducingOptimizer(PathState, keras.optimizers.Optimizer):
                 weight = ops.where(ops.equal((iterations + 1) % frequency, 0), mean, weight)
                 variable.assign(ops.cast(weight, variable.dtype))
 
-    def _overwrite_model_variables_with_average_value(self, trainable_variables):
+    def _overwrite_model_variables_with_average_value(
+        self, trainable_variables: Sequence[Variable]
+    ) -> None:
         """Behind Keras' `finalize_variable_values`; by path instead of by order."""
         for variable in trainable_variables:
             average = ops.convert_to_tensor(self.slots_of(variable)["average"])
             variable.assign(ops.cast(average, variable.dtype))
 
     @property
-    def _model_variables_moving_average(self):
+    def _model_variables_moving_average(self) -> list[Variable]:
         """What Keras' callback SwapEMAWeights looks for, in the order it expects."""
         if not self.use_ema:
             raise AttributeError("_model_variables_moving_average needs use_ema=True")
         return [self.slots_of(v)["average"] for v in self._trainable_variables]
+
+    def trust_ratios(self) -> dict[str, TrustRatio]:
+        """`{path: TrustRatio}` of the last update, as Python floats.
+
+        A variable that never had a gradient is left out.
+
+        Raises:
+            ValueError: without `record_statistics=True`.
+        """
+        self._check_recording("trust_ratios")
+        numbers = {
+            path: ops.convert_to_numpy(slots["trust_ratio"]) for path, slots in self.all_slots()
+        }
+        # A ratio is positive once it was written: the slot begins with zeros.
+        return {path: TrustRatio(*map(float, row)) for path, row in numbers.items() if row[2] > 0}
+
+    def gradient_norm(self) -> float:
+        """The global norm of the last update's reduced gradient before clipping.
+
+        Raises:
+            ValueError: without `record_statistics=True`.
+        """
+        self._check_recording("gradient_norm")
+        return float(ops.convert_to_numpy(self._gradient_norm))
+
+    def _check_recording(self, name: str) -> None:
+        if not self.record_statistics:
+            raise ValueError(f"{name}() needs an optimizer with record_statistics=True")
+
+
+def norm(x: Tensor) -> Tensor:
+    """||x||_2, as a float32 scalar.
+
+    Squares must fit float32: elements between about 1e-19 and 1e19 in magnitude.
+    """
+    return ops.sqrt(ops.sum(ops.square(x)))
+
+
+def _sum_of_squares(gradient: Tensor, divisor: Tensor) -> Tensor:
+    """||gradient / divisor||^2, as a float32 scalar."""
+    return ops.sum(ops.square(gradient / divisor))
+
+
+def is_finite(gradient: Tensor, divisor: Tensor) -> Tensor:
+    """Whether no element of `gradient / divisor` is inf or NaN, as a boolean scalar."""
+    return ops.all(ops.isfinite(gradient / divisor))

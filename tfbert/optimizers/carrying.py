@@ -1,13 +1,19 @@
-"""The state of one optimizer given to another, path by path, whoever wrote the optimizers."""
+"""The state of one optimizer carried over to another, path by path: ours and Keras' own."""
+
+from collections.abc import Callable
 
 import keras
 from keras import ops
 
-from tfbert.optimizers.slots import variable_path
+from tfbert.optimizers.backend import variable_path
 
 
-def carry_over(source, target, rename=None):
-    """Gives an optimizer the state of another one of the same class.
+def carry_over(
+    source: keras.optimizers.Optimizer,
+    target: keras.optimizers.Optimizer,
+    rename: Callable[[str], str | None] | None = None,
+) -> list[str]:
+    """Copies the state of one optimizer into another one of the same class.
 
     For a grown model whose optimizer is new. The number of updates is taken over, loss scale and
     counters likewise. `AdamW` and `LAMB` correct the bias of new slots by their own age; Keras'
@@ -18,7 +24,8 @@ def carry_over(source, target, rename=None):
         source: Where the state comes from; built.
         target: Where it goes; built, in the strategy's scope.
         rename: Function from the path of a variable of `target` to that in `source`, or to None
-            for state that starts from zeros. None means the same path.
+            for state that starts from zeros. None means the same path. So a new layer can start
+            with the state of the layer that it was copied from.
 
     Returns:
         List of the paths that start from zeros.
@@ -29,15 +36,12 @@ def carry_over(source, target, rename=None):
     """
     if hasattr(target, "carry_over"):
         return target.carry_over(source, rename)
-    if type(source) is not type(target):
-        raise TypeError(f"carry_over from {type(source).__name__} to {type(target).__name__}")
-    if not (source.built and target.built):
-        raise ValueError("carry_over needs both optimizers built")
-    rename = rename or (lambda path: path)
+    check_pair(source, target)
     target._iterations.assign(ops.convert_to_tensor(source._iterations))
-    theirs, fresh = stock_slots(source), []
-    for path, slots in stock_slots(target).items():
-        old = theirs.get(rename(path))
+    theirs, fresh = _stock_slots(source), []
+    for path, slots in _stock_slots(target).items():
+        origin = rename(path) if rename else path
+        old = None if origin is None else theirs.get(origin)
         if old is None or any(old[name].shape != slots[name].shape for name in slots):
             fresh.append(path)
             continue
@@ -46,7 +50,17 @@ def carry_over(source, target, rename=None):
     return fresh
 
 
-def stock_slots(optimizer):
+def check_pair(source: keras.optimizers.Optimizer, target: keras.optimizers.Optimizer) -> None:
+    """Raises TypeError for optimizers of different classes, ValueError if one is not built."""
+    if type(source) is not type(target):
+        raise TypeError(f"carry_over from {type(source).__name__} to {type(target).__name__}")
+    if not (source.built and target.built):
+        raise ValueError("carry_over needs both optimizers built")
+
+
+def _stock_slots(
+    optimizer: keras.optimizers.Optimizer,
+) -> dict[str, dict[str, keras.Variable]]:
     """`{path of a model's variable: {name: slot}}` of one of Keras' own optimizers, built.
 
     Keras keeps the slots of a kind in one list, in the order of the variables.

@@ -1,82 +1,163 @@
-"""LAMB: Adam's direction with decay, at a rate that is adapted layer by layer."""
+"""LAMB: Adam's direction with decay, at a rate that is adapted layer by layer.
+
+The rule from top to bottom: `LAMB` says it in formulas, `AdamMoments.update_rule` computes it for
+one variable, `trust_ratio` is its last factor. What comes before it (the sum over replicas, loss
+scale, clipping) is in `application`.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
+from keras import ops
 
-from tfbert.optimizers.exclusions import NORMS_AND_BIASES
-from tfbert.optimizers.moments import AdamMoments
+from tfbert.optimizers.application import ReducingOptimizer, Slots, TrustRatio, norm
+from tfbert.optimizers.options import NORMS_AND_BIASES, OptimizerOptions
+from tfbert.types import Tensor
+
+
+class AdamMoments(ReducingOptimizer):
+    """What `LAMB` and `AdamW` have in common: all but whether a variable adapts.
+
+    Args:
+        See `LAMB`.
+    """
+
+    slot_names = ("momentum", "velocity")
+
+    def __init__(
+        self,
+        learning_rate: Any = 1e-3,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-6,
+        weight_decay: float | None = 0.01,
+        bias_correction: bool = True,
+        exclude_from_weight_decay: Sequence[str] | None = NORMS_AND_BIASES,
+        exclude_from_layer_adaptation: Sequence[str] | None = None,
+        *,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        for beta_name, beta in (("beta_1", beta_1), ("beta_2", beta_2)):
+            if not 0 <= beta < 1:
+                raise ValueError(f"{beta_name} must be from 0 to below 1: {beta}")
+        if not epsilon > 0:
+            raise ValueError(f"epsilon must be positive: {epsilon}")
+        super().__init__(
+            learning_rate,
+            weight_decay,
+            exclude_from_weight_decay,
+            exclude_from_layer_adaptation,
+            name=name or type(self).__name__.lower(),
+            **kwargs,
+        )
+        self.beta_1 = float(beta_1)
+        self.beta_2 = float(beta_2)
+        self.epsilon = float(epsilon)
+        self.bias_correction = bool(bias_correction)
+
+    def update_rule(
+        self, x: Tensor, g: Tensor, slots: Slots, t: Tensor, lr: Tensor, decay: float, adapts: bool
+    ) -> tuple[Tensor, Slots, TrustRatio]:
+        """Formulas (1) to (6) of `LAMB`; arguments as in `ReducingOptimizer.update_rule`."""
+        m = self.beta_1 * slots["momentum"] + (1.0 - self.beta_1) * g  # (1)
+        v = self.beta_2 * slots["velocity"] + (1.0 - self.beta_2) * ops.square(g)  # (2)
+        m_hat, v_hat = m, v
+        if self.bias_correction:
+            m_hat = m / _bias_correction(self.beta_1, t)  # (3)
+            v_hat = v / _bias_correction(self.beta_2, t)  # (4)
+        u = m_hat / (ops.sqrt(v_hat) + self.epsilon)  # (5)
+        if decay:
+            u = u + decay * x
+        ratio = trust_ratio(x, u, adapts, self)
+        x = x - lr * ratio.trust_ratio * u  # (6)
+        return x, {"momentum": m, "velocity": v}, ratio
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
+            "epsilon": self.epsilon,
+            "bias_correction": self.bias_correction,
+        }
+
+
+def _bias_correction(beta: float, t: Tensor) -> Tensor | float:
+    """1 - beta^t; a float32 power would lose the digits of 1 - 0.999."""
+    if not beta:
+        return 1.0
+    return -ops.expm1(t * math.log(beta))
+
+
+def trust_ratio(x: Tensor, u: Tensor, adapts: bool, options: OptimizerOptions) -> TrustRatio:
+    """phi(||x||) / ||u||, or 1 where either of the two is 0 or the variable does not adapt.
+
+    Args:
+        x: Float32 tensor, the weights.
+        u: Float32 tensor of the same shape, their update.
+        adapts: Whether the rate is adapted to this variable.
+        options: Of the optimizer. `weight_norm_bounds`: phi(z) = min(max(z, low), high), section
+            3.2 of the paper; None is the identity of the authors' code. `trust_ratio_bounds`: the
+            ratio is clipped to them; `(0, 1)` is LAMBC (Fong et al., arXiv 2011.13584).
+    """
+    if not (adapts or options.record_statistics):
+        return TrustRatio(None, None, 1.0)
+    x_norm, u_norm = norm(x), norm(u)
+    if not adapts:
+        return TrustRatio(x_norm, u_norm, 1.0)
+    phi = x_norm
+    if options.weight_norm_bounds is not None:
+        phi = ops.clip(phi, *options.weight_norm_bounds)
+    is_defined = ops.logical_and(phi > 0, u_norm > 0)
+    ratio = ops.where(is_defined, phi / ops.where(is_defined, u_norm, 1.0), 1.0)
+    if options.trust_ratio_bounds is not None:
+        ratio = ops.clip(ratio, *options.trust_ratio_bounds)
+    return TrustRatio(x_norm, u_norm, ratio)
 
 
 @keras.saving.register_keras_serializable(package="tfbert")
 class LAMB(AdamMoments):
-    """LAMB as the paper has it (You et al., arXiv 1904.00962, Algorithm 2).
+    """LAMB as the paper has it (You et al., arXiv 1904.00962, Algorithm 2, in its order).
 
     For every variable x with the reduced gradient g, at its update number t:
 
-        m = beta_1 m + (1 - beta_1) g               m^ = m / (1 - beta_1^t)
-        v = beta_2 v + (1 - beta_2) g^2             v^ = v / (1 - beta_2^t)
-        u = m^ / (sqrt(v^) + epsilon) + weight_decay x
-        x = x - learning_rate phi(||x||) / ||u|| u
+        (1)  m = beta_1 m + (1 - beta_1) g
+        (2)  v = beta_2 v + (1 - beta_2) g^2
+        (3)  m^ = m / (1 - beta_1^t)
+        (4)  v^ = v / (1 - beta_2^t)
+        (5)  u = m^ / (sqrt(v^) + epsilon) + weight_decay x
+        (6)  x = x - learning_rate phi(||x||) / ||u|| u
 
     The ratio is 1 where phi(||x||) or ||u|| is 0, before any bounds on it. All arithmetic and state
     is float32, whatever the variable's dtype: two slots a parameter.
 
     Args:
         learning_rate: Float, `LearningRateSchedule`, or function without arguments.
-        beta_1: Float from 0 to below 1.
-        beta_2: Float from 0 to below 1.
+        beta_1, beta_2: Floats from 0 to below 1.
         epsilon: Float, positive. The paper's 1e-6; Keras' Lamb has 1e-7.
         weight_decay: Float, at least 0; inside the update and inside its norm.
         bias_correction: Bool. Without it m^ = m and v^ = v.
-        exclude_from_weight_decay, exclude_from_layer_adaptation, max_grad_norm,
-            weight_norm_bounds, trust_ratio_bounds, record_statistics, jit_compile, **kwargs:
-            as in `LayerwiseOptimizer`.
+        exclude_from_weight_decay: List of regular expressions, searched in a variable's path;
+            a match has no decay. None means "as the other list", `[]` means no variable.
+        exclude_from_layer_adaptation: Likewise; a match has a trust ratio of 1.
+        **kwargs: `max_grad_norm=None`, `weight_norm_bounds=None`, `trust_ratio_bounds=None`,
+            `record_statistics=False`, `jit_compile=True` and Keras' own, as in
+            `OptimizerOptions`.
 
     Raises:
-        ValueError: a number out of its range, and as in `LayerwiseOptimizer`.
+        ValueError: a number out of its range, and as in `OptimizerOptions`.
 
     Example:
 
         model.compile(optimizer=tfbert.LAMB(1e-3), loss="sparse_categorical_crossentropy")
     """
 
-    def __init__(
-        self,
-        learning_rate=1e-3,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-6,
-        weight_decay=0.01,
-        bias_correction=True,
-        exclude_from_weight_decay=NORMS_AND_BIASES,
-        exclude_from_layer_adaptation=None,
-        max_grad_norm=None,
-        weight_norm_bounds=None,
-        trust_ratio_bounds=None,
-        record_statistics=False,
-        jit_compile=True,
-        name="lamb",
-        **kwargs,
-    ):
-        super().__init__(
-            learning_rate,
-            beta_1,
-            beta_2,
-            epsilon,
-            bias_correction,
-            weight_decay=weight_decay,
-            exclude_from_weight_decay=exclude_from_weight_decay,
-            exclude_from_layer_adaptation=exclude_from_layer_adaptation,
-            max_grad_norm=max_grad_norm,
-            weight_norm_bounds=weight_norm_bounds,
-            trust_ratio_bounds=trust_ratio_bounds,
-            record_statistics=record_statistics,
-            jit_compile=jit_compile,
-            name=name,
-            **kwargs,
-        )
-
     @classmethod
-    def paper(cls, learning_rate, **kwargs):
+    def paper(cls, learning_rate: Any, **kwargs: Any) -> "LAMB":
         """The paper's form, as in the authors' code and TensorFlow Addons 0.23.
 
         No clipping, phi the identity, decay 0.01, epsilon 1e-6; norms and biases without decay
@@ -89,7 +170,7 @@ class LAMB(AdamMoments):
         return cls(learning_rate, **kwargs)
 
     @classmethod
-    def mlperf(cls, learning_rate, **kwargs):
+    def mlperf(cls, learning_rate: Any, **kwargs: Any) -> "LAMB":
         """MLPerf's form: the paper's, after clipping the reduced gradient to a global norm of 1.
 
             g = g / max(1, ||g||)        with ||g|| over all variables
@@ -103,7 +184,7 @@ class LAMB(AdamMoments):
         return cls(learning_rate, max_grad_norm=1.0, **kwargs)
 
     @classmethod
-    def nvlamb(cls, learning_rate, weight_decay=0.01, **kwargs):
+    def nvlamb(cls, learning_rate: Any, weight_decay: float | None = 0.01, **kwargs: Any) -> "LAMB":
         """NVIDIA's NVLAMB: pre-normalization, and adaptation only where there is decay.
 
             g = g / max(1, ||g||)        with ||g|| over all variables

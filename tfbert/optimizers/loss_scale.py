@@ -1,13 +1,23 @@
 """Dynamic loss scaling for float16 that decides on the reduced gradients."""
 
+from collections.abc import Callable, MutableMapping, Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
-from tfbert.optimizers import gradients as gradient_ops
-from tfbert.optimizers import reduction
-from tfbert.optimizers.application import ReducingOptimizer
+from tfbert.optimizers import backend, reduction
+from tfbert.optimizers.application import ReducingOptimizer, is_finite
+from tfbert.optimizers.backend import Variable
 from tfbert.optimizers.carrying import carry_over
 from tfbert.optimizers.slots import SavedState, load_by_key, save_by_key
+from tfbert.types import Tensor
+from tfbert.xla import compiled
+
+
+def innermost(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """The optimizer that updates the weights: the one inside of a loss scaler, or itself."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
 
 
 @keras.saving.register_keras_serializable(package="tfbert")
@@ -34,7 +44,7 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         ValueError: a number out of its range, an option of Keras' base optimizer, which
             belongs to the inner optimizer, or `gradient_accumulation_steps` or
             `ema_overwrite_frequency` in one of Keras' own, which fail under a strategy.
-        TypeError: `inner_optimizer` is no optimizer, or scales by itself.
+        TypeError: `inner_optimizer` is not an optimizer, or scales by itself.
 
     Example:
 
@@ -44,13 +54,13 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
 
     def __init__(
         self,
-        inner_optimizer,
-        initial_scale=2.0**15,
-        dynamic_growth_steps=2000,
-        minimum_scale=1.0,
-        name="loss_scale_optimizer",
-        **kwargs,
-    ):
+        inner_optimizer: keras.optimizers.Optimizer,
+        initial_scale: float = 2.0**15,
+        dynamic_growth_steps: int = 2000,
+        minimum_scale: float = 1.0,
+        name: str = "loss_scale_optimizer",
+        **kwargs: Any,
+    ) -> None:
         if not minimum_scale > 0:
             raise ValueError(f"minimum_scale must be positive: {minimum_scale}")
         if not initial_scale >= minimum_scale:
@@ -71,11 +81,9 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         super().__init__(inner_optimizer, initial_scale, dynamic_growth_steps, name, **kwargs)
         self.minimum_scale = float(minimum_scale)
         self._saved_state = SavedState()
-        self._is_finite = gradient_ops.is_finite
-        if getattr(inner_optimizer, "jit_compile", True):
-            self._is_finite = reduction.compiled(gradient_ops.is_finite)
+        self._is_finite = compiled(is_finite)
 
-    def build(self, variables):
+    def build(self, variables: Sequence[Variable]) -> None:
         """Creates the scale and its counters once, and the inner optimizer's state.
 
         As with `LAMB.build`, a second call adds the state of further variables; one of Keras' own
@@ -88,12 +96,17 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
             self._trainable_variables.clear()
             self._trainable_variables.extend(variables)
             return
-        with reduction.slot_scope([*variables, self._iterations][0], self._iterations):
+        with backend.slot_scope([*variables, self._iterations][0], self._iterations):
             super().build(variables)
             self.skipped_steps = self.add_variable((), dtype="int", name="skipped_steps")
         self._saved_state.give_to(self)
 
-    def apply(self, grads, trainable_variables=None, denominator=None):
+    def apply(
+        self,
+        grads: Sequence[Tensor | None],
+        trainable_variables: Sequence[Variable] | None = None,
+        denominator: Tensor | float | None = None,
+    ) -> None:
         """One update with this replica's gradients of the scaled loss, or none.
 
         Args:
@@ -101,33 +114,37 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         """
         if not len(grads):
             return
-        inner = self.inner_optimizer
-        if isinstance(inner, ReducingOptimizer):
-            inner.check_denominator(denominator)
-        grads, variables = self._matched(grads, trainable_variables)
-        gradients, divisor = reduction.reduced(grads, denominator)
-        divisor = divisor * self.dynamic_scale
-        finite = ops.all(ops.stack([self._is_finite(g, divisor) for g in gradients]))
-        if isinstance(inner, ReducingOptimizer):
-            inner.apply_reduced(gradients, variables, divisor, apply_if=finite)
-        else:
-            gradients = [g / divisor for g in gradients]
-            reduction.apply_stock(inner, gradients, variables, finite)
-        self._update_scale(finite)
-
-    def _matched(self, grads, trainable_variables):
         if not self.built:
             if trainable_variables is None:
                 raise ValueError("the optimizer must be built before apply() without variables")
-            reduction.check_may_build()
+            backend.check_may_build()
             self.build(trainable_variables)
         if isinstance(self.inner_optimizer, ReducingOptimizer):
-            return self.inner_optimizer.matched(grads, trainable_variables)
-        if trainable_variables is None:
-            trainable_variables = self._trainable_variables
-        return self._filter_empty_gradients(grads, trainable_variables)
+            finite = self.inner_optimizer.apply(
+                grads, trainable_variables, denominator, scale=self.dynamic_scale
+            )
+        else:
+            finite = self._apply_stock(grads, trainable_variables, denominator)
+        self._update_scale(finite)
 
-    def _update_scale(self, finite):
+    def _apply_stock(
+        self,
+        grads: Sequence[Tensor | None],
+        variables: Sequence[Variable] | None,
+        denominator: Tensor | float | None,
+    ) -> Tensor:
+        """`ReducingOptimizer.apply` with an optimizer of Keras' own, which only updates."""
+        if variables is None:
+            variables = self._trainable_variables
+        grads, variables = self._filter_empty_gradients(grads, variables)
+        gradients, divisor = reduction.reduced(grads, denominator)
+        divisor = divisor * self.dynamic_scale
+        finite = ops.all(ops.stack([self._is_finite(g, divisor) for g in gradients]))
+        gradients = [g / divisor for g in gradients]
+        reduction.apply_stock(self.inner_optimizer, gradients, variables, finite)
+        return finite
+
+    def _update_scale(self, finite: Tensor) -> None:
         counter, scale = (ops.convert_to_tensor(v) for v in (self.step_counter, self.dynamic_scale))
         grows = ops.equal(counter, self.dynamic_growth_steps - 1)
         halved = ops.maximum(scale * 0.5, self.minimum_scale)
@@ -139,28 +156,31 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         skipped = ops.convert_to_tensor(self.skipped_steps)
         self.skipped_steps.assign(ops.where(finite, skipped, skipped + 1))
 
-    def stateless_apply(self, optimizer_variables, grads, trainable_variables):
+    def stateless_apply(
+        self,
+        optimizer_variables: Sequence[Tensor],
+        grads: Sequence[Tensor | None],
+        trainable_variables: Sequence[Tensor],
+    ) -> tuple[list[Tensor], list[Tensor]]:
         """The same update for JAX; Keras' own version knows neither a floor nor a counter."""
         return keras.optimizers.Optimizer.stateless_apply(
             self, optimizer_variables, grads, trainable_variables
         )
 
-    def exclude_from_weight_decay(self, var_list=None, var_names=None):
+    def exclude_from_weight_decay(
+        self,
+        var_list: Sequence[Variable] | None = None,
+        var_names: Sequence[str] | None = None,
+    ) -> None:
         """As in the inner optimizer, to which it goes."""
         self.inner_optimizer.exclude_from_weight_decay(var_list, var_names)
 
-    def carry_over(self, source, rename=None):
-        """Takes scale, counters and the inner state of another `LossScaleOptimizer`.
-
-        Args:
-            source, rename: As in `tfbert.optimizers.carrying.carry_over`.
-
-        Returns:
-            List of the paths that start afresh.
-
-        Raises:
-            TypeError: `source`, or its inner optimizer, is of another class.
-        """
+    def carry_over(
+        self,
+        source: keras.optimizers.Optimizer,
+        rename: Callable[[str], str | None] | None = None,
+    ) -> list[str]:
+        """`tfbert.optimizers.carrying.carry_over` to this optimizer: see there."""
         if not isinstance(source, LossScaleOptimizer):
             raise TypeError(f"carry_over from {type(source).__name__} to {type(self).__name__}")
         fresh = carry_over(source.inner_optimizer, self.inner_optimizer, rename)
@@ -168,16 +188,16 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
             variable.assign(ops.convert_to_tensor(source._by_key()[key]))
         return fresh
 
-    def _by_key(self):
+    def _by_key(self) -> dict[str, Variable]:
         names = ("dynamic_scale", "step_counter", "skipped_steps")
         return {name: getattr(self, name) for name in names} if self.built else {}
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: MutableMapping) -> None:
         """Writes scale and counters; Keras saves the inner optimizer by itself."""
         save_by_key(self._by_key(), store)
         self._saved_state.write(store)
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: MutableMapping) -> None:
         """Reads what `save_own_variables` wrote.
 
         Raises:
@@ -185,10 +205,10 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         """
         self._saved_state.values = load_by_key(self._by_key(), store, self.name)
 
-    def _trackable_children(self, save_type="checkpoint", **kwargs):
+    def _trackable_children(self, save_type: str = "checkpoint", **kwargs: Any) -> dict[str, Any]:
         """What tf.train.Checkpoint saves: the same keys, and the inner optimizer."""
         return {**self._by_key(), "inner_optimizer": self.inner_optimizer}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, the inner optimizer as a configuration."""
         return {**super().get_config(), "minimum_scale": self.minimum_scale}

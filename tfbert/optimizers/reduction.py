@@ -1,20 +1,39 @@
-"""The only file of the folder that knows of TensorFlow: replicas, conditions, compilation.
+"""The sum of all replicas' gradients: dense, float32, the same on each of them.
 
-Under another backend every function is the plain thing that its name says for one replica.
+Under a backend without `tf.distribute` there is one replica, and nothing to sum.
 """
 
-import contextlib
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
-if keras.backend.backend() == "tensorflow":
-    import tensorflow as tf
-else:
-    tf = None
+from tfbert.optimizers.backend import Variable, run_if, tf
+from tfbert.types import Tensor
 
 
-def densify(gradient):
+def reduced(
+    gradients: Sequence[Tensor], denominator: Tensor | float | None = None
+) -> tuple[list[Tensor], Tensor]:
+    """The gradients of all replicas as one: dense, float32, summed.
+
+    Args:
+        gradients: List of tensors or `IndexedSlices`, local to this replica.
+        denominator: Scalar or None: this replica's part of the divisor.
+
+    Returns:
+        List of dense float32 tensors and their divisor, a float32 scalar: the sum of the
+        denominators, or 1 where that is 0 or None. The same on every replica.
+    """
+    gradients = [densify(g) for g in gradients]
+    if denominator is None:
+        return sum_over_replicas(gradients), ops.ones((), "float32")
+    *gradients, total = sum_over_replicas([*gradients, ops.cast(denominator, "float32")])
+    return gradients, ops.where(ops.equal(total, 0.0), 1.0, total)
+
+
+def densify(gradient: Tensor) -> Tensor:
     """A gradient as one dense float32 tensor.
 
     The slices of an `IndexedSlices` that share a row are added up, so that its norm is the
@@ -25,7 +44,7 @@ def densify(gradient):
     return ops.cast(ops.convert_to_tensor(gradient, sparse=False), "float32")
 
 
-def sum_over_replicas(tensors):
+def sum_over_replicas(tensors: Sequence[Tensor]) -> list[Tensor]:
     """The sum over all replicas of every tensor of a list; the same on each of them.
 
     To be called outside of any condition: under MirroredStrategy it is a `merge_call`.
@@ -54,88 +73,28 @@ def sum_over_replicas(tensors):
     return list(context.all_reduce(tf.distribute.ReduceOp.SUM, tensors))
 
 
-def reduced(gradients, denominator=None):
-    """The gradients of all replicas as one: dense, float32, summed.
+def on_first_replica(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Tensors that are the same on every replica, as zeros on all replicas but the first.
+
+    For an optimizer that sums over replicas by itself, after it has clipped what each replica
+    brings: it then clips the reduced gradient.
+    """
+    is_first = tf.equal(tf.distribute.get_replica_context().replica_id_in_sync_group, 0)
+    return [tf.where(is_first, t, tf.zeros_like(t)) for t in tensors]
+
+
+def apply_stock(
+    optimizer: keras.optimizers.Optimizer,
+    gradients: Sequence[Tensor],
+    variables: Sequence[Variable],
+    predicate: Tensor,
+) -> None:
+    """Lets one of Keras' own optimizers update, under a condition.
 
     Args:
-        gradients: List of tensors or `IndexedSlices`, local to this replica.
-        denominator: Scalar or None: this replica's part of the divisor.
-
-    Returns:
-        List of dense float32 tensors and their divisor, a float32 scalar: the sum of the
-        denominators, or 1 where that is 0 or None. The same on every replica.
-    """
-    gradients = [densify(g) for g in gradients]
-    if denominator is None:
-        return sum_over_replicas(gradients), ops.ones((), "float32")
-    *gradients, total = sum_over_replicas([*gradients, ops.cast(denominator, "float32")])
-    return gradients, ops.where(ops.equal(total, 0.0), 1.0, total)
-
-
-def run_if(predicate, update, variables):
-    """Runs `update`, which assigns to some of `variables`, where `predicate` holds.
-
-    All replicas must see the same `predicate`, and `update` must hold no `merge_call`.
-
-    Args:
-        predicate: Boolean scalar tensor; None means always.
-        update: Function without arguments or result.
-        variables: List of `keras.Variable`, all that `update` may assign to.
-    """
-    if predicate is None:
-        update()
-    elif tf is not None:
-        tf.cond(predicate, lambda: _and_return_nothing(update), lambda: _and_return_nothing(None))
-    else:
-        # JAX cannot trace side effects in a branch: compute both states, select one.
-        before = [(v, ops.convert_to_tensor(v)) for v in variables]
-        with keras.StatelessScope(state_mapping=before) as scope:
-            update()
-        after = [scope.get_current_value(v) for v in variables]
-        for (variable, old), new in zip(before, after, strict=True):
-            variable.assign(ops.where(predicate, new, old))
-
-
-def compiled(function):
-    """`function`, compiled by XLA where that is for us to do.
-
-    It may assign to variables that are its arguments: one compilation then serves all
-    variables of a shape, where one of BERT-Base's whole update takes several times as long.
-    Under TPUStrategy and JAX the caller's step is compiled as a whole.
-    """
-    if tf is None:
-        return function
-    program = tf.function(function, jit_compile=True, autograph=False)
-
-    def call(*args, **kwargs):
-        on_tpu = isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy)
-        return (function if on_tpu else program)(*args, **kwargs)
-
-    return call
-
-
-def local(variable):
-    """What `compiled` takes for a variable: this replica's own copy of it."""
-    if tf is None:
-        return variable
-    variable = _native(variable)
-    if isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy):
-        return variable
-    copies = tf.distribute.get_strategy().experimental_local_results(variable)
-    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-    return copies[int(tf.get_static_value(replica)) % len(copies)]
-
-
-def apply_stock(optimizer, gradients, variables, predicate):
-    """Lets one of Keras' own optimizers update with gradients that are already reduced.
-
-    It will sum over replicas once more, after clipping by replica: so all but the first give
-    zeros, and what is clipped is the reduced gradient.
-
-    Args:
-        optimizer: A built `keras.optimizers.Optimizer`.
-        gradients: List of dense tensors, the same on every replica.
-        variables: List of `keras.Variable`, one for each gradient.
+        optimizer: Built.
+        gradients: List of dense tensors, reduced: the same on every replica.
+        variables: List of variables, one for each gradient.
         predicate: Boolean scalar tensor, the same on every replica.
     """
     if tf is None or not tf.distribute.has_strategy():
@@ -143,69 +102,22 @@ def apply_stock(optimizer, gradients, variables, predicate):
         run_if(predicate, lambda: optimizer.apply(gradients, variables), written)
         return
 
-    def on_replica(gradients):
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        is_first = tf.equal(replica, 0)
-        optimizer.apply([tf.where(is_first, g, tf.zeros_like(g)) for g in gradients], variables)
+    def on_replica(gradients: list[Tensor]) -> None:
+        optimizer.apply(on_first_replica(gradients), variables)
 
-    def across_replicas(strategy, gradients, predicate):
+    def across_replicas(strategy: Any, gradients: list[Tensor], predicate: Tensor) -> None:
         # A condition around the optimizer's merge_call is legal in this context alone.
         predicate = strategy.experimental_local_results(predicate)[0]
         each = strategy.extended.call_for_each_replica
-        run_if(predicate, lambda: each(on_replica, args=(gradients,)), None)
+        run_if(predicate, lambda: each(on_replica, args=(gradients,)), ())
 
     tf.distribute.get_replica_context().merge_call(across_replicas, args=(gradients, predicate))
 
 
-def outside_of_graphs():
-    """A scope in which assignments happen at once, also while a function is traced."""
-    return contextlib.nullcontext() if tf is None else tf.init_scope()
-
-
-def check_may_build():
-    """Raises ValueError where variables for several replicas cannot be made any more."""
-    if tf is not None and tf.distribute.get_strategy().num_replicas_in_sync > 1:
-        raise ValueError("call optimizer.build(model.trainable_variables) in strategy.scope()")
-
-
-def slot_scope(variable, own_variable):
-    """The scope in which a slot of `variable` is created, so that it has the same copies.
-
-    Args:
-        variable: The model's variable.
-        own_variable: A variable that the optimizer made in its constructor.
-
-    Raises:
-        ValueError: the optimizer was constructed outside of the model's strategy.
-    """
-    if tf is None:
-        return contextlib.nullcontext()
-    ours, theirs = _strategy_of(own_variable), _strategy_of(variable)
-    if ours is not theirs:
-        raise ValueError("construct the optimizer inside the strategy.scope() of the model")
-    if theirs is None or tf.distribute.get_strategy() is theirs:
-        return contextlib.nullcontext()
-    return theirs.scope()
-
-
-def _native(variable):
-    return variable.value if isinstance(variable, keras.Variable) else variable
-
-
-def _strategy_of(variable):
-    return getattr(_native(variable), "distribute_strategy", None)
-
-
-def _synchronous_strategies():
+def _synchronous_strategies() -> tuple[type, ...]:
     return (
         tf.distribute.MirroredStrategy,
         tf.distribute.MultiWorkerMirroredStrategy,
         tf.distribute.OneDeviceStrategy,
         tf.distribute.TPUStrategy,
     )
-
-
-def _and_return_nothing(update):
-    if update is not None:
-        update()
-    return tf.constant(0)

@@ -1,9 +1,13 @@
 """Learning rates as functions of the update: warm-up, polynomial decay, phases, batch scaling."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
+
+from tfbert.types import Tensor
 
 # Training examples behind every row of the paper's table: one million steps of 512.
 _PAPER_EXAMPLES = 512 * 1_000_000
@@ -39,14 +43,14 @@ class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(
         self,
-        learning_rate,
-        total_steps,
-        warmup_steps=0,
-        power=1.0,
-        end_learning_rate=0.0,
-        decay_from="warmup",
-        name="warmup_polynomial_decay",
-    ):
+        learning_rate: float,
+        total_steps: int,
+        warmup_steps: int = 0,
+        power: float = 1.0,
+        end_learning_rate: float = 0.0,
+        decay_from: str = "warmup",
+        name: str = "warmup_polynomial_decay",
+    ) -> None:
         super().__init__()
         if not learning_rate > 0:
             raise ValueError(f"learning_rate must be positive: {learning_rate}")
@@ -68,7 +72,7 @@ class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
         self.decay_from = decay_from
         self.name = name
 
-    def __call__(self, step):
+    def __call__(self, step: Tensor | int) -> Tensor:
         """The rate for the update after `step` updates, as a float32 scalar."""
         step = ops.cast(step, "float32")
         before = self.warmup_steps if self.decay_from == "warmup" else 0
@@ -82,7 +86,7 @@ class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
         warming = self.learning_rate * step / self.warmup_steps
         return ops.where(step < self.warmup_steps, warming, decayed)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {
             "learning_rate": self.learning_rate,
@@ -116,7 +120,12 @@ class PhasedSchedule(keras.optimizers.schedules.LearningRateSchedule):
         TypeError: a phase of another class.
     """
 
-    def __init__(self, phases, rewarmups=(), name="phased_schedule"):
+    def __init__(
+        self,
+        phases: Sequence[WarmupPolynomialDecay],
+        rewarmups: Sequence[tuple[int, int]] = (),
+        name: str = "phased_schedule",
+    ) -> None:
         super().__init__()
         # Deserialization hands over the configurations of nested objects.
         phases = [
@@ -134,11 +143,11 @@ class PhasedSchedule(keras.optimizers.schedules.LearningRateSchedule):
         self.name = name
 
     @property
-    def total_steps(self):
+    def total_steps(self) -> int:
         """Updates of all phases together."""
         return sum(phase.total_steps for phase in self.phases)
 
-    def __call__(self, step):
+    def __call__(self, step: Tensor | int) -> Tensor:
         """The rate for the update after `step` updates, as a float32 scalar."""
         step = ops.cast(step, "float32")
         start = 0
@@ -152,14 +161,16 @@ class PhasedSchedule(keras.optimizers.schedules.LearningRateSchedule):
             rate = ops.where(is_rising, rate * (step - start) / max(steps, 1), rate)
         return rate
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The constructor's arguments, the phases as configurations."""
         phases = [keras.saving.serialize_keras_object(phase) for phase in self.phases]
         rewarmups = [list(rewarmup) for rewarmup in self.rewarmups]
         return {"phases": phases, "rewarmups": rewarmups, "name": self.name}
 
 
-def square_root_scaled_rate(learning_rate, batch_size, reference_batch_size):
+def square_root_scaled_rate(
+    learning_rate: float, batch_size: int, reference_batch_size: int
+) -> float:
     """The rate for another batch size: `learning_rate * sqrt(batch / reference)`.
 
     Args:
@@ -174,7 +185,7 @@ def square_root_scaled_rate(learning_rate, batch_size, reference_batch_size):
     return learning_rate * math.sqrt(batch_size / reference_batch_size)
 
 
-def linear_scaled_warmup(warmup_ratio, batch_size, reference_batch_size):
+def linear_scaled_warmup(warmup_ratio: float, batch_size: int, reference_batch_size: int) -> float:
     """The warm-up's share of all updates for another batch size: `ratio * batch / reference`.
 
     At a constant number of examples this keeps the warm-up's number of updates constant, and
@@ -192,7 +203,9 @@ def linear_scaled_warmup(warmup_ratio, batch_size, reference_batch_size):
     return min(warmup_ratio * batch_size / reference_batch_size, 1.0)
 
 
-def untuned_lamb(phases):
+def untuned_lamb(
+    phases: int | Sequence[tuple[int, int]],
+) -> WarmupPolynomialDecay | PhasedSchedule:
     """The paper's untuned LAMB: rate and warm-up as functions of the batch size alone.
 
     From 512 examples an update on, with k = 3 - log2(batch / 512) / 2,
@@ -215,7 +228,7 @@ def untuned_lamb(phases):
     return PhasedSchedule([_untuned_phase(batch, steps) for batch, steps in phases])
 
 
-def _untuned_phase(batch_size, total_steps):
+def _untuned_phase(batch_size: int, total_steps: int) -> WarmupPolynomialDecay:
     ratio = linear_scaled_warmup(1 / 320, batch_size, 512)
     return WarmupPolynomialDecay(
         learning_rate=square_root_scaled_rate(5e-3 / 8, batch_size, 512),
@@ -224,7 +237,7 @@ def _untuned_phase(batch_size, total_steps):
     )
 
 
-def _check_batches(*sizes):
+def _check_batches(*sizes: int) -> None:
     for size in sizes:
         if not size >= 1:
             raise ValueError(f"a batch size must be at least 1: {size}")

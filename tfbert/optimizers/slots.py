@@ -1,33 +1,32 @@
 """State by the path of the model's variable, in memory and on disk."""
 
 import re
+from collections.abc import Callable, Collection, Iterable, MutableMapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from tfbert.optimizers import reduction
+from tfbert.optimizers import backend
+from tfbert.optimizers.backend import Variable, variable_path
+from tfbert.optimizers.carrying import check_pair
+from tfbert.optimizers.options import OptimizerOptions
 
 
-def variable_path(variable):
-    """The path by which state is found: `transformer_layer_3/.../kernel`.
+class PathState(OptimizerOptions):
+    """A Keras optimizer's slots, found by path, never by Keras' order of variables.
 
-    Without the number that Keras gives to an unnamed `Sequential`, which another one of the
-    same layers does not share, and without TensorFlow's `:0`.
-    """
-    path = (getattr(variable, "path", None) or variable.name).split(":")[0]
-    return re.sub(r"^sequential(_\d+)?/", "", path)
-
-
-class PathState:
-    """Mixin of a Keras optimizer: slots found by path, never by Keras' order of variables.
+    A subclass names its float32 slots in `slot_names`.
 
     `build` may be called again, with variables that were frozen before or belong to a grown
-    model: what is known by its path and shape keeps its state, the rest starts afresh, with a
+    model: what is known by its path and shape keeps its state, the rest starts from zeros, with a
     bias correction of its own.
     """
 
-    def build(self, variables):
+    slot_names: tuple[str, ...] = ()
+
+    def build(self, variables: Sequence[Variable]) -> None:
         """Creates the state of those variables that have none yet.
 
         Args:
@@ -48,7 +47,7 @@ class PathState:
             shape = tuple(variable.shape)
             known = self._slots.by_path.get(path)
             if known is None:
-                with reduction.slot_scope(variable, self._iterations):
+                with backend.slot_scope(variable, self._iterations):
                     self._slots.by_path[path] = self._new_slots(variable, path, first_step)
             elif tuple(known[self.slot_names[0]].shape) != shape:
                 raise ValueError(f"{path}: the state of another shape than {shape} is there")
@@ -61,7 +60,7 @@ class PathState:
         self.built = True
         self._saved().give_to(self)
 
-    def _paths_for(self, variables):
+    def _paths_for(self, variables: Sequence[Variable]) -> list[str]:
         """Paths; what is bound keeps its own, others that share one get `#2`, `#3` in order."""
         bound = [self._slots.paths.get(self._var_key(v)) for v in variables]
         taken, paths = set(bound), []
@@ -76,10 +75,12 @@ class PathState:
             paths.append(path)
         return paths
 
-    def _new_slots(self, variable, path, first_step):
+    def _new_slots(
+        self, variable: Variable, path: str, first_step: int
+    ) -> dict[str, keras.Variable]:
         flat = path.replace("/", "_")
 
-        def tensor(slot):
+        def tensor(slot: str) -> keras.Variable:
             layout = getattr(variable, "_layout", None)
             name = f"{flat}_{slot}"
             return self.add_variable(variable.shape, "zeros", "float32", layout=layout, name=name)
@@ -96,19 +97,19 @@ class PathState:
             )
         return slots
 
-    def path_of(self, variable):
+    def path_of(self, variable: Variable) -> str:
         """The path under which `build` put this variable."""
         return self._slots.paths[self._var_key(variable)]
 
-    def slots_of(self, variable):
+    def slots_of(self, variable: Variable) -> dict[str, keras.Variable]:
         """`{slot name: optimizer variable}` of one variable of the model."""
         return self._slots.by_path[self.path_of(variable)]
 
-    def all_slots(self):
+    def all_slots(self) -> Collection[tuple[str, dict[str, keras.Variable]]]:
         """Pairs of path and `{slot name: optimizer variable}`, in the order of creation."""
         return self._slots.by_path.items() if self.built else ()
 
-    def check_known(self, variables):
+    def check_known(self, variables: Iterable[Variable]) -> None:
         """Raises ValueError for a variable that `build` has not seen."""
         for variable in variables:
             if self._var_key(variable) not in self._slots.paths:
@@ -117,34 +118,20 @@ class PathState:
                     "optimizer.build(model.trainable_variables) after unfreezing or growing"
                 )
 
-    def carry_over(self, source, rename=None):
-        """Takes the state of another optimizer of the same class, path by path.
-
-        For a grown model whose optimizer is new; both must be built. The number of updates is
-        taken over, and what has no counterpart starts afresh at it.
-
-        Args:
-            source: The optimizer to copy from.
-            rename: Function from a path here to the path in `source`, or None. So a new
-                layer can start with the state of the layer that it was copied from.
-
-        Returns:
-            List of the paths that start afresh.
-
-        Raises:
-            ValueError: one of the two is not built.
-            TypeError: `source` is of another class.
-        """
-        if type(source) is not type(self):
-            raise TypeError(f"carry_over from {type(source).__name__} to {type(self).__name__}")
-        if not (self.built and source.built):
-            raise ValueError("carry_over needs both optimizers built")
+    def carry_over(
+        self,
+        source: keras.optimizers.Optimizer,
+        rename: Callable[[str], str | None] | None = None,
+    ) -> list[str]:
+        """`tfbert.optimizers.carrying.carry_over` to this optimizer: see there."""
+        check_pair(source, self)
         theirs, fresh = dict(source.all_slots()), []
         weights = {self.path_of(v): v for v in self._trainable_variables}
         micro_batches = self.gradient_accumulation_steps or 1
         self._iterations.assign(ops.convert_to_tensor(source.iterations) * micro_batches)
         for path, slots in self.all_slots():
-            old = theirs.get(rename(path) if rename else path)
+            origin = rename(path) if rename else path
+            old = None if origin is None else theirs.get(origin)
             if old is None or any(old[n].shape != slots[n].shape for n in self.slot_names):
                 fresh.append(path)
                 slots["first_step"].assign(ops.convert_to_tensor(self.iterations))
@@ -156,7 +143,7 @@ class PathState:
                 slots["average"].assign(ops.cast(weights[path], "float32"))
         return fresh
 
-    def _by_key(self):
+    def _by_key(self) -> dict[str, keras.Variable]:
         """`{key: variable}` of the whole state; "/" would make groups in HDF5."""
         keyed = {"iteration": self._iterations}
         if isinstance(self._learning_rate, keras.Variable):
@@ -165,50 +152,50 @@ class PathState:
             keyed |= {f"{name}|{path.replace('/', '|')}": v for name, v in slots.items()}
         return keyed
 
-    def _saved(self):
+    def _saved(self) -> "SavedState":
         """State that was loaded for variables which `build` has not seen yet."""
         if not hasattr(self, "_saved_state"):
             self._saved_state = SavedState()
         return self._saved_state
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: MutableMapping) -> None:
         """Writes the state into a Keras store, by slot and path."""
         save_by_key(self._by_key(), store)
         self._saved().write(store)
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: MutableMapping) -> None:
         """Reads what `save_own_variables` wrote.
 
         State of variables that are frozen now, or of an optimizer that is not built yet, is kept
-        for the `build` that brings them.
+        for the `build` with them.
 
         Raises:
             ValueError: the store is of other variables.
         """
         self._saved().values = load_by_key(self._by_key(), store, self.name)
 
-    def _trackable_children(self, save_type="checkpoint", **kwargs):
+    def _trackable_children(self, save_type: str = "checkpoint", **kwargs: Any) -> dict[str, Any]:
         """What tf.train.Checkpoint saves: the same keys."""
         return self._by_key()
 
 
 class SavedState:
-    """Loaded values that wait for their variables; a plain object, which nothing tracks."""
+    """Loaded values that wait for their variables; a plain object, so that nothing tracks it."""
 
-    def __init__(self):
-        self.values = {}  # saved key -> array
+    def __init__(self) -> None:
+        self.values: dict[str, np.ndarray] = {}  # saved key -> array
 
-    def give_to(self, owner):
+    def give_to(self, owner: keras.optimizers.Optimizer) -> None:
         """Assigns what waits, here or in a tf.train.Checkpoint, to the variables of `owner`."""
         variables = owner._by_key()
-        with reduction.outside_of_graphs():
+        with backend.outside_of_graphs():
             for key, saved_key in _aligned(list(variables), list(self.values)).items():
                 variables[key].assign(self.values.pop(saved_key))
         if hasattr(owner, "_handle_deferred_dependencies"):
             for key, variable in variables.items():
                 owner._handle_deferred_dependencies(key, variable)
 
-    def write(self, store):
+    def write(self, store: MutableMapping) -> None:
         """Writes what still waits into a Keras store."""
         for key, value in self.values.items():
             store[key] = value
@@ -217,18 +204,22 @@ class SavedState:
 class _SlotTable:
     """A plain object on purpose: Keras and TensorFlow track the dictionaries of attributes."""
 
-    def __init__(self):
-        self.paths = {}  # key of a model variable -> path
-        self.by_path = {}  # path -> {slot name: optimizer variable}
+    def __init__(self) -> None:
+        self.paths: dict[Any, str] = {}  # key of a model variable -> path
+        self.by_path: dict[
+            str, dict[str, keras.Variable]
+        ] = {}  # path -> {slot name: optimizer variable}
 
 
-def save_by_key(variables, store):
+def save_by_key(variables: dict[str, Variable], store: MutableMapping) -> None:
     """Writes `{key: variable}` into a Keras store."""
     for key, variable in variables.items():
         store[key] = ops.convert_to_numpy(variable)
 
 
-def load_by_key(variables, store, owner):
+def load_by_key(
+    variables: dict[str, Variable], store: MutableMapping, owner: str
+) -> dict[str, np.ndarray]:
     """Reads `{key: variable}` from a Keras store.
 
     A model that is loaded may have lost the name that its variables' paths began with, or
@@ -257,9 +248,9 @@ def load_by_key(variables, store, owner):
     return {key: np.array(store[key]) for key in unknown}
 
 
-def _aligned(ours, theirs):
+def _aligned(ours: Sequence[str], theirs: Sequence[str]) -> dict[str, str]:
     """`{our key: their key}` by the reading of the keys that pairs the most of them."""
-    best = {}
+    best: dict[str, str] = {}
     for our_name, their_name in ((str, str), (str, _without_model), (_without_model, str)):
         a, b = {our_name(k): k for k in ours}, {their_name(k): k for k in theirs}
         if len(a) == len(ours) and len(b) == len(theirs):
@@ -268,6 +259,6 @@ def _aligned(ours, theirs):
     return best
 
 
-def _without_model(key):
+def _without_model(key: str) -> str:
     """`momentum|model|dense|kernel` as `momentum|dense|kernel`."""
     return re.sub(r"^([^|]+\|)[^|]+\|", r"\1", key)

@@ -15,7 +15,7 @@ import numpy as np
 from tfbert.errors import InputError
 from tfbert.io.paths import as_path
 from tfbert.io.whole import write_bytes
-from tfbert.optimizers.callbacks import OptimizerLogger
+from tfbert.optimizers.logger import OptimizerLogger
 
 log = logging.getLogger("tfbert")
 

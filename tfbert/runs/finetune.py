@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from tfbert.errors import InputError
-from tfbert.fit.compilation import resolve_jit_compile
+from tfbert.fit.compilation import make_optimizer, resolve_jit_compile
 from tfbert.hardware.memory import explaining_exhausted_memory
 from tfbert.hardware.precision import POLICIES, choose_precision
 from tfbert.io.paths import absolute
@@ -23,7 +23,6 @@ from tfbert.models.classifier import (
 )
 from tfbert.models.encoder import freeze_lower_layers
 from tfbert.models.sources import load_encoder
-from tfbert.optimizers.choice import make_optimizer
 from tfbert.optimizers.schedules import WarmupPolynomialDecay
 from tfbert.recipes.batch_size import accumulation
 from tfbert.recovery.session import bring_best_weights_back

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import keras
 
 from tfbert.errors import InputError
+from tfbert.fit.compilation import make_optimizer
 from tfbert.hardware.memory import explaining_exhausted_memory
 from tfbert.hardware.precision import POLICIES, choose_precision
 from tfbert.hardware.strategies import sum_over_workers
@@ -17,7 +18,7 @@ from tfbert.io.whole import replacing, saving
 from tfbert.models.growth import grow, grow_optimizer
 from tfbert.models.pretrainer import load_pretrainer, make_pretrainer, save_pretrainer
 from tfbert.models.sizes import BertSize
-from tfbert.optimizers.choice import make_optimizer
+from tfbert.optimizers.loss_scale import innermost
 from tfbert.recipes.cost import CostModel
 from tfbert.recipes.flops import matmul_peak_of
 from tfbert.recipes.phases import (
@@ -258,7 +259,7 @@ def _begin_phase(model, config, phases, number, part):
     phase = phases[number]
     if phase.layers > model.backbone.num_layers:
         model = _grown(model, config, phases, number)
-    inner = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    inner = innermost(model.optimizer)
     # Updates that float16 skipped count, or the schedule would lag behind the phases.
     inner.iterations.assign(sum(earlier.steps for earlier in phases[:number]))
     model.freeze_lower_layers(phase.freeze_layers, phase.frozen_dropout)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfbert.io.progress import duration
 from tfbert.io.whole import saving
+from tfbert.optimizers.loss_scale import innermost
 from tfbert.recipes.phases import learning_rate_schedule
 
 log = logging.getLogger("tfbert")
@@ -146,7 +147,7 @@ class PretrainingCurves(keras.callbacks.Callback):
 
     @property
     def _optimizer(self):
-        return getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+        return innermost(self.model.optimizer)
 
     def _updates(self):
         return int(keras.ops.convert_to_numpy(self._optimizer.iterations))

@@ -10,19 +10,17 @@ from tensorboard.util import tensor_util
 import tfbert
 
 
-def fit(optimizer, folder, epochs=2, **compile_options):
+def model_of(optimizer, **compile_options):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1, name="head")])
     model.compile(optimizer, "mse", jit_compile=False, **compile_options)
-    x = np.random.RandomState(0).normal(size=(32, 4)).astype("float32")
-    callback = tfbert.OptimizerLogger(folder)
-    model.fit(
-        x, x.sum(1, keepdims=True), batch_size=8, epochs=epochs, callbacks=[callback], verbose=0
-    )
     return model
 
 
-def curves(folder):
-    """`{tag: {step: value}}` of the events in a folder."""
+def fit(model, folder, epochs=2):
+    """The curves of a run: `{tag: {step: value}}` of the events in a folder."""
+    x = np.random.RandomState(0).normal(size=(32, 4)).astype("float32")
+    options = {"callbacks": [tfbert.OptimizerLogger(folder)], "verbose": 0}
+    model.fit(x, x.sum(1, keepdims=True), batch_size=8, epochs=epochs, **options)
     events = EventAccumulator(str(folder / "optimizer"), size_guidance={"tensors": 0}).Reload()
     return {
         tag: {e.step: float(tensor_util.make_ndarray(e.tensor_proto)) for e in events.Tensors(tag)}
@@ -30,12 +28,12 @@ def curves(folder):
     }
 
 
-def test_every_curve_of_a_scaled_lamb(tmp_path):
+def test_every_curve_of_a_scaled_lamb_which_goes_on_after_a_resume(tmp_path):
     schedule = tfbert.WarmupPolynomialDecay(0.1, 8, 4)
     inner = make("lamb", learning_rate=schedule, record_statistics=True)
     optimizer = tfbert.LossScaleOptimizer(inner, initial_scale=8.0, dynamic_growth_steps=3)
-    fit(optimizer, tmp_path)
-    found, names = curves(tmp_path), ("weight_norm", "update_norm", "trust_ratio")
+    model = model_of(optimizer)
+    found, names = fit(model, tmp_path / "a"), ("weight_norm", "update_norm", "trust_ratio")
     assert set(found) == {
         "optimizer/learning_rate",
         "optimizer/loss_scale",
@@ -52,36 +50,33 @@ def test_every_curve_of_a_scaled_lamb(tmp_path):
         assert found[f"{name}/head/kernel"][8] == pytest.approx(value)
     assert found["optimizer/gradient_norm"][8] == pytest.approx(inner.gradient_norm())
     assert found["trust_ratio/head/bias"][8] == 1.0
+    assert list(fit(model, tmp_path / "b", 1)["optimizer/learning_rate"]) == [9, 10, 11, 12]
 
 
 def test_one_point_an_execution(tmp_path):
-    fit(make("lars", record_statistics=True), tmp_path, steps_per_execution=2, run_eagerly=False)
-    assert list(curves(tmp_path)["optimizer/gradient_norm"]) == [2, 4, 6, 8]
+    model = model_of(make("lars", record_statistics=True), steps_per_execution=2)
+    assert list(fit(model, tmp_path)["optimizer/gradient_norm"]) == [2, 4, 6, 8]
 
 
-def test_steps_go_on_after_a_resume(tmp_path):
-    optimizer = make("lamb", record_statistics=True)
-    model = fit(optimizer, tmp_path / "first", epochs=1)
-    x = np.ones((32, 4), "float32")
-    callback = tfbert.OptimizerLogger(tmp_path / "second")
-    model.fit(x, x.sum(1, keepdims=True), batch_size=8, callbacks=[callback], verbose=0)
-    assert list(curves(tmp_path / "second")["optimizer/learning_rate"]) == [5, 6, 7, 8]
-
-
-def test_stock_optimizers_have_a_rate_and_a_scale(tmp_path):
-    fit(keras.optimizers.Adam(0.5), tmp_path / "adam")
-    assert set(curves(tmp_path / "adam")) == {"optimizer/learning_rate"}
-    fit(keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.5)), tmp_path / "scaled")
-    assert set(curves(tmp_path / "scaled")) == {"optimizer/learning_rate", "optimizer/loss_scale"}
+@pytest.mark.parametrize(
+    ("wrap", "more"),
+    [(lambda o: o, set()), (keras.optimizers.LossScaleOptimizer, {"optimizer/loss_scale"})],
+    ids=["adam", "scaled"],
+)
+def test_stock_optimizers_have_a_rate_and_a_scale(wrap, more, tmp_path):
+    model = model_of(wrap(keras.optimizers.Adam(0.5)))
+    assert set(fit(model, tmp_path)) == {"optimizer/learning_rate"} | more
 
 
 def test_replicas(two_replicas, tmp_path):
     with two_replicas.scope():
-        fit(make("lamb", record_statistics=True), tmp_path)
-    assert list(curves(tmp_path)["trust_ratio/head/kernel"]) == list(range(1, 9))
+        model = model_of(make("lamb", record_statistics=True))
+    assert list(fit(model, tmp_path, 1)["trust_ratio/head/kernel"]) == list(range(1, 5))
 
 
 @pytest.mark.parametrize("wrap", [lambda o: o, tfbert.LossScaleOptimizer], ids=["plain", "scaled"])
 def test_an_optimizer_that_does_not_record_is_refused(wrap, tmp_path):
+    logger = tfbert.OptimizerLogger(tmp_path)
+    logger.set_model(model_of(wrap(make("lamb"))))
     with pytest.raises(ValueError, match=r"LAMB\(record_statistics=True\)"):
-        fit(wrap(make("lamb")), tmp_path)
+        logger.on_train_begin()

@@ -1,0 +1,44 @@
+"""A small model whose optimizer is stepped by hand: a stock `fit` traces for seconds."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+def model_of(optimizer, hidden=1, frozen=()):
+    """Layers hidden_0, ... and head, compiled."""
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Dense(8, name=f"hidden_{k}") for k in range(hidden)]
+    model = keras.Sequential([keras.Input((8,)), *layers, keras.layers.Dense(1, name="head")])
+    for name in frozen:
+        model.get_layer(name).trainable = False
+    model.compile(optimizer, "mse", jit_compile=False)
+    return model
+
+
+def train(model, steps, strategy=None):
+    """Updates with gradients that follow from the shapes and the number of the step."""
+    optimizer, variables = model.optimizer, model.trainable_variables
+
+    def gradients_of(step):
+        random = np.random.RandomState(step)
+        return [tf.constant(random.normal(size=v.shape), tf.float32) for v in variables]
+
+    if strategy is None:
+        for step in range(steps):
+            optimizer.apply([optimizer.scale_loss(g) for g in gradients_of(step)], variables)
+        return
+    with strategy.scope():
+        optimizer.build(variables)
+    update = tf.function(lambda *g: strategy.run(optimizer.apply, args=(g, variables)))
+    for step in range(steps):
+        update(*gradients_of(step))
+
+
+def check_same_state(one, two):
+    """Bit for bit: weights and every variable of the two optimizers."""
+    for a, b in zip(one.get_weights(), two.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    ours, theirs = one.optimizer.variables, two.optimizer.variables
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy(), a.path)

@@ -1,0 +1,116 @@
+"""What TensorFlow needs to be told: conditions, the copies of a variable, scopes, paths.
+
+Under another backend every function is the plain thing that its name says for one replica. The
+sum over replicas is `reduction`'s.
+"""
+
+import contextlib
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import keras
+from keras import ops
+
+from tfbert.types import Tensor
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+else:
+    tf = None
+
+# A variable of the model or of an optimizer: `keras.Variable`, or a plain `tf.Variable`.
+Variable: TypeAlias = Any
+
+
+def run_if(
+    predicate: Tensor | None, update: Callable[[], None], variables: Sequence[Variable]
+) -> None:
+    """Runs `update`, which assigns to some of `variables`, where `predicate` holds.
+
+    All replicas must see the same `predicate`, and `update` must hold no `merge_call`.
+
+    Args:
+        predicate: Boolean scalar tensor; None means always.
+        update: Function without arguments or result.
+        variables: List of `keras.Variable`, all that `update` may assign to.
+    """
+    if predicate is None:
+        update()
+    elif tf is not None:
+        tf.cond(predicate, lambda: _and_return_nothing(update), lambda: _and_return_nothing(None))
+    else:
+        # JAX cannot trace side effects in a branch: compute both states, select one.
+        before = [(v, ops.convert_to_tensor(v)) for v in variables]
+        with keras.StatelessScope(state_mapping=before) as scope:
+            update()
+        after = [scope.get_current_value(v) for v in variables]
+        for (variable, old), new in zip(before, after, strict=True):
+            variable.assign(ops.where(predicate, new, old))
+
+
+def _and_return_nothing(update: Callable[[], None] | None) -> Tensor:
+    if update is not None:
+        update()
+    return tf.constant(0)
+
+
+def local(variable: Variable) -> Variable:
+    """What a function compiled by XLA takes for a variable: this replica's own copy of it."""
+    if tf is None:
+        return variable
+    variable = _native(variable)
+    if isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy):
+        return variable
+    copies = tf.distribute.get_strategy().experimental_local_results(variable)
+    replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+    return copies[int(tf.get_static_value(replica)) % len(copies)]
+
+
+def outside_of_graphs() -> contextlib.AbstractContextManager:
+    """A scope in which assignments happen at once, also while a function is traced."""
+    return contextlib.nullcontext() if tf is None else tf.init_scope()
+
+
+def check_may_build() -> None:
+    """Raises ValueError where variables for several replicas cannot be made any more."""
+    if tf is not None and tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        raise ValueError("call optimizer.build(model.trainable_variables) in strategy.scope()")
+
+
+def slot_scope(variable: Variable, own_variable: Variable) -> contextlib.AbstractContextManager:
+    """The scope in which a slot of `variable` is created, so that it has the same copies.
+
+    Args:
+        variable: The model's variable.
+        own_variable: A variable that the optimizer made in its constructor.
+
+    Raises:
+        ValueError: the optimizer was constructed outside of the model's strategy.
+    """
+    if tf is None:
+        return contextlib.nullcontext()
+    ours, theirs = _strategy_of(own_variable), _strategy_of(variable)
+    if ours is not theirs:
+        raise ValueError("construct the optimizer inside the strategy.scope() of the model")
+    if theirs is None or tf.distribute.get_strategy() is theirs:
+        return contextlib.nullcontext()
+    return theirs.scope()
+
+
+def _native(variable: Variable) -> Variable:
+    return variable.value if isinstance(variable, keras.Variable) else variable
+
+
+def _strategy_of(variable: Variable) -> Any:
+    return getattr(_native(variable), "distribute_strategy", None)
+
+
+def variable_path(variable: Variable) -> str:
+    """The path by which state is found: `transformer_layer_3/.../kernel`.
+
+    Without the number that Keras gives to an unnamed `Sequential`, which another one of the
+    same layers does not share, and without TensorFlow's `:0`.
+    """
+    path = (getattr(variable, "path", None) or variable.name).split(":")[0]
+    return re.sub(r"^sequential(_\d+)?/", "", path)
