@@ -45,7 +45,7 @@ from sentiment_rows import LADDER, QUICK, ROWS, SHUFFLING, padded_tokens, settin
 from tfbert.errors import InputError
 from tfbert.hardware.precision import choose_precision
 from tfbert.io.whole import read_json, write_json
-from tfbert.tasks.datasets import TASKS
+from tfbert.tasks.known_tasks import TASKS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SEEDS = (1, 2, 3)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from helpers.small_records import restore
 from scipy import stats
 
 from tfbert.records.masking import Masker, default_predictions, example_keys
@@ -24,14 +25,6 @@ def make_sequences(vocabulary, count, generator, shortest=20):
 @pytest.fixture(scope="module")
 def sequences(vocabulary):
     return make_sequences(vocabulary, 2000, np.random.default_rng(0))
-
-
-def restore(masked):
-    """The sequences as they were: the answers put back into their places."""
-    token_ids = masked["token_ids"].copy()
-    rows, slots = np.nonzero(masked["mask_weights"])
-    token_ids[rows, masked["mask_positions"][rows, slots]] = masked["mask_ids"][rows, slots]
-    return token_ids
 
 
 def wanted(token_ids, vocabulary, most):

@@ -172,7 +172,7 @@ def test_size_of_the_text(tmp_path):
     ("name", "content", "message"),
     [
         ("text", b"fine\nnot \xff fine\n", "text, line 2: byte 0xff is not valid utf-8"),
-        ("text", b"a\0b", "text: holds NUL bytes, so it is no text file"),
+        ("text", b"a\0b", "text: holds NUL bytes, so it is not a text file"),
         ("text.gz", b"not packed", "text.gz: damaged gzip file"),
         ("text.gz", gzip.compress(b"word\n" * 9999, mtime=0)[:40], "text.gz: damaged gzip file"),
         ("text.gz", gzip.compress(b"b c" * 999, mtime=0)[:20] + b"\xff" * 30, "damaged gzip file"),

@@ -10,7 +10,7 @@ from tfbert.io.paths import AnyPath, as_path
 from tfbert.io.whole import is_published_in_part, read_json, unfinished_folder
 from tfbert.records.record_options import PrepareConfig
 from tfbert.records.shards import record_features
-from tfbert.text.wordpieces import Vocabulary
+from tfbert.text.vocabulary import Vocabulary
 
 FORMAT = "tfbert pre-training records 1"
 DATASET_FILE = "dataset.json"

@@ -39,7 +39,7 @@ from tfbert.records.shards import predictions_for
 from tfbert.records.workers import write_blocks
 from tfbert.text.blocks import Block, SeenDigests, make_blocks
 from tfbert.text.corpus import DATASETS_PREFIX, find_sources, read_documents, text_size
-from tfbert.text.wordpieces import Vocabulary, read_vocabulary
+from tfbert.text.vocabulary import Vocabulary, read_vocabulary
 
 _OPTIONS_FILE = "options.json"
 _RECORDS = "records"  # folder in the unfinished one, with what the dataset will be

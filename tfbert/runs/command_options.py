@@ -25,7 +25,7 @@ from tfbert.options import (
     require,
 )
 from tfbert.recovery.recovery_options import RunOptions
-from tfbert.tasks.datasets import TaskName
+from tfbert.tasks.known_tasks import TaskName
 
 _OWN_FILES = ("csv", "tsv", "jsonl")
 
