@@ -33,14 +33,13 @@ def wanted(token_ids, vocabulary, most):
     return [min(most, max(1, round(n * 0.15))) for n in tokens.tolist()]
 
 
-def words_of(row, vocabulary):
-    """Whole words of a sequence, as lists of places."""
+def words_of(row, special, vocabulary):
+    """Whole words of a sequence, as lists of places; `special` as `Vocabulary.is_special`."""
     words = []
     for place, token in enumerate(row):
-        piece = vocabulary.pieces[token]
-        if vocabulary.is_special()[token]:
+        if special[token]:
             words.append(None)
-        elif piece.startswith("##") and words and words[-1] is not None:
+        elif vocabulary.pieces[token].startswith("##") and words and words[-1] is not None:
             words[-1].append(place)
         else:
             words.append([place])
@@ -78,10 +77,10 @@ def test_number_of_whole_words_is_berts_wherever_a_word_fits(vocabulary, sequenc
     masked = Masker(vocabulary, 20, ngram=ngram)(
         sequences, example_keys(0, 0, np.arange(len(sequences)))
     )
-    targets = wanted(sequences, vocabulary, 20)
+    targets, special = wanted(sequences, vocabulary, 20), vocabulary.is_special()
     for row, target in enumerate(targets):
         chosen = set(masked["mask_positions"][row][masked["mask_weights"][row] == 1].tolist())
-        words = words_of(sequences[row], vocabulary)
+        words = words_of(sequences[row], special, vocabulary)
         assert all(set(word) <= chosen or not set(word) & chosen for word in words)
         room = target - len(chosen)
         assert room >= 0

@@ -81,9 +81,6 @@ def parse_accelerator(name: str, option: str = "--accelerator-type") -> Accelera
         name: As gcloud takes it.
         option: The option that the name was given with, for the message.
 
-    Returns:
-        `Accelerator`.
-
     Raises:
         InputError: If there is no such kind of TPU.
     """

@@ -28,9 +28,6 @@ _LEGEND = (
 def inspect_lines(config: InspectConfig) -> Iterator[str]:
     """What a folder of records holds.
 
-    Args:
-        config: `InspectConfig`.
-
     Yields:
         Lines of text; with `config.json` one line, a JSON object.
 

@@ -111,9 +111,6 @@ def open_records(
         vocabulary: Path of the vocabulary, for records that came without one; needed to draw masks
             for records that have none.
 
-    Returns:
-        `RecordSource`.
-
     Raises:
         InputError: If there are no such records.
     """
@@ -141,9 +138,6 @@ def open_prepared(
         split: `train` or `validation`.
         length: Tokens a sequence.
         predictions: Masked positions a sequence; None takes what the records were prepared for.
-
-    Returns:
-        `RecordSource`.
 
     Raises:
         InputError: If there are no such records, or they cannot have so many predictions.

@@ -92,9 +92,6 @@ class ShardWriter:
     def write(self, block: Block) -> dict[str, Any]:
         """Writes the files of a block.
 
-        Args:
-            block: `Block`.
-
         Returns:
             Dictionary of counts: `sentences`, `tokens`, and `files`, one dictionary a length.
         """

@@ -193,9 +193,6 @@ def read_frames(path: str | Path, check: bool = True) -> Frames:
         path: The file.
         check: Compare the records' checksums; the headers' are always compared.
 
-    Returns:
-        `Frames`.
-
     Raises:
         OSError: If the file cannot be opened.
     """

@@ -53,9 +53,6 @@ def tokenize_once(
         cache: `memory`, which keeps the last few data sets of this process; `none`; or a folder,
             local or on gs://, where each data set becomes a file. An entry that is damaged, or
             cannot be written, means a warning and costs time only.
-
-    Returns:
-        `TokenizedTexts`.
     """
     if cache == "none":
         return tokenize(tokenizer, texts, max_length)

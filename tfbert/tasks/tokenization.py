@@ -71,9 +71,6 @@ def tokenize(
         tokenizer: A KerasHub `BertTokenizer`.
         texts: List of strings.
         max_length: Longest sequence, [CLS] and [SEP] included.
-
-    Returns:
-        `TokenizedTexts`.
     """
     import tensorflow as tf
 

@@ -27,12 +27,6 @@ def learn_vocabulary(config: VocabConfig) -> Vocabulary:
     changes from process to process, and these numbers decide between equally frequent pairs. So
     it is told the characters in a fixed order, and the same text yields the same bytes.
 
-    Args:
-        config: `VocabConfig`.
-
-    Returns:
-        `Vocabulary`.
-
     Raises:
         InputError: If there is no text, or `size` has no room for its characters.
         MachineError: If the file cannot be written.
