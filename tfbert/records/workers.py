@@ -3,7 +3,7 @@
 import collections
 import multiprocessing
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnContext
 from typing import Any, TypeAlias
@@ -17,7 +17,7 @@ _Written: TypeAlias = tuple[Block, dict[str, Any]]
 
 def write_blocks(
     blocks: Iterable[Block], writer_arguments: tuple, workers: int
-) -> Iterator[_Written]:
+) -> Generator[_Written, None, None]:
     """Writes blocks of text, in any order.
 
     Args:
@@ -48,7 +48,7 @@ def write_blocks(
             worker.stop()
 
 
-def _distribute(blocks: Iterator[Block], pool: list["_Worker"]) -> Iterator[_Written]:
+def _distribute(blocks: Iterator[Block], pool: list["_Worker"]) -> Generator[_Written, None, None]:
     """Reads blocks ahead while the workers write, at most one for each of them."""
     idle = list(pool)
     busy: dict[Any, _Worker] = {}  # by connection

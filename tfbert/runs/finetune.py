@@ -294,9 +294,7 @@ def _explaining_exhausted_memory(classifier, config):
             max(max_length, config.tokens_per_batch // 2) % config.tokens_per_batch,
         )
     micro_batch = math.ceil(config.global_batch_size / replicas / model.accumulate_steps)
-    return out_of_memory_advice(
-        micro_batch, max_length, others, option="--per-device-batch-size"
-    )
+    return out_of_memory_advice(micro_batch, max_length, others, option="--per-device-batch-size")
 
 
 def _digest(batches, evaluation_texts, evaluation_labels):

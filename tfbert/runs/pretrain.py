@@ -300,9 +300,7 @@ def _fit(model, config, number, phase, part, callbacks, recovery):
         order, _ = batch_orders(config.scaled_phases())[number]
         number = [order for order, _ in batch_orders(config.phases)].index(order)
     option = f"--phases.{number}.per-device-batch-size"
-    with out_of_memory_advice(
-        micro_batch, phase.sequence_length, " or a smaller model", option
-    ):
+    with out_of_memory_advice(micro_batch, phase.sequence_length, " or a smaller model", option):
         model.fit(
             batches,
             epochs=batches.epochs,
