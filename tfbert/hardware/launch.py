@@ -93,7 +93,7 @@ def _reader(stream: IO[bytes] | None, index: int) -> threading.Thread:
 
 
 def _wait(processes: Sequence[subprocess.Popen[bytes]]) -> int:
-    """The exit status of the first worker that fails; 0 when all have ended well."""
+    """The exit status of the first worker that fails; 0 when all have succeeded."""
     while True:
         statuses = [process.poll() for process in processes]
         failed = [status for status in statuses if status]

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 _INPUTS = ("token_ids", "segment_ids", "padding_mask", "mask_positions")
 
 # Inputs, targets and sample weights, each a dictionary of arrays or tensors.
-Examples: TypeAlias = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
+Batch: TypeAlias = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
 
 
-def examples_of(batch: dict[str, Any]) -> Examples:
+def examples_of(batch: dict[str, Any]) -> Batch:
     """A batch of records as inputs, targets and sample weights.
 
     Args:
@@ -85,7 +85,7 @@ class PretrainingBatches:
 
         first = self.first_batch + epoch * self.steps_per_epoch + step
 
-        def generate() -> Iterator[Examples]:
+        def generate() -> Iterator[Batch]:
             number = first
             while True:
                 yield examples_of(self.records.batch(number))

@@ -162,7 +162,7 @@ def _varint(number: int) -> bytes:
 
 
 def compress(stretches: Iterable[bytes]) -> bytes:
-    """One gzip file of some stretches of bytes; the same bytes give the same file."""
+    """One gzip file of some stretches of bytes; the same bytes yield the same file."""
     # `wbits=31` writes a gzip header without a name and without a time.
     packer = zlib.compressobj(_COMPRESSION_LEVEL, wbits=31)
     return b"".join([*map(packer.compress, stretches), packer.flush()])

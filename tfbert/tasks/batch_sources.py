@@ -32,7 +32,7 @@ class TrainingBatches:
         labels: (examples,) int32.
         class_weights: (classes,) float32, the weight of each class in the loss.
         rows: Rows that every batch is filled up to, by rows of weight 0; None leaves one of an
-            epoch smaller. A TPU takes batches of one shape only: give it one length, too.
+            epoch smaller. A TPU takes batches of one shape only, so `lengths` must be one as well.
     """
 
     texts: TokenizedTexts

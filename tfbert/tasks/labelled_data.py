@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from tfbert.embedded import SENTIMENT_DIRECTORY
 from tfbert.errors import InputError
 from tfbert.io.paths import as_path, exists
 from tfbert.tasks.documents import read_document_archive, read_document_folders
@@ -23,7 +22,7 @@ class LabelledData:
 
     Args:
         task: A name in `TASKS`.
-        path: Its file or folder; None is the embedded set.
+        path: Its file or folder; None is the data that ships with the package.
         text_column: Replaces the task's.
         label_column: Replaces the task's.
         encoding: Text encoding of the files.
@@ -41,7 +40,10 @@ class LabelledData:
         encoding: str = "utf-8",
     ) -> None:
         self.task = TASKS[task]
-        self.path = as_path(path) if path else SENTIMENT_DIRECTORY
+        place = path or self.task.data
+        if place is None:
+            raise InputError(f"the task {task} needs data: give its path")
+        self.path = as_path(place)
         self.text_column = text_column or self.task.text_column
         self.label_column = label_column or self.task.label_column
         self.encoding = encoding

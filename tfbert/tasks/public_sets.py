@@ -53,14 +53,14 @@ def find_data(
         cache: Folder of downloads, which must exist; by default Keras' own, `~/.keras`.
 
     Returns:
-        A path as text for `FinetuneConfig.data`, or None for the `embedded` set.
+        A path as text for `FinetuneConfig.data`, or None for a set that ships with the package.
 
     Raises:
         InputError: If there is no such task, or its data cannot be downloaded.
     """
     if task not in TASKS:
         raise InputError(f"{task!r} is not a task; known are {', '.join(TASKS)}")
-    if path or task == "embedded":
+    if path or TASKS[task].data:
         return str(path) if path else None
     if task not in PUBLIC_SETS:
         raise InputError(f"the task {task} is for files of your own: give their path")

@@ -44,7 +44,7 @@ class SeenDigests:
 
     def __init__(self, path: Path) -> None:
         path.unlink(missing_ok=True)
-        # After a crash the file is made anew, so nothing in it has to be safe.
+        # After a crash the file is made again, so nothing in it has to be safe.
         self._database = sqlite3.connect(path, isolation_level=None)
         for line in (
             "PRAGMA journal_mode = OFF",

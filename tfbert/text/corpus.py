@@ -31,7 +31,7 @@ class Part(NamedTuple):
 
 
 def find_sources(inputs: Iterable[AnyPath], outside: Iterable[AnyPath] = ()) -> list[str]:
-    """Files behind what the user named, in a fixed order.
+    """The files that the user's names and patterns mean, in a fixed order.
 
     Args:
         inputs: Files, folders (every .txt and .txt.gz in them), globs, `tfds:NAME`, `-`.
@@ -41,7 +41,7 @@ def find_sources(inputs: Iterable[AnyPath], outside: Iterable[AnyPath] = ()) -> 
         List of strings: paths, `tfds:NAME` or `-`.
 
     Raises:
-        InputError: If there is nothing behind one of them.
+        InputError: If one of them means no file.
     """
     sources = []
     outside = [as_path(folder).resolve() for folder in outside]

@@ -20,7 +20,7 @@ class Vocabulary:
         name: Where they came from, for messages.
 
     Raises:
-        InputError: If a piece stands twice or a special token is missing.
+        InputError: If a piece occurs twice or a special token is missing.
     """
 
     def __init__(self, pieces: Iterable[str], name: str = "the vocabulary") -> None:
