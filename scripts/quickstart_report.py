@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 import tfbert
-from tfbert.tasks.datasets import Source
+from tfbert.tasks.labelled_data import LabelledData
 
 SENTENCES = [
     "The soup was cold and nobody came to our table for an hour.",
@@ -26,7 +26,7 @@ SENTENCES = [
 def main():
     run = Path(sys.argv[1])
     metrics = json.loads((run / "metrics.json").read_text())
-    train, test = Source("embedded").splits()
+    train, test = LabelledData("embedded").splits()
     majority = Counter(train.labels).most_common(1)[0][0]
     tf_idf = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(train.texts, train.labels)
 

@@ -67,7 +67,7 @@ def launch(config: LaunchConfig) -> None:
     """Run a command as several workers of one training on this machine."""
     from tfbert.hardware.launch import launch
 
-    launch(config)
+    launch(config.command, config.workers)
 
 
 def vocab(config: VocabConfig) -> None:

@@ -12,13 +12,13 @@ _FIRST = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND = np.uint64(0x94D049BB133111EB)
 
 
-def make_key(*parts):
+def make_key(*parts: int | str) -> np.uint64:
     """A 64-bit key of any numbers and strings, such as (seed, "epoch", 3)."""
     digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
     return np.uint64(int.from_bytes(digest, "little"))
 
 
-def random_bits(key, counters):
+def random_bits(key: np.ndarray | np.uint64, counters: np.ndarray) -> np.ndarray:
     """Uniform 64-bit numbers, one a counter.
 
     They are the numbers of a SplitMix64 generator (Steele, Lea and Flood, "Fast splittable
@@ -38,11 +38,11 @@ def random_bits(key, counters):
         return state ^ (state >> np.uint64(31))
 
 
-def uniform(bits):
+def uniform(bits: np.ndarray) -> np.ndarray:
     """Random bits as float64 numbers in [0, 1)."""
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def permutation(key, count):
+def permutation(key: np.uint64, count: int) -> np.ndarray:
     """A random order of `count` things, int64."""
     return np.argsort(random_bits(key, np.arange(count)), kind="stable")

@@ -161,13 +161,14 @@ def run_reading(data, folder):
     prepare(data, folder / "dynamic")
     source = open_records(folder / "dynamic")
     records = PretrainingRecords(source, BATCH)
-    steps = min(2000, records.batches_per_epoch)
+    batches_per_epoch = -(-records.examples // BATCH)
+    steps = min(2000, batches_per_epoch)
     begin = time.perf_counter()
     for step in range(steps):
         records.batch(step)
     seconds = time.perf_counter() - begin
     begin = time.perf_counter()
-    PretrainingRecords(source, BATCH).batch(records.batches_per_epoch // 2)
+    PretrainingRecords(source, BATCH).batch(batches_per_epoch // 2)
     first_batch = time.perf_counter() - begin
     return {"sequences_a_second": steps * BATCH / seconds, "first_batch_seconds": first_batch}
 

@@ -42,7 +42,7 @@ from shared.turns import in_turns
 
 from tfbert.errors import InputError
 from tfbert.hardware.precision import choose_precision
-from tfbert.tasks.datasets import TASKS
+from tfbert.tasks.known_tasks import TASKS
 
 SEEDS = (1, 2, 3)
 PARTS = ("accuracy", "shuffling", "predict", "pipeline")

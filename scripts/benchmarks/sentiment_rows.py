@@ -18,7 +18,8 @@ from tfbert.optimizers.lamb import LAMB
 from tfbert.optimizers.schedules import WarmupPolynomialDecay
 from tfbert.tasks.batch_sources import TrainingBatches
 from tfbert.tasks.batching import LengthBatches, TokenBatches, padded_lengths
-from tfbert.tasks.datasets import TASKS, Source, label_ids, label_names
+from tfbert.tasks.known_tasks import TASKS
+from tfbert.tasks.labelled_data import LabelledData, label_ids, label_names
 from tfbert.tasks.token_cache import tokenize_once
 from tfbert.text.tokenizer import make_tokenizer
 
@@ -105,7 +106,7 @@ class Setting:
     @functools.cached_property
     def examples(self):
         """(texts, labels) of training, (texts, labels) of evaluation, number of classes."""
-        train, evaluation = Source(self.task, self.data, *self.columns).splits()
+        train, evaluation = LabelledData(self.task, self.data, *self.columns).splits()
         names = label_names(train, evaluation)
         order = np.random.default_rng(0).permutation(len(train.texts))
         order = order[: self.limit][: self.train_limit]

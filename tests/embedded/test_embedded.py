@@ -6,12 +6,12 @@ import pytest
 
 from tfbert.embedded import MODEL_DIRECTORY, SENTIMENT_DIRECTORY
 from tfbert.models.pretrainer import load_pretrainer
-from tfbert.tasks.datasets import Source
+from tfbert.tasks.labelled_data import LabelledData
 
 
 @pytest.fixture(scope="module")
 def splits():
-    return Source("embedded").splits()
+    return LabelledData("embedded").splits()
 
 
 def words(text):

@@ -10,8 +10,10 @@ import tfbert
 from tfbert.models.pretrainer import make_pretrainer
 from tfbert.recipes.phases import learning_rate_schedule
 from tfbert.recipes.pretrain_options import PretrainConfig
-from tfbert.records.batches import examples_of, open_phase
+from tfbert.records.batches import examples_of
+from tfbert.records.description import read_dataset
 from tfbert.records.reader import PretrainingRecords
+from tfbert.records.record_source import open_prepared
 from tfbert.runs.pretrain import pretrain
 
 # Two updates of each phase. The sequences are short, so that this takes minutes instead of hours:
@@ -84,7 +86,7 @@ def test_two_updates_of_64k_and_of_32k(tmp_path, embedded_vocabulary_file):
     )
     optimizer.build(model.trainable_variables)
     for number, phase in enumerate(config.phases):
-        source = open_phase(records, "train", phase.sequence_length)
+        source = open_prepared(records, read_dataset(records), "train", phase.sequence_length)
         seed = config.seed + number * 2**32
         batches = PretrainingRecords(source, phase.global_batch_size, seed)
         for step in range(phase.steps):

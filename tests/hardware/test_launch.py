@@ -9,13 +9,12 @@ from helpers.processes import ROOT, start
 
 from tfbert.errors import InputError, TfbertError
 from tfbert.hardware.launch import launch
-from tfbert.runs.command_options import LaunchConfig
 
 SHOW = "import os, json; print(json.loads(os.environ['TF_CONFIG'])['task']['index'], flush=True)"
 
 
 def run(workers, *command):
-    return launch(LaunchConfig(workers=workers, command=list(command)))
+    return launch(command, workers)
 
 
 def test_every_worker_has_its_place(tmp_path):

@@ -5,14 +5,22 @@ import random
 import string
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers.small_records import LENGTH
 
 from tfbert.records.prepare import prepare
 from tfbert.records.record_options import PrepareConfig
-from tfbert.text.wordpieces import SPECIAL_TOKENS, Vocabulary
+from tfbert.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
 WORDS = ("the", "movie", "was", "good", "bad", "it", "##ing", "watch", "and")
+
+
+def ids_of(tokenizer, text):
+    """The ids of a text of one sentence, as a list, from a `WordPieceTokenizer`."""
+    ids = np.frombuffer(tokenizer.encode_sentences([text]), tokenizer.vocabulary.dtype).tolist()
+    assert ids[-1] == tokenizer.vocabulary.pad  # the end of the sentence
+    return ids[:-1]
 
 
 @pytest.fixture(scope="session")

@@ -8,29 +8,14 @@ import tensorflow as tf
 from tfbert.cli import main
 from tfbert.records.description import read_dataset
 from tfbert.records.inspection import inspect_lines
-from tfbert.records.prepare import prepare
-from tfbert.records.record_options import InspectConfig, PrepareConfig
+from tfbert.records.record_options import InspectConfig
 
 COLORS = re.compile(r"\033\[\d+m")
 
 
-@pytest.fixture(scope="module")
-def records(vocabulary_file, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("inspect")
-    text = folder / "text.txt"
-    text.write_text("\n".join(f"The movie {i} was good. It was {i}, and bad." for i in range(200)))
-    prepare(
-        PrepareConfig(
-            input=[str(text)],
-            output=str(folder / "records"),
-            vocab=str(vocabulary_file),
-            lengths=[64, 32],
-            validation_fraction=0.1,
-            workers=1,
-            progress=False,
-        )
-    )
-    return folder / "records"
+@pytest.fixture
+def records(prepared):
+    return prepared["dynamic"]
 
 
 def show(records, **options):
@@ -40,7 +25,7 @@ def show(records, **options):
 def test_statistics_and_examples(records):
     lines = show(records, examples=2)
     text = "\n".join(lines)
-    assert "200 documents, 0 of them duplicates (dropped)" in text
+    assert "500 documents, 0 of them duplicates (dropped)" in text
     assert "next sentence" in text and "length 32" in text and "% padding" in text
     examples = [line for line in lines if line.startswith("[CLS]")]
     assert len(examples) == 2
@@ -131,7 +116,7 @@ def test_records_of_others(tmp_path, vocabulary, vocabulary_file, capsys):
     [
         (["missing"], "missing: no such file or folder"),
         ([], "the following arguments are required: records"),
-        (["RECORDS", "--length", "77"], "no records of length 77; there are 64, 32"),
+        (["RECORDS", "--length", "77"], "no records of length 77; there are 32, 64"),
         (["RECORDS", "--examples", "-1"], "--examples is -1: it must be at least 0"),
         (["RECORDS", "--color", "blue"], "--color is 'blue': it must be one of"),
     ],

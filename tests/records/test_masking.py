@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from helpers.small_records import restore
 from scipy import stats
 
 from tfbert.records.masking import Masker, default_predictions, example_keys
@@ -26,28 +27,19 @@ def sequences(vocabulary):
     return make_sequences(vocabulary, 2000, np.random.default_rng(0))
 
 
-def restore(masked):
-    """The sequences as they were: the answers put back into their places."""
-    token_ids = masked["token_ids"].copy()
-    rows, slots = np.nonzero(masked["mask_weights"])
-    token_ids[rows, masked["mask_positions"][rows, slots]] = masked["mask_ids"][rows, slots]
-    return token_ids
-
-
 def wanted(token_ids, vocabulary, most):
     """The number of predictions as the paper's code has it."""
     tokens = (token_ids != vocabulary.pad).sum(axis=1)
     return [min(most, max(1, round(n * 0.15))) for n in tokens.tolist()]
 
 
-def words_of(row, vocabulary):
-    """Whole words of a sequence, as lists of places."""
+def words_of(row, special, vocabulary):
+    """Whole words of a sequence, as lists of places; `special` as `Vocabulary.is_special`."""
     words = []
     for place, token in enumerate(row):
-        piece = vocabulary.pieces[token]
-        if vocabulary.is_special()[token]:
+        if special[token]:
             words.append(None)
-        elif piece.startswith("##") and words and words[-1] is not None:
+        elif vocabulary.pieces[token].startswith("##") and words and words[-1] is not None:
             words[-1].append(place)
         else:
             words.append([place])
@@ -85,10 +77,10 @@ def test_number_of_whole_words_is_berts_wherever_a_word_fits(vocabulary, sequenc
     masked = Masker(vocabulary, 20, ngram=ngram)(
         sequences, example_keys(0, 0, np.arange(len(sequences)))
     )
-    targets = wanted(sequences, vocabulary, 20)
+    targets, special = wanted(sequences, vocabulary, 20), vocabulary.is_special()
     for row, target in enumerate(targets):
         chosen = set(masked["mask_positions"][row][masked["mask_weights"][row] == 1].tolist())
-        words = words_of(sequences[row], vocabulary)
+        words = words_of(sequences[row], special, vocabulary)
         assert all(set(word) <= chosen or not set(word) & chosen for word in words)
         room = target - len(chosen)
         assert room >= 0

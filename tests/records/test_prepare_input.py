@@ -192,7 +192,7 @@ def test_all_documents_held_out(configure, tmp_path):
 
 def test_a_pipe_is_no_input(configure, tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(InputError, match="pipe: is no regular file; use - for standard input"):
+    with pytest.raises(InputError, match="pipe: is not a regular file; use - for standard input"):
         prepare(configure(input=[str(tmp_path / "pipe")]))
 
 

@@ -13,12 +13,12 @@ from tfbert.io.text_files import read_lines
 from tfbert.records.prepare import prepare
 from tfbert.records.reader import PretrainingRecords
 from tfbert.records.record_source import open_records
-from tfbert.tasks.datasets import Source
 from tfbert.tasks.documents import read_document_archive, read_document_folders
+from tfbert.tasks.labelled_data import LabelledData
 from tfbert.text.corpus import find_sources, read_documents, text_size
 from tfbert.text.learn_vocabulary import learn_vocabulary
 from tfbert.text.vocab_options import VocabConfig
-from tfbert.text.wordpieces import read_vocabulary
+from tfbert.text.vocabulary import read_vocabulary
 
 
 def test_lines_of_text_plain_and_packed(object_store):
@@ -66,7 +66,7 @@ def test_labelled_texts_in_a_folder_and_in_documents(object_store):
         "gs://bucket/reviews/neg/1.txt": b"dull",
         "gs://bucket/reviews/pos/2.txt": b"great",
     }
-    train, evaluation = Source("sst2", "gs://bucket/sst2").splits()
+    train, evaluation = LabelledData("sst2", "gs://bucket/sst2").splits()
     assert (train.texts, evaluation.texts) == (["good", "bad"], ["fine"])
     documents = read_document_folders("gs://bucket/reviews", ("neg", "pos"))
     assert documents.texts == ["dull", "great"]
@@ -78,7 +78,7 @@ def test_labelled_texts_in_a_folder_and_in_documents(object_store):
     archived = read_document_archive("gs://bucket/reviews.zip", ("neg", "pos"))
     assert archived.texts == documents.texts
     with pytest.raises(InputError, match="no such file or folder"):
-        Source("sst2", "gs://bucket/none")
+        LabelledData("sst2", "gs://bucket/none")
 
 
 def test_a_vocabulary_is_written_there(object_store):

@@ -24,7 +24,7 @@ from tfbert.models.classifier import BertClassifier
 from tfbert.recovery.snapshot import HostCopy, state_variables
 from tfbert.tasks.batch_sources import TrainingBatches, evaluation_dataset
 from tfbert.tasks.batching import LengthBatches
-from tfbert.tasks.datasets import Source, label_ids, label_names
+from tfbert.tasks.labelled_data import LabelledData, label_ids, label_names
 from tfbert.tasks.tokenization import tokenize
 from tfbert.text.tokenizer import make_tokenizer
 
@@ -146,7 +146,7 @@ def _bag_of_words():
 
 
 def _data():
-    train, evaluation = Source("embedded", None, None, None, "utf-8").splits(None, 0.1, 0)
+    train, evaluation = LabelledData("embedded", None, None, None, "utf-8").splits(None, 0.1, 0)
     labels = label_names(train, evaluation)
     vocabulary = (MODEL_DIRECTORY / "assets/tokenizer/vocabulary.txt").read_text().splitlines()
     tokenizer = make_tokenizer(vocabulary, True)

@@ -7,7 +7,7 @@ import pytest
 
 from tfbert.errors import InputError
 from tfbert.tasks import public_sets
-from tfbert.tasks.datasets import Source
+from tfbert.tasks.labelled_data import LabelledData
 from tfbert.tasks.public_sets import PUBLIC_SETS, PublicSet, find_data, find_text
 
 
@@ -33,7 +33,7 @@ def offer(monkeypatch, task, path, folder, sha256=None):
 def test_an_archive_is_downloaded_once_and_unpacked(archive, tmp_path, monkeypatch):
     offer(monkeypatch, "sst2", archive, "SST-2")
     path = find_data("sst2", cache=tmp_path)
-    train, evaluation = Source("sst2", path).splits()
+    train, evaluation = LabelledData("sst2", path).splits()
     assert train.texts == evaluation.texts == ["good", "bad"]
     archive.unlink()
     assert find_data("sst2", cache=tmp_path) == path

@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 
 import pytest
+from helpers.text_fixtures import ids_of
 from tokenizers import normalizers, pre_tokenizers
 
 from tfbert.cli import main
@@ -12,7 +13,8 @@ from tfbert.errors import InputError, MachineError
 from tfbert.text import learn_vocabulary as module
 from tfbert.text.learn_vocabulary import count_words, learn_vocabulary
 from tfbert.text.vocab_options import VocabConfig
-from tfbert.text.wordpieces import SPECIAL_TOKENS, WordPieceTokenizer, read_vocabulary
+from tfbert.text.vocabulary import SPECIAL_TOKENS, read_vocabulary
+from tfbert.text.wordpieces import WordPieceTokenizer
 
 TEXT = "The movies were moving and the movers moved. Café! naïve [MASK] 1984 " * 20
 
@@ -42,11 +44,10 @@ def test_what_a_vocabulary_holds(learn, tmp_path):
 def test_frequent_words_are_pieces(learn):
     vocabulary = learn(size=200)
     tokenizer = WordPieceTokenizer(vocabulary)
-    itemsize = vocabulary.dtype.itemsize
     for word in ("the", "movies", "cafe", "1984"):
-        assert len(tokenizer.encode(word)) == itemsize
-    assert len(tokenizer.encode("themovies")) > itemsize
-    assert vocabulary.unknown not in tokenizer.encode("eht")[::itemsize]
+        assert len(ids_of(tokenizer, word)) == 1
+    assert len(ids_of(tokenizer, "themovies")) > 1
+    assert vocabulary.unknown not in ids_of(tokenizer, "eht")
 
 
 def test_cased(learn):
@@ -73,7 +74,7 @@ def test_the_same_bytes_from_every_process(tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("\n".join(" ".join(generator.choices(words, k=20)) for _ in range(300)))
     outputs = []
-    for number in range(4):
+    for number in range(3):
         output = tmp_path / f"vocab{number}.txt"
         command = [sys.executable, "-m", "tfbert", "vocab", "--size", "900", "--no-progress"]
         command += ["--input", str(text), "--output", str(output)]
@@ -120,9 +121,9 @@ def test_packed_input_and_progress(tmp_path, capsys):
     assert printed.out == f"75 word pieces: {output}\n" and "vocab:" in printed.err
 
 
-def test_a_small_text_gives_a_small_vocabulary(learn, caplog):
+def test_a_small_text_has_a_small_vocabulary(learn, caplog):
     vocabulary = learn("ab ab", size=50)
-    assert f"the text gives {len(vocabulary)} word pieces, not 50" in caplog.text
+    assert f"the text yields {len(vocabulary)} word pieces, not 50" in caplog.text
 
 
 @pytest.mark.parametrize(

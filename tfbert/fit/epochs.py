@@ -185,7 +185,7 @@ class EpochData:
         self._position = (self._position[0] + 1, 0)
         if not self._limit:
             # Now and not an epoch later: the older an iterator, the longer tf.data lets one wait
-            # that lets go of it (see `tfbert.tasks.batch_sources.untuned`).
+            # that lets go of it (see `tfbert.hardware.input_pipeline.untuned`).
             self._iterator = None
         if self._adapter:
             self._adapter.on_epoch_end()

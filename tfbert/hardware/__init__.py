@@ -1,4 +1,4 @@
-"""What training runs on: devices, precision, memory, several workers, a TPU's environment.
+"""What training runs on: devices, precision, memory, several workers, a TPU's environment, input.
 
 May import `io/`, `tfbert.options` and `tfbert.errors`.
 """

@@ -62,31 +62,31 @@ class Accelerator:
     hosts: int
 
     @property
-    def price_per_hour(self):
-        """US dollars an hour, after the list."""
+    def price_per_hour(self) -> float:
+        """US dollars an hour, from the price list."""
         return self.chips * self.generation.price
 
     @property
-    def runtime_version(self):
+    def runtime_version(self) -> str:
         """The image to start. On a pod slice the workers' TensorFlow comes with it."""
         if self.hosts > 1:
             return f"tpu-vm-tf-{_TENSORFLOW}-pod-pjrt"
         return self.generation.image
 
 
-def parse_accelerator(name, option="--accelerator-type"):
-    """Takes a name such as `v2-8` or `v5litepod-16` apart.
+def parse_accelerator(name: str, option: str = "--accelerator-type") -> Accelerator:
+    """What a name such as `v2-8` or `v5litepod-16` stands for.
 
     Args:
         name: As gcloud takes it.
-        option: The option that gave it.
+        option: The option that the name was given with, for the message.
 
     Raises:
         InputError: If there is no such kind of TPU.
     """
     match = re.fullmatch(r"(\w+)-(\d+)", name)
-    generation = match and GENERATIONS.get(match[1])
-    if not generation:
+    generation = GENERATIONS.get(match[1]) if match else None
+    if match is None or generation is None:
         raise InputError(
             f"{option} {name}: no Cloud TPU that TensorFlow runs on; known are "
             + ", ".join(f"{known}-N" for known in GENERATIONS)

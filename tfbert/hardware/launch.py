@@ -1,5 +1,4 @@
-"""`tfbert launch`: several workers of one training on this machine, as TF_CONFIG would name them
-on several."""
+"""`tfbert launch`: several workers of one training run on this machine, each with its TF_CONFIG."""
 
 import glob
 import json
@@ -10,39 +9,44 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
+from types import FrameType
+from typing import IO
 
 from tfbert.errors import InputError, TfbertError
 
 _GRACE_SECONDS = 30.0  # for a checkpoint, after SIGTERM
 
 
-def launch(config):
+def launch(command: Sequence[str], workers: int) -> None:
     """Runs a command once for each worker, with the TF_CONFIG of that worker.
 
-    Worker 0, the chief, has this process's standard streams; what the others print comes to
-    standard error with their number before it. When one fails, the others are stopped.
+    Worker 0, the chief, has this process's standard streams; what the others print goes to
+    standard error, after their number. When one fails, the others are stopped.
 
     Args:
-        config: A `LaunchConfig`.
+        command: The command and its arguments.
+        workers: How many workers.
 
     Raises:
         InputError: If the command cannot be started, or the GPUs do not divide evenly.
         TfbertError: If a worker failed; its exit status is the error's.
     """
-    addresses = [f"127.0.0.1:{port}" for port in _free_ports(config.workers)]
-    gpus = _gpus_of_workers(config.workers)
-    processes, readers = [], []
+    addresses = [f"127.0.0.1:{port}" for port in _free_ports(workers)]
+    gpus = _gpus_of_workers(workers)
+    processes: list[subprocess.Popen[bytes]] = []
+    readers = []
 
-    def stop(number, frame):
+    def stop(number: int, frame: FrameType | None) -> None:
         for process in processes:
             process.send_signal(number)
 
     previous = signal.signal(signal.SIGTERM, stop)
     try:
-        for index in range(config.workers):
+        for index in range(workers):
             task = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
             environment = {**os.environ, "TF_CONFIG": json.dumps(task), **gpus[index]}
-            process = _start(config.command, environment, is_chief=index == 0)
+            process = _start(command, environment, is_chief=index == 0)
             processes.append(process)
             if index:
                 readers.append(_reader(process.stdout, index))
@@ -54,12 +58,14 @@ def launch(config):
             reader.join(timeout=5)
     if status:
         index = next(i for i, process in enumerate(processes) if process.returncode == status)
-        error = TfbertError(f"worker {index} of {config.workers} ended with status {status}")
+        error = TfbertError(f"worker {index} of {workers} ended with status {status}")
         error.exit_status = status if status > 0 else 128 - status
         raise error
 
 
-def _start(command, environment, is_chief):
+def _start(
+    command: Sequence[str], environment: dict[str, str], is_chief: bool
+) -> subprocess.Popen[bytes]:
     pipe = None if is_chief else subprocess.PIPE
     try:
         return subprocess.Popen(
@@ -73,8 +79,11 @@ def _start(command, environment, is_chief):
         raise InputError(f"{command[0]}: cannot be started: {error.strerror}") from error
 
 
-def _reader(stream, index):
-    def copy():
+def _reader(stream: IO[bytes] | None, index: int) -> threading.Thread:
+    """A thread that copies what worker `index` prints."""
+
+    def copy() -> None:
+        assert stream is not None
         for line in stream:
             sys.stderr.write(f"[worker {index}] {line.decode(errors='replace')}")
 
@@ -83,8 +92,8 @@ def _reader(stream, index):
     return thread
 
 
-def _wait(processes):
-    """The exit status of the first worker that fails; 0 when all have ended well."""
+def _wait(processes: Sequence[subprocess.Popen[bytes]]) -> int:
+    """The exit status of the first worker that fails; 0 when all have succeeded."""
     while True:
         statuses = [process.poll() for process in processes]
         failed = [status for status in statuses if status]
@@ -93,7 +102,7 @@ def _wait(processes):
         time.sleep(0.1)
 
 
-def _stop_all(processes):
+def _stop_all(processes: Sequence[subprocess.Popen[bytes]]) -> None:
     for process in processes:
         if process.poll() is None:
             process.terminate()
@@ -106,7 +115,7 @@ def _stop_all(processes):
             process.wait()
 
 
-def _free_ports(count):
+def _free_ports(count: int) -> list[int]:
     sockets = [socket.socket() for _ in range(count)]
     try:
         for each in sockets:
@@ -117,7 +126,7 @@ def _free_ports(count):
             each.close()
 
 
-def _gpus_of_workers(workers):
+def _gpus_of_workers(workers: int) -> list[dict[str, str]]:
     """For each worker the environment that shows it its share of the GPUs; empty without any."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:

@@ -1,20 +1,25 @@
-"""Turns failures of the machine into one line with a way out."""
+"""Turns exhausted memory into one line with a way out."""
 
 import contextlib
+from collections.abc import Iterator
 
 from tfbert.errors import MachineError
 
 
 @contextlib.contextmanager
-def explaining_exhausted_memory(
-    batch_size, max_length, others="", option="--batch-size", value=None
-):
+def out_of_memory_advice(
+    batch_size: int,
+    max_length: int,
+    others: str = "",
+    option: str = "--batch-size",
+    value: int | None = None,
+) -> Iterator[None]:
     """Names what to make smaller when a device's memory is not enough.
 
     Args:
         batch_size: Examples a step.
         max_length: Tokens of the longest of them.
-        others: What may help beside a smaller batch, as the end of a sentence.
+        others: What else may help, as the end of a sentence.
         option: The option that makes batches smaller.
         value: What to give it; by default half of `batch_size`, and 0 where nothing is less.
 

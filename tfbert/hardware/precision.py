@@ -1,6 +1,7 @@
-"""Chooses the arithmetic that the hardware is fastest in."""
+"""Chooses the precision in which the hardware computes fastest."""
 
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
 from tfbert.errors import InputError
@@ -11,7 +12,7 @@ POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixe
 _BFLOAT16_CPU_FLAGS = {"avx512_bf16", "amx_bf16"}
 
 
-def choose_precision(requested):
+def choose_precision(requested: str) -> str:
     """The precision to compute in, and a log line that says why.
 
     Args:
@@ -48,7 +49,7 @@ def choose_precision(requested):
     return precision
 
 
-def precision_for_gpu(capability):
+def precision_for_gpu(capability: tuple[int, int]) -> str:
     """Precision by (major, minor) compute capability: tensor cores came with 7.0 (Volta, float16),
     bfloat16 with 8.0 (Ampere)."""
     if capability >= (8, 0):
@@ -56,7 +57,7 @@ def precision_for_gpu(capability):
     return "float16" if capability >= (7, 0) else "float32"
 
 
-def precision_for_cpu(flags):
+def precision_for_cpu(flags: Iterable[str]) -> tuple[str, str]:
     """Precision and reason by the processor's feature flags, as Linux names them."""
     fast = sorted(_BFLOAT16_CPU_FLAGS & set(flags))
     if fast:
@@ -64,7 +65,7 @@ def precision_for_cpu(flags):
     return "float32", "CPU without bfloat16 instructions"
 
 
-def _cpu_flags():
+def _cpu_flags() -> list[str]:
     """Feature flags of the processor; none where the system does not list them."""
     path = Path("/proc/cpuinfo")
     if not path.exists():

@@ -1,24 +1,31 @@
 """Picks the devices to train on."""
 
+from __future__ import annotations
+
 import functools
 import json
 import logging
 import os
 import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from tfbert.errors import InputError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 log = logging.getLogger("tfbert")
 
 
-def get_strategy(strategy="auto", replicas=None):
+def get_strategy(strategy: str = "auto", replicas: int | None = None) -> tf.distribute.Strategy:
     """A `tf.distribute` strategy over what the machine has, and a log line that names it.
 
     Several workers must be joined before Keras is imported: call it first.
 
     Args:
         strategy: `cpu` or `mirrored` (the GPUs of this machine; without any, logical devices of
-            the CPU, which share its cores and serve to try out training on several devices);
+            the CPU, which share its cores: enough to try out training on several devices);
             `multi_worker` (the machines that the environment variable TF_CONFIG names); `tpu`
             (the TPU that TPU_NAME names, else the machine's own); `auto` takes the workers of
             TF_CONFIG, a TPU, all GPUs, or one CPU, whichever comes first.
@@ -47,7 +54,7 @@ def get_strategy(strategy="auto", replicas=None):
     return made
 
 
-def is_chief(strategy):
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Whether this process is the one of all workers that writes files."""
     resolver = strategy.cluster_resolver
     if resolver is None or not resolver.task_type:
@@ -58,13 +65,13 @@ def is_chief(strategy):
     return resolver.task_type == "chief"
 
 
-def _best_strategy():
+def _best_strategy() -> str:
     if _workers() > 1:
         return "multi_worker"
     return "tpu" if _has_tpu() else "mirrored"
 
 
-def _workers():
+def _workers() -> int:
     """How many workers TF_CONFIG names; 0 without it."""
     try:
         cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
@@ -73,11 +80,11 @@ def _workers():
         raise InputError(f"TF_CONFIG: cannot be read as JSON of a cluster: {error}") from error
 
 
-def _has_tpu():
+def _has_tpu() -> bool:
     return os.environ.get("PJRT_DEVICE") == "TPU" or "TPU_NAME" in os.environ
 
 
-def _check_backend():
+def _check_backend() -> None:
     import keras
 
     if keras.backend.backend() != "tensorflow":
@@ -87,13 +94,13 @@ def _check_backend():
         )
 
 
-def _gpus():
+def _gpus() -> int:
     import tensorflow as tf
 
     return len(tf.config.list_physical_devices("GPU"))
 
 
-def _cpu(replicas):
+def _cpu(replicas: int | None) -> tf.distribute.Strategy:
     import tensorflow as tf
 
     count = replicas or 1
@@ -103,7 +110,7 @@ def _cpu(replicas):
     return tf.distribute.get_strategy()
 
 
-def _this_machine(replicas):
+def _this_machine(replicas: int | None) -> tf.distribute.Strategy:
     import tensorflow as tf
 
     gpus = _gpus()
@@ -118,16 +125,16 @@ def _this_machine(replicas):
 
 
 @functools.cache
-def _mirrored(devices):
+def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
     """One strategy for all runs of a process: two over the same devices would number their
-    collective operations alike, and TensorFlow would take the one's for the other's."""
+    collective operations alike, and TensorFlow would mix them up."""
     import tensorflow as tf
 
     return tf.distribute.MirroredStrategy(devices)
 
 
 @functools.cache
-def _multi_worker(replicas):
+def _multi_worker(replicas: int | None) -> tf.distribute.Strategy:
     import tensorflow as tf
 
     if _workers() < 2:
@@ -150,7 +157,7 @@ def _multi_worker(replicas):
 
 
 @functools.cache
-def _tpu(replicas):
+def _tpu(replicas: int | None) -> tf.distribute.Strategy:
     import tensorflow as tf
 
     if replicas:
@@ -168,7 +175,7 @@ def _tpu(replicas):
     return tf.distribute.TPUStrategy(resolver)
 
 
-_MAKERS = {
+_MAKERS: dict[str, Callable[[int | None], tf.distribute.Strategy]] = {
     "cpu": _cpu,
     "mirrored": _this_machine,
     "multi_worker": _multi_worker,
@@ -176,7 +183,7 @@ _MAKERS = {
 }
 
 
-def _make_logical_cpus(count):
+def _make_logical_cpus(count: int) -> None:
     import tensorflow as tf
 
     if count == 1:
@@ -194,7 +201,7 @@ def _make_logical_cpus(count):
         ) from error
 
 
-def replica_devices(strategy):
+def replica_devices(strategy: tf.distribute.Strategy) -> list[str]:
     """The names of the devices that this worker's replicas run on."""
     import tensorflow as tf
 
@@ -205,7 +212,7 @@ def replica_devices(strategy):
         return [(gpus or tf.config.list_logical_devices("CPU"))[0].name]
 
 
-def is_only_worker(strategy):
+def is_only_worker(strategy: tf.distribute.Strategy) -> bool:
     """Whether no other process takes part in the training."""
     import tensorflow as tf
 
@@ -215,7 +222,7 @@ def is_only_worker(strategy):
     return sum(cluster.num_tasks(job) for job in ("chief", "worker") if job in cluster.jobs) <= 1
 
 
-def sum_over_workers(strategy, value):
+def sum_over_workers(strategy: tf.distribute.Strategy, value: int) -> int:
     """The sum of a whole number over all workers; each of them must call this."""
     import tensorflow as tf
 
@@ -223,8 +230,8 @@ def sum_over_workers(strategy, value):
         return value
 
     @tf.function(autograph=False)
-    def total():
-        def of_replica():
+    def total() -> Any:
+        def of_replica() -> tf.Tensor:
             return tf.distribute.get_replica_context().all_reduce("sum", tf.constant(value))
 
         return strategy.experimental_local_results(strategy.run(of_replica))

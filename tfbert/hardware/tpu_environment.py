@@ -1,6 +1,6 @@
-"""What TensorFlow must find in the environment, before it is imported, to use a TPU of its machine.
+"""What TensorFlow must find in the environment, before its import, to use a TPU of this machine.
 
-Nothing is set anywhere else: a process without a TPU would end with these variables.
+Only where there is a TPU: a process without one would end with these variables.
 
 References:
     https://cloud.google.com/tpu/docs/run-calculation-tensorflow
@@ -8,15 +8,24 @@ References:
 
 import importlib.util
 import os
+from collections.abc import Callable, MutableMapping
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from typing import TypeAlias
+
+FindPackage: TypeAlias = Callable[[str], ModuleSpec | None]
 
 _INSTALLED_LIBRARY = Path("lib/libtpu.so")  # on Google's TensorFlow images
 # TPUs appear as one device a chip: /dev/accel0 up to v4, /dev/vfio/0 later.
 _DEVICES = ("accel[0-9]*", "vfio/[0-9]*")
 
 
-def prepare(environment=os.environ, root="/", find_package=importlib.util.find_spec):
-    """Sets the environment of a machine with a TPU of its own; what is set already stays.
+def prepare(
+    environment: MutableMapping[str, str] = os.environ,
+    root: str | Path = "/",
+    find_package: FindPackage = importlib.util.find_spec,
+) -> bool:
+    """Sets the environment on a machine with a TPU of its own; what is already set stays.
 
     Where `TPU_NAME` or `TPU_LOAD_LIBRARY` are set, the user has chosen another TPU, and nothing is
     set.
@@ -39,7 +48,9 @@ def prepare(environment=os.environ, root="/", find_package=importlib.util.find_s
     return True
 
 
-def find_tpu_library(root="/", find_package=importlib.util.find_spec):
+def find_tpu_library(
+    root: str | Path = "/", find_package: FindPackage = importlib.util.find_spec
+) -> Path | None:
     """The TPU's library on a machine that has a TPU; None on any other.
 
     Other devices have the same names, and other machines have the library: both must be there.

@@ -1,30 +1,41 @@
 """Training records as what `fit` and `evaluate` of a `BertPretrainer` take."""
 
-import dataclasses
-from pathlib import Path
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from tfbert.errors import InputError
-from tfbert.records.description import read_dataset
-from tfbert.records.masking import Masker
+from tfbert.hardware.input_pipeline import untuned
 from tfbert.records.reader import PretrainingRecords
-from tfbert.records.record_source import open_records
-from tfbert.tasks.batch_sources import untuned
+from tfbert.records.record_source import RecordSource
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 _INPUTS = ("token_ids", "segment_ids", "padding_mask", "mask_positions")
 
+# Inputs, targets and sample weights, each a dictionary of arrays or tensors.
+Batch: TypeAlias = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
 
-def examples_of(batch):
+
+def examples_of(batch: dict[str, Any]) -> Batch:
     """A batch of records as inputs, targets and sample weights.
 
     Args:
-        batch: Dictionary of arrays or tensors, as `PretrainingRecords.batch` gives it.
+        batch: Dictionary of arrays or tensors, as `PretrainingRecords.batch` returns it.
 
     Returns:
         (inputs, targets, weights): dictionaries. Inputs have KerasHub's names and
         `mask_positions`; targets and weights those of the outputs, `mlm`, and for pairs `nsp`.
+
+    Raises:
+        InputError: If the records have no masks.
     """
+    if "mask_positions" not in batch:
+        raise InputError("the records have no masks: prepare them with --masking dynamic or fixed")
     inputs = {name: batch[name] for name in _INPUTS}
     targets, weights = {"mlm": batch["mask_ids"]}, {"mlm": batch["mask_weights"]}
     if "next_sentence_labels" in batch:
@@ -34,53 +45,8 @@ def examples_of(batch):
     return inputs, targets, weights
 
 
-def has_held_out(directory, length):
-    """Whether a folder of `tfbert prepare` holds validation examples of that length."""
-    shards = read_dataset(directory)["shards"]
-    return any(
-        shard["examples"]
-        for shard in shards
-        if (shard["split"], shard["length"]) == ("validation", length)
-    )
-
-
-def open_phase(directory, split, length, predictions=None):
-    """The records of one sequence length in a folder of `tfbert prepare`.
-
-    Args:
-        directory: The folder.
-        split: `train` or `validation`.
-        length: Tokens a sequence.
-        predictions: Masked positions a sequence; None takes what the records were prepared for.
-
-    Returns:
-        `RecordSource`.
-
-    Raises:
-        InputError: If there are no such records, or they cannot have so many predictions.
-    """
-    read_dataset(directory)  # other people's records have no held-out part and no vocabulary
-    source = open_records(directory, length, split)
-    if predictions is None:
-        return source
-    masker = source.masker
-    if masker is None:
-        _, stored = source.layout.features.get("mask_positions", (None, (0,)))
-        if stored != (predictions,):
-            raise InputError(
-                f"{Path(directory)}: its masks are fixed, {stored[0]} a sequence of length "
-                f"{length}, not {predictions}: leave predictions out, or prepare with "
-                "--masking dynamic"
-            )
-        return source
-    wanted = Masker(
-        masker.vocabulary, predictions, masker.fraction, masker.whole_word, masker.ngram
-    )
-    return dataclasses.replace(source, masker=wanted)
-
-
 class PretrainingBatches:
-    """Batches of training records: a `tfbert.fit.epochs.BatchSource`.
+    """Batches of training records: a batch source (`tfbert.fit.epochs.BatchSource`).
 
     Epochs here are stretches of `steps_per_epoch` updates between two evaluations; the last one may
     be shorter. The records go on through them and begin anew when all were seen.
@@ -92,32 +58,34 @@ class PretrainingBatches:
         first_batch: Number of the records' batch that comes first.
     """
 
-    def __init__(self, records, steps_per_epoch, steps, first_batch=0):
+    def __init__(
+        self, records: PretrainingRecords, steps_per_epoch: int, steps: int, first_batch: int = 0
+    ) -> None:
         self.records = records
         self.steps_per_epoch = min(steps_per_epoch, steps)
         self.steps = steps
         self.first_batch = first_batch
 
     @property
-    def epochs(self):
+    def epochs(self) -> int:
         """How many epochs there are."""
         return -(-self.steps // self.steps_per_epoch)
 
-    def steps_in(self, epoch):
+    def steps_in(self, epoch: int) -> int:
         """Updates of an epoch."""
         return min(self.steps_per_epoch, self.steps - epoch * self.steps_per_epoch)
 
-    def dataset(self, epoch, step):
+    def dataset(self, epoch: int, step: int) -> tf.data.Dataset:
         """All batches from that step of that epoch on, without end.
 
         Returns:
-            A `tf.data.Dataset` of what `examples_of` gives.
+            A dataset of what `examples_of` returns.
         """
         import tensorflow as tf
 
         first = self.first_batch + epoch * self.steps_per_epoch + step
 
-        def generate():
+        def generate() -> Iterator[Batch]:
             number = first
             while True:
                 yield examples_of(self.records.batch(number))
@@ -131,7 +99,21 @@ class PretrainingBatches:
         return untuned(dataset.prefetch(tf.data.AUTOTUNE))
 
 
-def held_out_dataset(source, batch_size, sequences):
+def has_held_out(dataset: dict[str, Any], length: int) -> bool:
+    """Whether a folder of `tfbert prepare` holds validation examples of that length.
+
+    Args:
+        dataset: Its description, from `read_dataset`.
+        length: Tokens a sequence.
+    """
+    return any(
+        shard["examples"]
+        for shard in dataset["shards"]
+        if (shard["split"], shard["length"]) == ("validation", length)
+    )
+
+
+def held_out_dataset(source: RecordSource, batch_size: int, sequences: int) -> tf.data.Dataset:
     """One pass over held-out records, with the same masks each time.
 
     Args:
@@ -141,7 +123,7 @@ def held_out_dataset(source, batch_size, sequences):
             sequences for one.
 
     Returns:
-        A `tf.data.Dataset` of what `examples_of` gives.
+        A dataset of what `examples_of` returns.
     """
     import tensorflow as tf
 

@@ -10,7 +10,7 @@ from tfbert.io.paths import AnyPath, as_path
 from tfbert.io.whole import is_published_in_part, read_json, unfinished_folder
 from tfbert.records.record_options import PrepareConfig
 from tfbert.records.shards import record_features
-from tfbert.text.wordpieces import Vocabulary
+from tfbert.text.vocabulary import Vocabulary
 
 FORMAT = "tfbert pre-training records 1"
 DATASET_FILE = "dataset.json"
@@ -35,7 +35,7 @@ def describe(
     results: dict[tuple[str, int], Any],
     stamp: str | None,
 ) -> dict[str, Any]:
-    """The content of `dataset.json`: the same files and options give the same bytes.
+    """The content of `dataset.json`: the same files and options yield the same bytes.
 
     Args:
         config: `PrepareConfig`.
@@ -134,7 +134,7 @@ def read_dataset(directory: AnyPath) -> dict[str, Any]:
 
 
 def summary_lines(dataset: dict[str, Any]) -> list[str]:
-    """What a dataset holds, as lines of text for people."""
+    """What a dataset holds, as lines of text to read."""
     source, options = dataset["input"], dataset["options"]
     lines = [
         f"input        {source['bytes'] / 1e6:,.1f} MB, {source['documents']:,} documents, "

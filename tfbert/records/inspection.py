@@ -3,13 +3,20 @@
 import json
 import os
 import sys
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+import numpy as np
 
 from tfbert.io.paths import as_path
 from tfbert.records.description import DATASET_FILE, read_dataset, summary_lines
 from tfbert.records.reader import PretrainingRecords
-from tfbert.records.record_source import open_records
+from tfbert.records.record_options import InspectConfig
+from tfbert.records.record_source import RecordSource, open_records
+from tfbert.text.vocabulary import Vocabulary
 
 _RED, _GREEN, _YELLOW, _CYAN, _DIM, _PLAIN = (f"\033[{code}m" for code in (31, 32, 33, 36, 2, 0))
+_Paint: TypeAlias = Callable[[str, str], str]  # (colour's code, text) -> text
 _LEGEND = (
     (_RED, "[MASK→word] masked"),
     (_YELLOW, "[other→word] replaced"),
@@ -18,11 +25,8 @@ _LEGEND = (
 )
 
 
-def inspect_lines(config):
+def inspect_lines(config: InspectConfig) -> Iterator[str]:
     """What a folder of records holds.
-
-    Args:
-        config: `InspectConfig`.
 
     Yields:
         Lines of text; with `config.json` one line, a JSON object.
@@ -31,49 +35,48 @@ def inspect_lines(config):
         InputError: If there are no such records.
     """
     prepared = (as_path(config.records) / DATASET_FILE).exists()
-    source = None
-    if not prepared or (config.examples and not config.json):
-        source = open_records(config.records, config.length, config.split, config.vocab)
-    dataset = read_dataset(config.records) if prepared else _describe(source)
-    if config.json:
-        yield json.dumps(dataset, ensure_ascii=False)
+    if prepared and config.json:
+        yield json.dumps(read_dataset(config.records), ensure_ascii=False)
         return
+    if prepared and not config.examples:
+        yield from summary_lines(read_dataset(config.records))
+        return
+    source = open_records(config.records, config.length, config.split, config.vocab)
+    examples = sum(shard.examples for shard in source.shards)
     if prepared:
-        yield from summary_lines(dataset)
+        yield from summary_lines(read_dataset(config.records))
     else:
+        dataset = {"files": len(source.shards), "examples": examples, "length": source.length}
+        if config.json:
+            yield json.dumps(dataset)
+            return
         yield from (f"{name:<12} {value:,}" for name, value in dataset.items())
-    if not config.examples:
-        return
+    if config.examples:
+        yield from _some_examples(source, min(config.examples, examples), config)
+
+
+def _some_examples(source: RecordSource, count: int, config: InspectConfig) -> Iterator[str]:
     paint = _painter(config.color)
     # One shard is enough to show some examples.
-    count = min(config.examples, sum(shard.examples for shard in source.shards))
-    records = PretrainingRecords(source, count, seed=config.seed, window=1)
-    batch = records.batch(0)
+    batch = PretrainingRecords(source, count, seed=config.seed, window=1).batch(0)
     yield ""
     yield "  ".join(paint(color, text) for color, text in _LEGEND)
     for row in range(count):
         yield ""
-        yield from _example_lines(
-            {name: values[row] for name, values in batch.items()}, source, paint
-        )
+        example = {name: values[row] for name, values in batch.items()}
+        yield from _example_lines(example, source, paint)
 
 
-def _describe(source):
-    return {
-        "files": len(source.shards),
-        "examples": sum(shard.examples for shard in source.shards),
-        "length": source.length,
-    }
-
-
-def _painter(color):
+def _painter(color: str) -> _Paint:
     on_terminal = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     if color == "always" or (color == "auto" and on_terminal):
         return lambda code, text: f"{code}{text}{_PLAIN}"
     return lambda code, text: text
 
 
-def _example_lines(example, source, paint):
+def _example_lines(
+    example: dict[str, np.ndarray], source: RecordSource, paint: _Paint
+) -> Iterator[str]:
     """A heading and the tokens of one example."""
     tokens = int(example["padding_mask"].sum())
     answers = {}
@@ -93,8 +96,14 @@ def _example_lines(example, source, paint):
     )
 
 
-def _token(example, place, answer, vocabulary, paint):
-    def spell(number):
+def _token(
+    example: dict[str, np.ndarray],
+    place: int,
+    answer: int | None,
+    vocabulary: Vocabulary | None,
+    paint: _Paint,
+) -> str:
+    def spell(number: int) -> str:
         return vocabulary.pieces[number] if vocabulary else str(number)
 
     token = int(example["token_ids"][place])

@@ -1,10 +1,11 @@
-"""Masked-token prediction: which tokens, and what stands in their place. Whole batches at once."""
+"""Masks: which tokens are to be predicted, and what takes their place; whole batches at once."""
 
 import math
 
 import numpy as np
 
 from tfbert.randomness import make_key, random_bits, uniform
+from tfbert.text.vocabulary import Vocabulary
 
 _MASKED, _RANDOM = 0.8, 0.1  # the rest of the chosen tokens stay as they are
 _ROWS = 512  # sequences at a time, so that the arrays stay in the processor's cache
@@ -15,17 +16,17 @@ _HIGH_BITS = np.uint64(0xFFFFFFFF00000000)
 _ORDER, _ACTION, _WORD, _SPAN = (np.uint64(i << 32) for i in range(4))
 
 
-def default_predictions(length, fraction=0.15):
-    """Places for predictions that a sequence of `length` tokens needs: 20 for 128, 77 for 512."""
+def default_predictions(length: int, fraction: float = 0.15) -> int:
+    """The most predictions that a sequence of `length` tokens needs: 20 for 128, 77 for 512."""
     return max(1, math.ceil(length * fraction - 1e-9))
 
 
-def example_keys(seed, epoch, examples):
+def example_keys(seed: int | str, epoch: int, examples: np.ndarray) -> np.ndarray:
     """Keys of the masks of some examples: a function of (seed, epoch, example) alone.
 
     Args:
-        seed: Number.
-        epoch: Number, or any text that tells one drawing from another.
+        seed: Number, or any text that tells one drawing from another.
+        epoch: Number.
         examples: (batch,) integers.
 
     Returns:
@@ -39,8 +40,8 @@ class Masker:
 
     A sequence of n tokens, special ones included, gets min(max_predictions, max(1, round(0.15 n)))
     predictions. Units (tokens, whole words or spans of words) are drawn in random order, and one
-    that would make too many predictions is passed over, so there are fewer only where no unit
-    that is left fits.
+    that would make too many predictions is skipped. So there are fewer only where none of the
+    remaining units fits.
 
     Args:
         vocabulary: `Vocabulary`.
@@ -55,7 +56,14 @@ class Masker:
         spans: Lan et al., ALBERT, 2019, section 4.1.
     """
 
-    def __init__(self, vocabulary, max_predictions, fraction=0.15, whole_word=True, ngram=1):
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        max_predictions: int,
+        fraction: float = 0.15,
+        whole_word: bool = True,
+        ngram: int = 1,
+    ) -> None:
         self.vocabulary = vocabulary
         self.max_predictions = max_predictions
         self.fraction = fraction
@@ -65,7 +73,7 @@ class Masker:
         self._continues = vocabulary.is_continuation()
         self._words = np.flatnonzero(~self._special).astype(vocabulary.dtype)
 
-    def __call__(self, token_ids, keys):
+    def __call__(self, token_ids: np.ndarray, keys: np.ndarray) -> dict[str, np.ndarray]:
         """Masks a batch.
 
         Args:
@@ -74,14 +82,14 @@ class Masker:
 
         Returns:
             Dictionary of arrays: `token_ids` like the input, with masks; `mask_positions`,
-            (batch, max_predictions) uint16, ascending; `mask_ids`, the tokens that stood
-            there; `mask_weights`, uint8, 1 where there is a prediction and 0 behind the last.
+            (batch, max_predictions) uint16, ascending; `mask_ids`, the original tokens there;
+            `mask_weights`, uint8, 1 where there is a prediction and 0 after the last one.
         """
         starts = range(0, max(1, len(token_ids)), _ROWS)
         parts = [self._mask(token_ids[i : i + _ROWS], keys[i : i + _ROWS]) for i in starts]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def _mask(self, token_ids, keys):
+    def _mask(self, token_ids: np.ndarray, keys: np.ndarray) -> dict[str, np.ndarray]:
         chosen = self._choose(token_ids, keys)
         rows, columns = np.nonzero(chosen)
         first = np.searchsorted(rows, np.arange(len(token_ids)))
@@ -102,7 +110,7 @@ class Masker:
             "mask_weights": weights,
         }
 
-    def _replace(self, originals, keys, columns):
+    def _replace(self, originals: np.ndarray, keys: np.ndarray, columns: np.ndarray) -> np.ndarray:
         columns = columns.astype(np.uint64)
         action = uniform(random_bits(keys, columns + _ACTION))
         drawn = uniform(random_bits(keys, columns + _WORD))
@@ -110,7 +118,7 @@ class Masker:
         kept_or_random = np.where(action < _MASKED + _RANDOM, words, originals)
         return np.where(action < _MASKED, self.vocabulary.mask, kept_or_random)
 
-    def _choose(self, token_ids, keys):
+    def _choose(self, token_ids: np.ndarray, keys: np.ndarray) -> np.ndarray:
         """(batch, length) bool: the tokens to predict."""
         candidates = ~self._special[token_ids]
         tokens = (token_ids != self.vocabulary.pad).sum(axis=1)
@@ -123,14 +131,16 @@ class Masker:
         if self.ngram == 1:
             return _draw_units(candidates, begins, wanted, keys)
         chosen = _draw_units(candidates, self._join_words(candidates, begins, keys), wanted, keys)
-        # Where no span fits any more, single words fill up the number.
+        # Where no span fits any more, single words make up the number.
         short = np.flatnonzero(chosen.sum(axis=1) < wanted)
         rest = candidates[short] & ~chosen[short]
         left = wanted[short] - chosen[short].sum(axis=1)
         chosen[short] |= _draw_units(rest, begins[short] & rest, left, keys[short])
         return chosen
 
-    def _join_words(self, candidates, begins, keys):
+    def _join_words(
+        self, candidates: np.ndarray, begins: np.ndarray, keys: np.ndarray
+    ) -> np.ndarray:
         """`begins` with only the first word of each span left, for a random cut into spans."""
         batch, length = candidates.shape
         shares = 1 / np.arange(1, self.ngram + 1)
@@ -146,13 +156,15 @@ class Masker:
         return joined
 
 
-def _draw_units(candidates, begins, wanted, keys):
+def _draw_units(
+    candidates: np.ndarray, begins: np.ndarray, wanted: np.ndarray, keys: np.ndarray
+) -> np.ndarray:
     """Takes units in random order as long as they fit.
 
     Args:
         candidates: (batch, length) bool, tokens that may be chosen.
         begins: (batch, length) bool, candidates at which a unit begins; it ends before the next one
-            or before a token that is no candidate.
+            or before a token that is not a candidate.
         wanted: (batch,) how many tokens to choose.
         keys: (batch,) uint64.
 

@@ -39,7 +39,7 @@ from tfbert.records.shards import predictions_for
 from tfbert.records.workers import write_blocks
 from tfbert.text.blocks import Block, SeenDigests, make_blocks
 from tfbert.text.corpus import DATASETS_PREFIX, find_sources, read_documents, text_size
-from tfbert.text.wordpieces import Vocabulary, read_vocabulary
+from tfbert.text.vocabulary import Vocabulary, read_vocabulary
 
 _OPTIONS_FILE = "options.json"
 _RECORDS = "records"  # folder in the unfinished one, with what the dataset will be
@@ -56,7 +56,7 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
 
     The folder holds `train-LENGTH-NUMBER.tfrecord.gz` and `validation-...`, `vocab.txt` and
     `dataset.json`. Until all is done, they grow in `OUTPUT.unfinished`, together with what a run
-    that was stopped needs to go on with the shards that are finished; what stands in the output
+    that was stopped needs to go on with the shards that are finished; what is in the output
     folder stays there so long.
 
     Args:
@@ -146,7 +146,7 @@ def _drop(work: Path) -> None:
 
 
 def _stamp(sources: list[str]) -> str | None:
-    """Digest of the files' names, sizes and times, to know changed text by; None if unknowable."""
+    """Digest of the files' names, sizes and times, which tell changed text; None without files."""
     if "-" in sources:
         return None
     found: list[tuple] = []
@@ -182,7 +182,7 @@ def _look_at(
     config: PrepareConfig,
     stamp: str | None,
 ) -> dict[str, Any] | None:
-    """Refuses a folder of others; returns the description of a dataset that is finished already."""
+    """Refuses a folder with other files; returns the description of a finished dataset."""
     if directory.exists() and not directory.is_dir():
         raise InputError(f"--output {directory}: is a file; a folder is needed")
     finished, begun = directory / DATASET_FILE, work / _OPTIONS_FILE
@@ -282,10 +282,10 @@ def _write_shards(
     # Closed at once after an error, so that no worker writes into a folder that is left.
     with contextlib.closing(seen), bar, contextlib.closing(written):
         for block, result in written:
-            # The shard's files stand in their place: from here on they need not be made again.
+            # The shard's files are in their place: from here on they need not be made again.
             write_json(_record(block, unfinished), {"key": block.key, "result": result})
             finish(block, result)
-        bar.total = bar.n  # line breaks and byte order marks are no text
+        bar.total = bar.n  # line breaks and byte order marks do not count as text
     order = sorted(results, key=lambda key: (key[0] != "train", key[1]))
     return counts, {key: results[key] for key in order}
 

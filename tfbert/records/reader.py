@@ -1,6 +1,7 @@
-"""Training records back as batches: any batch by its number, masks drawn anew each epoch."""
+"""Training records as batches: any batch by its number, masks drawn anew each epoch."""
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,10 +9,9 @@ import numpy as np
 
 from tfbert.errors import InputError
 from tfbert.randomness import make_key, permutation
-from tfbert.records.foreign import parse_examples
 from tfbert.records.masking import example_keys
+from tfbert.records.record_source import RecordSource
 from tfbert.records.tfrecords import read_frames
-from tfbert.tasks.batch_sources import untuned
 
 _log = logging.getLogger(__name__)
 _WINDOWS_IN_MEMORY = 2  # a batch may begin in one window and end in the next
@@ -30,7 +30,7 @@ class Damage(NamedTuple):
     records: int
     what: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.path}: {self.records} damaged records: {self.what}"
 
 
@@ -39,24 +39,18 @@ class PretrainingRecords:
 
     Examples come in the order of epochs: each epoch is all examples once, in an order of its own,
     and batches go on over its end, so batch `step` holds the examples from `step * batch_size` on.
-    The order shuffles shards, then all examples of `window` consecutive shards together. It does
-    not depend on the number of workers: worker w of n reads the w-th n-th of each batch. Every
-    worker unpacks every shard for that (some 100,000 examples a second and core).
+    The order shuffles shards, then all examples of `window` consecutive shards together. The next
+    sound record takes the place of a damaged one; `damages` and the log name the file.
 
     Args:
         source: `RecordSource` from `open_records`.
         batch_size: Examples a batch, over all workers.
         seed: Seed of the order and of the masks.
         shuffle: False keeps the order of the files.
-        worker: Which worker this is.
-        workers: How many workers share a batch.
         window: Shards that are in memory and shuffled together.
-        on_damage: `skip` puts the next sound record in place of a damaged one and reports the file
-            in `damages` and the log; `raise` stops.
 
     Raises:
-        InputError: If the batch cannot be shared by the workers, or a record is damaged and
-            `on_damage` is `raise`.
+        InputError: If `batch_size` or `window` is below 1.
 
     Examples:
         >>> records = PretrainingRecords(open_records("records"), batch_size=32)   # doctest: +SKIP
@@ -66,44 +60,28 @@ class PretrainingRecords:
 
     def __init__(
         self,
-        source,
-        batch_size,
-        seed=0,
-        shuffle=True,
-        worker=0,
-        workers=1,
-        window=16,
-        on_damage="skip",
-    ):
-        if workers < 1:
-            raise InputError(f"workers is {workers}: it must be at least 1")
-        if window < 1:
-            raise InputError(f"window is {window}: it must be at least 1")
-        if batch_size < 1 or batch_size % workers or not 0 <= worker < workers:
-            raise InputError(f"a batch of {batch_size} cannot be shared by {workers} workers")
-        if on_damage not in ("skip", "raise"):
-            raise InputError(f"on_damage is {on_damage!r}: it must be skip or raise")
+        source: RecordSource,
+        batch_size: int,
+        seed: int = 0,
+        shuffle: bool = True,
+        window: int = 16,
+    ) -> None:
+        for name, number in (("batch_size", batch_size), ("window", window)):
+            if number < 1:
+                raise InputError(f"{name} is {number}: it must be at least 1")
         self.source = source
         self.batch_size = batch_size
         self.examples = sum(shard.examples for shard in source.shards)
-        self.damages = []
+        self.damages: list[Damage] = []
         self._seed = seed
         self._shuffle = shuffle
         self._window = window
-        self._on_damage = on_damage
-        share = batch_size // workers
-        self._mine = np.arange(worker * share, (worker + 1) * share)
         first = np.cumsum([0] + [shard.examples for shard in source.shards])
         self._first_example = first[:-1]
-        self._windows = {}
+        self._windows: dict[tuple[int, int], tuple[dict[str, np.ndarray], np.ndarray]] = {}
 
-    @property
-    def batches_per_epoch(self):
-        """Batches in which every example is seen once; the last one goes on into the next epoch."""
-        return -(-self.examples // self.batch_size)
-
-    def batch(self, step):
-        """This worker's part of a batch.
+    def batch(self, step: int) -> dict[str, np.ndarray]:
+        """A batch by its number.
 
         Args:
             step: Number of the batch, from 0, over all epochs.
@@ -112,43 +90,20 @@ class PretrainingRecords:
             Dictionary of arrays with KerasHub's names: `token_ids`, `segment_ids`, `padding_mask`
             (batch, length) int32; `mask_positions`, `mask_ids` (batch, predictions) int32 and
             `mask_weights` float32; for pairs `next_sentence_labels` (batch,) int32.
+
+        Raises:
+            InputError: If a shard cannot be read, or holds no sound record.
         """
         if step < 0:
             raise InputError(f"batch {step}: batches are numbered from 0")
-        places = step * self.batch_size + self._mine
+        places = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
         parts = []
         for epoch in np.unique(places // self.examples):
             positions = places[places // self.examples == epoch] % self.examples
             parts.append(self._read(int(epoch), positions))
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return _join(parts)
 
-    def dataset(self, first_step=0, steps=None):
-        """The batches as a `tf.data.Dataset`, read ahead in a thread.
-
-        Args:
-            first_step: Number of the first batch.
-            steps: How many batches; without end by default.
-
-        Returns:
-            `tf.data.Dataset` of dictionaries as in `batch`.
-        """
-        import tensorflow as tf
-
-        signature = {
-            name: tf.TensorSpec(values.shape, values.dtype)
-            for name, values in self.batch(first_step).items()
-        }
-
-        def generate():
-            step = first_step
-            while steps is None or step < first_step + steps:
-                yield self.batch(step)
-                step += 1
-
-        dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
-        return untuned(dataset.prefetch(tf.data.AUTOTUNE))
-
-    def sequences(self):
+    def sequences(self) -> Iterator[np.ndarray]:
         """Yields the token ids of all examples, (examples, length), a shard at a time, unmasked.
 
         Masks that are fixed in the records stay in them.
@@ -156,7 +111,7 @@ class PretrainingRecords:
         for number in range(len(self.source.shards)):
             yield self._load_shard(number)[0]["token_ids"]
 
-    def _read(self, epoch, positions):
+    def _read(self, epoch: int, positions: np.ndarray) -> dict[str, np.ndarray]:
         """Examples at some positions of an epoch's order, with their masks."""
         order = self._shard_order(epoch)
         ends = np.cumsum([self.source.shards[shard].examples for shard in order])
@@ -165,59 +120,55 @@ class PretrainingRecords:
         )
         ends = ends[last - 1]  # of windows
         numbers = np.searchsorted(ends, positions, side="right")
-        parts = []
+        parts, examples = [], []
         for number in np.unique(numbers):
-            arrays, examples = self._load_window(epoch, int(number), order)
+            arrays, of_window = self._load_window(epoch, int(number), order)
             inside = positions[numbers == number] - (ends[number - 1] if number else 0)
-            parts.append(({name: v[inside] for name, v in arrays.items()}, examples[inside]))
-        arrays = {name: np.concatenate([part[name] for part, _ in parts]) for name in parts[0][0]}
+            parts.append({name: values[inside] for name, values in arrays.items()})
+            examples.append(of_window[inside])
+        arrays = _join(parts)
         if self.source.masker is not None:
-            examples = np.concatenate([numbers for _, numbers in parts])
-            keys = example_keys(self._seed, epoch, examples)
+            keys = example_keys(self._seed, epoch, np.concatenate(examples))
             arrays |= self.source.masker(arrays["token_ids"], keys)
         return {
             name: values.astype(np.float32 if name == "mask_weights" else np.int32)
             for name, values in arrays.items()
         }
 
-    def _shard_order(self, epoch):
+    def _shard_order(self, epoch: int) -> np.ndarray:
         count = len(self.source.shards)
         if not self._shuffle:
             return np.arange(count)
         return permutation(make_key("shards", self._seed, epoch), count)
 
-    def _load_window(self, epoch, number, order):
+    def _load_window(
+        self, epoch: int, number: int, shard_order: np.ndarray
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Some shards' examples in their order, and their numbers in the dataset; remembered."""
         if (epoch, number) not in self._windows:
             while len(self._windows) >= _WINDOWS_IN_MEMORY:
                 del self._windows[next(iter(self._windows))]
-            shards = order[number * self._window : (number + 1) * self._window]
+            shards = shard_order[number * self._window : (number + 1) * self._window]
             loaded = [self._load_shard(int(shard)) for shard in shards]
             examples = np.concatenate([numbers for _, numbers in loaded])
             order = np.arange(len(examples))
             if self._shuffle:
                 order = permutation(make_key("window", self._seed, epoch, number), len(examples))
-            arrays = {
-                name: np.concatenate([arrays[name] for arrays, _ in loaded])[order]
-                for name in loaded[0][0]
-            }
+            joined = _join([arrays for arrays, _ in loaded])
+            arrays = {name: values[order] for name, values in joined.items()}
             self._windows[epoch, number] = arrays, examples[order]
         return self._windows[epoch, number]
 
-    def _load_shard(self, number):
+    def _load_shard(self, number: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """A shard's examples, and their numbers in the dataset."""
         path, count = self.source.shards[number]
         try:
             frames = read_frames(path)
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-        if self.source.layout is None:
-            arrays, good = parse_examples(frames, path)
-        else:
-            arrays, good = self.source.layout.decode(frames.data, frames.offsets, frames.lengths)
-            arrays = {name: values[frames.good[good]] for name, values in arrays.items()}
-            good &= frames.good
+        arrays, good = self.source.decode(frames, path)
         self._check_ids(arrays, path)
-        # Which records of the shard these are; the rest of a shard cut short is missing.
+        # Which records of the shard these are; the rest of a shard that was cut short is missing.
         sound = np.flatnonzero(good[:count])
         if len(sound) < count:
             self._report(path, count, sound, frames.rest)
@@ -228,7 +179,7 @@ class PretrainingRecords:
         arrays = {name: values[places] for name, values in arrays.items()}
         return arrays, self._first_example[number] + sound[places]
 
-    def _check_ids(self, arrays, path):
+    def _check_ids(self, arrays: dict[str, np.ndarray], path: Path) -> None:
         vocabulary = self.source.vocabulary
         if vocabulary is None:
             return
@@ -240,12 +191,16 @@ class PretrainingRecords:
                     f"{len(vocabulary)} word pieces; name the records' own one"
                 )
 
-    def _report(self, path, count, sound, rest):
+    def _report(self, path: Path, count: int, sound: np.ndarray, rest: str | None) -> None:
         lost = np.setdiff1d(np.arange(count), sound)
         what = "number " + ", ".join(map(str, lost[:5])) + (", ..." if len(lost) > 5 else "")
         damage = Damage(path, len(lost), f"{what}; {rest}" if rest else what)
-        if self._on_damage == "raise" or not len(sound):
+        if not len(sound):
             raise InputError(str(damage))
         if damage not in self.damages:
             self.damages.append(damage)
-            _log.warning("%s; the next sound records stand in for them", damage)
+            _log.warning("%s; the next sound records take their place", damage)
+
+
+def _join(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

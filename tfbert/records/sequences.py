@@ -1,13 +1,24 @@
-"""Sentences to BERT's training sequences: next-sentence pairs, or packed text."""
+"""Sentences to BERT's training sequences: next-sentence pairs, or packed text.
 
+This is the one place where the text of records is cut to length: `tokenize_shard` divides sentences
+that are longer than any pair could hold, `make_pairs` drops the tokens that a pair has too many
+(`cut_from_first`), and `make_packed` divides running text and drops nothing. Texts for fine-tuning
+are cut in `tfbert.tasks.tokenization`.
+"""
+
+import random
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from tfbert.text.vocabulary import Vocabulary
+from tfbert.text.wordpieces import WordPieceTokenizer
+
 
 class Document(NamedTuple):
-    """Where a document, or a part of one, stands in a `TokenizedShard`.
+    """The place of a document, or a part of one, in a `TokenizedShard`.
 
     Args:
         number: The document's number; parts of one document share it.
@@ -30,8 +41,12 @@ class TokenizedShard(NamedTuple):
     """
 
     tokens: np.ndarray
-    bounds: list
-    documents: list
+    bounds: list[int]
+    documents: list[Document]
+
+    def is_one_document(self) -> bool:
+        """Whether no random next sentence can be drawn: there is no second document."""
+        return len({document.number for document in self.documents}) < 2
 
 
 class Spans(NamedTuple):
@@ -53,20 +68,27 @@ class Spans(NamedTuple):
     cut_tokens: int
 
 
-def tokenize_shard(parts, tokenizer, split, longest):
+def tokenize_shard(
+    parts: Iterable[tuple[int, str]],
+    tokenizer: WordPieceTokenizer,
+    split: Callable[[str], list[str]],
+    longest: int,
+) -> TokenizedShard:
     """Cuts documents into sentences and sentences into tokens.
 
     Args:
-        parts: List of (document number, text).
+        parts: (document number, text) of each.
         tokenizer: `WordPieceTokenizer`.
         split: Function from a text to its sentences.
-        longest: Tokens of a sentence from which on it is cut, between words, into sentences of a
-            quarter of that: text without full stops would be lost if it had to fit into one pair.
+        longest: Sentences with more tokens are cut, between words, into sentences of a quarter of
+            that: text without full stops would be lost if it had to fit into one pair.
 
     Returns:
         `TokenizedShard`, without sentences and documents that have no token.
     """
-    pieces, numbers, counts = [], [], []
+    pieces: list[bytes] = []
+    numbers: list[int] = []
+    counts: list[int] = []
     for number, text in parts:
         if sentences := split(text):
             pieces.append(tokenizer.encode_sentences(sentences))
@@ -75,7 +97,7 @@ def tokenize_shard(parts, tokenizer, split, longest):
     row = np.frombuffer(b"".join(pieces), tokenizer.vocabulary.dtype)
     is_end = row == tokenizer.vocabulary.pad
     tokens, marks = row[~is_end], np.flatnonzero(is_end)
-    ends = marks - np.arange(len(marks))  # the marks before a sentence are no tokens
+    ends = marks - np.arange(len(marks))  # the marks before a sentence are not tokens
     document_ends = ends[np.cumsum(counts, dtype=np.int64) - 1]
     continues = tokenizer.vocabulary.is_continuation()
     lengths = np.diff(ends, prepend=0)
@@ -94,7 +116,7 @@ def tokenize_shard(parts, tokenizer, split, longest):
     return TokenizedShard(tokens, bounds.astype(np.int64).tolist(), documents)
 
 
-def _borders(words, length, step):
+def _borders(words: np.ndarray, length: int, step: int) -> np.ndarray:
     """Places in a sentence, `step` tokens from one to the next at most, each where a word begins.
 
     Args:
@@ -103,7 +125,7 @@ def _borders(words, length, step):
         step: Most tokens between two borders, as far as words allow it.
 
     Returns:
-        int64 array of numbers between 0 and `length`, both left out.
+        int64 array of numbers above 0 and below `length`.
     """
     borders, at = [], 0
     while length - at > step:
@@ -113,7 +135,9 @@ def _borders(words, length, step):
     return np.array(borders, np.int64)
 
 
-def make_pairs(shard, length, short_probability, random):
+def make_pairs(
+    shard: TokenizedShard, length: int, short_probability: float, generator: random.Random
+) -> Spans:
     """BERT's next-sentence pairs: A and B, half of the time B from another document.
 
     As in the paper's code, a pair fills the sequence with whole sentences, A and B meet at a random
@@ -126,7 +150,7 @@ def make_pairs(shard, length, short_probability, random):
         shard: `TokenizedShard`.
         length: Tokens a sequence, with [CLS] and two [SEP].
         short_probability: Share of pairs made for a random shorter length.
-        random: `random.Random`.
+        generator: Where random numbers come from.
 
     Returns:
         `Spans`. Where the shard is one document, every pair is of consecutive text.
@@ -136,9 +160,10 @@ def make_pairs(shard, length, short_probability, random):
     """
     bounds, documents = shard.bounds, shard.documents
     budget = length - 3
-    several = len({document.number for document in documents}) > 1
-    draw = random.random
-    rows, cut_tokens = [], 0
+    several = not shard.is_one_document()
+    draw = generator.random
+    rows: list[tuple[int, int, int, int, bool]] = []
+    cut_tokens = 0
     for number, first, last in documents:
         lone_token = bounds[last] - bounds[first] == 1
         at = first
@@ -167,8 +192,8 @@ def make_pairs(shard, length, short_probability, random):
                 a_cut = cut_from_first(a_end - a_begin, b_end - b_begin, budget)
                 b_cut = excess - a_cut
                 # Each token goes from either end with the same probability.
-                a_front = random.getrandbits(a_cut).bit_count()
-                b_front = random.getrandbits(b_cut).bit_count()
+                a_front = generator.getrandbits(a_cut).bit_count()
+                b_front = generator.getrandbits(b_cut).bit_count()
                 a_begin, a_end = a_begin + a_front, a_end - (a_cut - a_front)
                 b_begin, b_end = b_begin + b_front, b_end - (b_cut - b_front)
                 cut_tokens += excess
@@ -177,8 +202,14 @@ def make_pairs(shard, length, short_probability, random):
     return Spans(shard.tokens, table[:, 0:2], table[:, 2:4], table[:, 4].astype(bool), cut_tokens)
 
 
-def _draw_elsewhere(bounds, documents, number, needed, draw):
-    """Begin and end of sentences of another document, `needed` tokens if it has so many."""
+def _draw_elsewhere(
+    bounds: Sequence[int],
+    documents: Sequence[Document],
+    number: int,
+    needed: int,
+    draw: Callable[[], float],
+) -> tuple[int, int]:
+    """Begin and end of some sentences of another document: `needed` tokens, if it has so many."""
     while True:
         other = documents[int(draw() * len(documents))]
         if other.number != number:
@@ -189,12 +220,12 @@ def _draw_elsewhere(bounds, documents, number, needed, draw):
     return bounds[begin], bounds[min(end, other.last)]
 
 
-def cut_from_first(a, b, budget):
+def cut_from_first(a: int, b: int, budget: int) -> int:
     """How many tokens the first segment loses when the longer one is cut token by token.
 
     Args:
         a: Tokens of the first segment.
-        b: Tokens of the second segment; it is cut where both are as long.
+        b: Tokens of the second segment; it is cut where both are equally long.
         budget: Most tokens of both together, below `a + b`.
     """
     half = budget // 2
@@ -203,14 +234,21 @@ def cut_from_first(a, b, budget):
     return a - (budget - min(b, half))
 
 
-def make_packed(shard, length, short_probability, random, vocabulary, whole_sentences):
+def make_packed(
+    shard: TokenizedShard,
+    length: int,
+    short_probability: float,
+    generator: random.Random,
+    vocabulary: Vocabulary,
+    whole_sentences: bool,
+) -> Spans:
     """Text in a row, with a [SEP] between documents, cut into sequences; nothing is left out.
 
     Args:
         shard: `TokenizedShard`.
         length: Tokens a sequence, with [CLS] and [SEP].
         short_probability: Share of sequences made for a random shorter length.
-        random: `random.Random`.
+        generator: Where random numbers come from.
         vocabulary: `Vocabulary`.
         whole_sentences: Sequences end at the end of a sentence; longer sentences are cut. False
             fills sequences up and goes on with the rest of the sentence in the next one. Either way
@@ -231,11 +269,12 @@ def make_packed(shard, length, short_probability, random, vocabulary, whole_sent
     ]
     separators = {end + i for i, end in enumerate(document_ends)}
     continues = vocabulary.is_continuation()
-    spans, at, text_end = [], 0, len(row) - 1
+    spans: list[tuple[int, int]] = []
+    at, text_end = 0, len(row) - 1
     while at < text_end:
         target = length - 2
-        if random.random() < short_probability:
-            target = 2 + int(random.random() * (target - 1))
+        if generator.random() < short_probability:
+            target = 2 + int(generator.random() * (target - 1))
         end = min(at + target, text_end)
         sentences = bisect_right(sentence_ends, end)
         if whole_sentences and sentences and sentence_ends[sentences - 1] > at:
@@ -250,7 +289,7 @@ def make_packed(shard, length, short_probability, random, vocabulary, whole_sent
     return Spans(row, np.array(spans, np.int64).reshape(-1, 2), None, None, 0)
 
 
-def assemble(spans, length, vocabulary):
+def assemble(spans: Spans, length: int, vocabulary: Vocabulary) -> dict[str, np.ndarray]:
     """Lays sequences out as a model reads them.
 
     Args:
@@ -261,7 +300,7 @@ def assemble(spans, length, vocabulary):
     Returns:
         Dictionary of arrays: `token_ids` (sequences, length) in the vocabulary's type, [CLS] A
         [SEP] B [SEP] and then [PAD]; `segment_ids` (sequences, length) uint8, 1 over B and its
-        [SEP]; `padding_mask` (sequences, length) uint8, 1 over what is no padding; for pairs
+        [SEP]; `padding_mask` (sequences, length) uint8, 1 on tokens and 0 on padding; for pairs
         `next_sentence_labels` (sequences,) uint8, 1 where B is of another document.
     """
     column = np.arange(length)

@@ -1,33 +1,43 @@
-"""One shard of text to one file of training records a sequence length."""
+"""The text of one shard to files of training records, one file for each sequence length."""
 
 import hashlib
 import os
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tfbert.randomness import make_key, permutation
 from tfbert.records.masking import Masker, default_predictions, example_keys
-from tfbert.records.sequences import assemble, make_packed, make_pairs, tokenize_shard
+from tfbert.records.record_options import PrepareConfig
+from tfbert.records.sequences import (
+    TokenizedShard,
+    assemble,
+    make_packed,
+    make_pairs,
+    tokenize_shard,
+)
 from tfbert.records.tfrecords import Layout, compress
+from tfbert.text.blocks import Block
 from tfbert.text.sentences import split_sentences
-from tfbert.text.wordpieces import WordPieceTokenizer, read_vocabulary
+from tfbert.text.vocabulary import read_vocabulary
+from tfbert.text.wordpieces import WordPieceTokenizer
 
 
-def shard_name(split, length, number):
+def shard_name(split: str, length: int, number: int) -> str:
     """Name of a shard's file."""
     return f"{split}-{length}-{number:05d}.tfrecord.gz"
 
 
-def predictions_for(options, length):
-    """Places for predictions in a sequence of that length."""
+def predictions_for(options: PrepareConfig, length: int) -> int:
+    """Most predictions in a sequence of that length."""
     if not options.max_predictions:
         return default_predictions(length, options.mask_fraction)
     return options.max_predictions[options.lengths.index(length)]
 
 
-def record_features(options, ids, length):
+def record_features(options: PrepareConfig, ids: np.dtype, length: int) -> dict[str, list[Any]]:
     """The features of a record: dictionary of names and [NumPy type, shape], as `Layout` takes it.
 
     Args:
@@ -35,7 +45,7 @@ def record_features(options, ids, length):
         ids: NumPy type of token ids.
         length: Tokens a sequence.
     """
-    features = {
+    features: dict[str, list[Any]] = {
         "token_ids": [ids.name, [length]],
         "segment_ids": ["uint8", [length]],
         "padding_mask": ["uint8", [length]],
@@ -50,13 +60,13 @@ def record_features(options, ids, length):
     return features
 
 
-def split_lines(text):
-    """A text that has one sentence a line."""
+def split_lines(text: str) -> list[str]:
+    """The sentences of a text that has one a line."""
     return [line for line in map(str.strip, text.split("\n")) if line]
 
 
 class ShardWriter:
-    """Writes shards; one in each process. What it writes depends on the options and the block only.
+    """Writes shards, in any process: what it writes depends on the options and the block only.
 
     Args:
         options: `PrepareConfig`.
@@ -65,7 +75,13 @@ class ShardWriter:
         scratch: Folder of the unfinished ones, on the same disk.
     """
 
-    def __init__(self, options, vocabulary, directory, scratch):
+    def __init__(
+        self,
+        options: PrepareConfig,
+        vocabulary: str | Path,
+        directory: str | Path,
+        scratch: str | Path,
+    ) -> None:
         self._options = options
         self._vocabulary = read_vocabulary(vocabulary)
         self._tokenizer = WordPieceTokenizer(self._vocabulary, options.lowercase)
@@ -73,11 +89,8 @@ class ShardWriter:
         self._directory = Path(directory)
         self._scratch = Path(scratch)
 
-    def write(self, block):
+    def write(self, block: Block) -> dict[str, Any]:
         """Writes the files of a block.
-
-        Args:
-            block: `Block`.
 
         Returns:
             Dictionary of counts: `sentences`, `tokens`, and `files`, one dictionary a length.
@@ -88,9 +101,9 @@ class ShardWriter:
         files = [self._write_length(block, shard, length) for length in self._options.lengths]
         return {"sentences": len(shard.bounds) - 1, "tokens": len(shard.tokens), "files": files}
 
-    def _write_length(self, block, shard, length):
+    def _write_length(self, block: Block, shard: TokenizedShard, length: int) -> dict[str, Any]:
         options = self._options
-        lone = len({document.number for document in shard.documents}) < 2
+        lone_pairs = options.sequences == "pairs" and shard.is_one_document()
         copies = [
             self._make_copy(block, shard, length, copy) for copy in range(options.dupe_factor)
         ]
@@ -112,13 +125,15 @@ class ShardWriter:
             "tokens": int(arrays["padding_mask"].sum()),
             "cut_tokens": sum(cut for _, cut in copies),
             "random_next": int(arrays.get("next_sentence_labels", np.zeros(0)).sum()),
-            "without_partner": count if options.sequences == "pairs" and lone else 0,
+            "without_partner": count if lone_pairs else 0,
             "predictions": int(arrays.get("mask_weights", np.zeros(0)).sum()),
             "bytes": len(packed),
             "sha256": hashlib.sha256(packed).hexdigest(),
         }
 
-    def _make_copy(self, block, shard, length, copy):
+    def _make_copy(
+        self, block: Block, shard: TokenizedShard, length: int, copy: int
+    ) -> tuple[dict[str, np.ndarray], int]:
         """One pass over the text: (arrays, tokens cut off)."""
         options, vocabulary = self._options, self._vocabulary
         purpose = (options.seed, *block[:2], length, copy)
@@ -132,24 +147,13 @@ class ShardWriter:
             )
         arrays = assemble(spans, length, vocabulary)
         if options.masking == "fixed":
-            mask = make_masker(options, vocabulary, length)
+            mask = Masker(
+                vocabulary,
+                predictions_for(options, length),
+                options.mask_fraction,
+                options.whole_word,
+                options.ngram,
+            )
             keys = example_keys(repr(purpose), 0, np.arange(len(spans.a)))
             arrays |= mask(arrays["token_ids"], keys)
         return arrays, spans.cut_tokens
-
-
-def make_masker(options, vocabulary, length):
-    """The `Masker` that some options ask for.
-
-    Args:
-        options: `PrepareConfig`.
-        vocabulary: `Vocabulary`.
-        length: Tokens a sequence.
-    """
-    return Masker(
-        vocabulary,
-        predictions_for(options, length),
-        options.mask_fraction,
-        options.whole_word,
-        options.ngram,
-    )

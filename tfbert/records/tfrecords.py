@@ -1,7 +1,7 @@
 """TFRecord files of `tf.train.Example`s, written and checked with NumPy, a shard at a time.
 
 Every feature of an example is one string of packed little-endian numbers, so all examples of a
-shard have the same layout in bytes: a frame that is filled in for all of them at once. A file is
+shard have the same layout in bytes: a form that is filled in for all of them at once. A file is
 what TensorFlow would write, and `tf.data.TFRecordDataset(..., "GZIP")` reads it.
 
 References:
@@ -10,6 +10,8 @@ References:
 """
 
 import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +24,7 @@ _POLYNOMIAL = 0x82F63B78  # CRC-32C (Castagnoli), reflected
 _COMPRESSION_LEVEL = 1  # token ids hardly shrink any further; higher levels take most of the time
 
 
-def _crc_table():
+def _crc_table() -> np.ndarray:
     table = np.arange(256, dtype=np.uint32)
     for _ in range(8):
         table = np.where(table & 1, (table >> 1) ^ _POLYNOMIAL, table >> 1)
@@ -32,7 +34,9 @@ def _crc_table():
 _CRC_TABLE = _crc_table()
 
 
-def masked_crc32c(data, offsets, lengths):
+def masked_crc32c(
+    data: np.ndarray, offsets: np.ndarray | list[int], lengths: np.ndarray | list[int]
+) -> np.ndarray:
     """Checksums of many stretches of bytes, as TFRecord files hold them.
 
     Args:
@@ -46,7 +50,7 @@ def masked_crc32c(data, offsets, lengths):
     order = np.argsort(-np.asarray(lengths), kind="stable")
     offsets, lengths = np.asarray(offsets)[order], np.asarray(lengths)[order]
     crc = np.full(len(lengths), 0xFFFFFFFF, np.uint32)
-    # One byte of every stretch at a time; the longest stand first, so that the others drop out.
+    # One byte of every stretch at a time; the longest come first, so that the others drop out.
     for i in range(int(lengths[0]) if len(lengths) else 0):
         active = len(lengths) if lengths[-1] > i else int(np.searchsorted(-lengths, -i))
         head = crc[:active]
@@ -64,12 +68,12 @@ class Layout:
         features: Dictionary of feature names and (NumPy type, shape); () is one number.
     """
 
-    def __init__(self, features):
+    def __init__(self, features: Mapping[str, Sequence]) -> None:
         self.features = {
             name: (np.dtype(kind).newbyteorder("<"), tuple(shape))
             for name, (kind, shape) in sorted(features.items())
         }
-        self._places = {}
+        self._places: dict[str, tuple[int, int]] = {}  # begin and size in bytes
         sizes = {
             name: kind.itemsize * int(np.prod(shape, dtype=np.int64))
             for name, (kind, shape) in self.features.items()
@@ -89,7 +93,7 @@ class Layout:
         for begin, size in self._places.values():
             self._fixed[begin : begin + size] = False
 
-    def encode(self, arrays):
+    def encode(self, arrays: Mapping[str, np.ndarray]) -> bytes:
         """Examples as one stretch of a TFRecord file.
 
         Args:
@@ -116,7 +120,9 @@ class Layout:
             )
         return records.tobytes()
 
-    def decode(self, data, offsets, lengths):
+    def decode(
+        self, data: np.ndarray, offsets: np.ndarray, lengths: np.ndarray
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """The reverse of `encode`.
 
         Args:
@@ -126,7 +132,7 @@ class Layout:
 
         Returns:
             (arrays, good): dictionary of arrays (good examples, *shape), and (examples,) bool,
-            False for those that are laid out otherwise.
+            False for those with another layout.
         """
         good = np.asarray(lengths) == len(self.example)
         examples = data[np.asarray(offsets)[good][:, None] + np.arange(len(self.example))]
@@ -141,12 +147,12 @@ class Layout:
         return arrays, good
 
 
-def _field(number, content):
+def _field(number: int, content: bytes) -> bytes:
     """A length-delimited field of a protocol buffer."""
     return _varint(number << 3 | 2) + _varint(len(content)) + content
 
 
-def _varint(number):
+def _varint(number: int) -> bytes:
     encoded = bytearray()
     while number > 127:
         encoded.append(number & 127 | 128)
@@ -155,8 +161,8 @@ def _varint(number):
     return bytes(encoded)
 
 
-def compress(stretches):
-    """One gzip file of some stretches of bytes; the same bytes give the same file."""
+def compress(stretches: Iterable[bytes]) -> bytes:
+    """One gzip file of some stretches of bytes; the same bytes yield the same file."""
     # `wbits=31` writes a gzip header without a name and without a time.
     packer = zlib.compressobj(_COMPRESSION_LEVEL, wbits=31)
     return b"".join([*map(packer.compress, stretches), packer.flush()])
@@ -170,7 +176,7 @@ class Frames(NamedTuple):
         offsets: (records,) int64, where each record begins in it.
         lengths: (records,) int64.
         good: (records,) bool, whether the checksum is right.
-        rest: What is wrong with the file behind the last record, or None.
+        rest: What is wrong with the file after the last record, or None.
     """
 
     data: np.ndarray
@@ -180,23 +186,22 @@ class Frames(NamedTuple):
     rest: str | None
 
 
-def read_frames(path, check=True):
+def read_frames(path: str | Path, check: bool = True) -> Frames:
     """Reads a TFRecord file, compressed or not, as far as it can be read.
 
     Args:
         path: The file.
         check: Compare the records' checksums; the headers' are always compared.
 
-    Returns:
-        `Frames`.
-
     Raises:
         OSError: If the file cannot be opened.
     """
     packed = as_path(path).read_bytes()
-    data, rest = (_unpack(packed)) if packed[:2] == b"\x1f\x8b" else (packed, None)
-    offsets, lengths, at = [], [], 0
-    checksums = {}
+    data, rest = _unpack(packed) if packed[:2] == b"\x1f\x8b" else (packed, None)
+    begins: list[int] = []
+    sizes: list[int] = []
+    at = 0
+    checksums: dict[bytes, bytes] = {}
     while at < len(data):
         header = data[at : at + 8]
         length = int.from_bytes(header, "little")
@@ -209,25 +214,25 @@ def read_frames(path, check=True):
         if at + _HEADER + length + _FOOTER > len(data):
             rest = rest or f"the record at byte {at} is cut off"
             break
-        offsets.append(at + _HEADER)
-        lengths.append(length)
+        begins.append(at + _HEADER)
+        sizes.append(length)
         at += _HEADER + length + _FOOTER
-    data = np.frombuffer(data, np.uint8)
-    offsets, lengths = np.array(offsets, np.int64), np.array(lengths, np.int64)
+    content = np.frombuffer(data, np.uint8)
+    offsets, lengths = np.array(begins, np.int64), np.array(sizes, np.int64)
     good = np.ones(len(offsets), bool)
     if check and len(offsets):
-        stored = data[(offsets + lengths)[:, None] + np.arange(4)].copy().view("<u4")[:, 0]
-        good = stored == masked_crc32c(data, offsets, lengths)
-    return Frames(data, offsets, lengths, good, rest)
+        stored = content[(offsets + lengths)[:, None] + np.arange(4)].copy().view("<u4")[:, 0]
+        good = stored == masked_crc32c(content, offsets, lengths)
+    return Frames(content, offsets, lengths, good, rest)
 
 
-def _unpack(packed):
+def _unpack(packed: bytes) -> tuple[bytes, str | None]:
     """Unpacks gzip as far as it goes: (bytes, what is wrong or None)."""
     pieces = []
     while packed:
         unpacker = zlib.decompressobj(wbits=31)
         try:
-            # In stretches, so that what stands before a damaged place is not lost.
+            # In stretches, so that what comes before a damaged place is not lost.
             for begin in range(0, len(packed), 1 << 16):
                 pieces.append(unpacker.decompress(packed[begin : begin + (1 << 16)]))
                 if unpacker.eof:

@@ -25,9 +25,7 @@ from tfbert.options import (
     require,
 )
 from tfbert.recovery.recovery_options import RunOptions
-from tfbert.tasks.datasets import TaskName
-
-_OWN_FILES = ("csv", "tsv", "jsonl")
+from tfbert.tasks.known_tasks import TASKS, TaskName
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,11 +132,12 @@ class FinetuneConfig(RunOptions):
                 "--tokens-per-batch goes without --per-device-batch-size: the number of examples "
                 "changes from one update to the next; give fewer tokens instead"
             )
-        if self.task != "embedded":
+        task = TASKS[self.task]
+        if task.data is None:
             for name in ("data", "model"):
                 if not getattr(self, name):
                     raise InputError(f"--{name} must be given for --task {self.task}")
-        if self.task not in _OWN_FILES:
+        if not task.own_columns:
             for name in ("text_column", "label_column"):
                 value = getattr(self, name)
                 require(value is None, name, value, f"left out: --task {self.task} knows its own")

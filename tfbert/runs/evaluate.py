@@ -10,7 +10,8 @@ from tfbert.models.sources import resolve_source
 from tfbert.runs.predict import predict_logits
 from tfbert.runs.report import classification_metrics
 from tfbert.runs.run_directory import read_run_config
-from tfbert.tasks.datasets import Source, label_ids
+from tfbert.tasks.known_tasks import TASKS
+from tfbert.tasks.labelled_data import LabelledData, label_ids
 from tfbert.tasks.token_cache import tokenize_once
 
 log = logging.getLogger("tfbert")
@@ -60,9 +61,9 @@ def _examples(config):
         raise InputError(f"--model {config.model}: no run, so its task is unknown: give --task")
     recorded = run.get("resolved", {})
     path = config.data or recorded.get("eval_data") or recorded.get("data")
-    if path is None and task != "embedded":
+    if path is None and TASKS[task].data is None:
         raise InputError(f"--data must be given for --task {task}")
-    source = Source(
+    source = LabelledData(
         task,
         path,
         config.text_column or run.get("text_column"),

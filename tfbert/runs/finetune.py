@@ -11,7 +11,7 @@ import numpy as np
 
 from tfbert.errors import InputError
 from tfbert.fit.compilation import make_optimizer, resolve_jit_compile
-from tfbert.hardware.memory import explaining_exhausted_memory
+from tfbert.hardware.memory import out_of_memory_advice
 from tfbert.hardware.precision import POLICIES, choose_precision
 from tfbert.io.paths import absolute
 from tfbert.io.whole import replacing, saving
@@ -33,7 +33,8 @@ from tfbert.runs.run_directory import RunDirectory, size_in_bytes
 from tfbert.runs.starting import start
 from tfbert.tasks.batch_sources import TrainingBatches, evaluation_dataset
 from tfbert.tasks.batching import LengthBatches, TokenBatches
-from tfbert.tasks.datasets import TASKS, Source, draw, label_ids, label_names
+from tfbert.tasks.known_tasks import TASKS
+from tfbert.tasks.labelled_data import LabelledData, draw, label_ids, label_names
 from tfbert.tasks.tables import Examples
 from tfbert.tasks.token_cache import tokenize_once
 
@@ -141,7 +142,7 @@ def _finetune(config, strategy, run, resumes):
 
 
 def _read_data(config):
-    source = Source(
+    source = LabelledData(
         config.task, config.data, config.text_column, config.label_column, config.encoding
     )
     train, evaluation = source.splits(config.eval_data, config.eval_fraction, config.split_seed)
@@ -284,7 +285,7 @@ def _explaining_exhausted_memory(classifier, config):
     others = f", --rematerialize, --max-length {shorter}, --freeze-layers, or a smaller model"
     replicas = model.distribute_strategy.num_replicas_in_sync
     if config.tokens_per_batch:
-        return explaining_exhausted_memory(
+        return out_of_memory_advice(
             math.ceil(config.tokens_per_batch / max_length / replicas),
             max_length,
             others,
@@ -292,9 +293,7 @@ def _explaining_exhausted_memory(classifier, config):
             max(max_length, config.tokens_per_batch // 2) % config.tokens_per_batch,
         )
     micro_batch = math.ceil(config.global_batch_size / replicas / model.accumulate_steps)
-    return explaining_exhausted_memory(
-        micro_batch, max_length, others, option="--per-device-batch-size"
-    )
+    return out_of_memory_advice(micro_batch, max_length, others, option="--per-device-batch-size")
 
 
 def _digest(batches, evaluation_texts, evaluation_labels):

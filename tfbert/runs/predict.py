@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from tfbert.hardware.memory import explaining_exhausted_memory
+from tfbert.hardware.memory import out_of_memory_advice
 from tfbert.hardware.precision import POLICIES, choose_precision
 from tfbert.io.text_files import read_lines
 from tfbert.models.classifier import load_classifier
@@ -40,7 +40,7 @@ def predict_logits(classifier, texts, batch_size, title=None):
     batches = LengthBatches(texts.lengths, rows or batch_size)
     dataset = prediction_dataset(texts, batches, lengths_for(classifier), rows)
     bar = [ProgressBar(count, batch_size, title)] if title else []
-    with explaining_exhausted_memory(batch_size, classifier.max_length):
+    with out_of_memory_advice(batch_size, classifier.max_length):
         found = classifier.model.predict(dataset, verbose=0, callbacks=bar)
     logits = np.empty((len(texts), found.shape[-1]), np.float32)
     logits[np.concatenate(batches.epoch(0))] = found[: len(texts)]

@@ -11,7 +11,7 @@ import keras
 
 from tfbert.errors import InputError
 from tfbert.fit.compilation import make_optimizer
-from tfbert.hardware.memory import explaining_exhausted_memory
+from tfbert.hardware.memory import out_of_memory_advice
 from tfbert.hardware.precision import POLICIES, choose_precision
 from tfbert.hardware.strategies import sum_over_workers
 from tfbert.io.whole import replacing, saving
@@ -32,10 +32,10 @@ from tfbert.records.batches import (
     PretrainingBatches,
     has_held_out,
     held_out_dataset,
-    open_phase,
 )
 from tfbert.records.description import read_dataset
 from tfbert.records.reader import PretrainingRecords
+from tfbert.records.record_source import open_prepared
 from tfbert.recovery.phase_checkpoints import phase_to_go_on_with, recovery_of_phase
 from tfbert.runs.pretrain_callbacks import EvaluationHistory, PretrainingCurves
 from tfbert.runs.run_directory import RunDirectory, size_in_bytes
@@ -96,7 +96,7 @@ def _pretrain(config, strategy, run, resumes):
     precision = choose_precision(config.precision)
     phases = config.scaled_phases()
     data = [
-        _open(config, *order, phase, strategy.num_replicas_in_sync)
+        _open(config, dataset, *order, phase, strategy.num_replicas_in_sync)
         for order, phase in zip(batch_orders(phases), phases, strict=True)
     ]
     # The chief's, from which all workers go on: only it knows whether the run resumes.
@@ -149,23 +149,22 @@ def _pretrain(config, strategy, run, resumes):
     return PretrainResult(model, history.history, metrics, str(run.path))
 
 
-def _open(config, order, first_batch, phase, replicas):
+def _open(config, dataset, order, first_batch, phase, replicas):
     """The `_PhaseData` of a phase; `order` and `first_batch` as `batch_orders` gives them."""
     length = phase.sequence_length
-    source = open_phase(config.data, "train", length, phase.predictions)
+    source = open_prepared(config.data, dataset, "train", length, phase.predictions)
     # Another order and other masks at each length, also where the text is the same.
     seed = config.seed + order * 2**32
     train = PretrainingRecords(source, phase.global_batch_size, seed)
     pieces = accumulate_steps(phase, replicas, config.device_tokens)
     held_out = None
-    if has_held_out(config.data, length):
+    if has_held_out(dataset, length):
         held_out = held_out_dataset(
-            open_phase(config.data, "validation", length, phase.predictions),
+            open_prepared(config.data, dataset, "validation", length, phase.predictions),
             phase.global_batch_size // pieces,
             config.eval_sequences,
         )
-    predictions = train.batch(0)["mask_positions"].shape[1]
-    return _PhaseData(train, first_batch, held_out, predictions, pieces)
+    return _PhaseData(train, first_batch, held_out, source.predictions, pieces)
 
 
 def _make_model(config, options, records, precision, phases):
@@ -219,10 +218,12 @@ def save_untrained(config, directory):
         directory: Where to write the preset; what is there is not replaced.
     """
     keras.utils.set_random_seed(config.seed)
-    source = open_phase(config.data, "train", config.phases[0].sequence_length)
-    options = read_dataset(config.data)["options"]
+    dataset = read_dataset(config.data)
+    source = open_prepared(config.data, dataset, "train", config.phases[0].sequence_length)
     records = PretrainingRecords(source, config.phases[0].global_batch_size)
-    model, tokenizer = _new_model(config, options, records, "float32", config.bert_size.num_layers)
+    model, tokenizer = _new_model(
+        config, dataset["options"], records, "float32", config.bert_size.num_layers
+    )
     with replacing(directory) as temporary:
         save_pretrainer(model, tokenizer, temporary)
 
@@ -300,9 +301,7 @@ def _fit(model, config, number, phase, part, callbacks, recovery):
         order, _ = batch_orders(config.scaled_phases())[number]
         number = [order for order, _ in batch_orders(config.phases)].index(order)
     option = f"--phases.{number}.per-device-batch-size"
-    with explaining_exhausted_memory(
-        micro_batch, phase.sequence_length, " or a smaller model", option
-    ):
+    with out_of_memory_advice(micro_batch, phase.sequence_length, " or a smaller model", option):
         model.fit(
             batches,
             epochs=batches.epochs,

@@ -20,7 +20,7 @@ from tfbert.options import read_options
 from tfbert.recovery.checkpoint_files import MANIFEST_FILE
 from tfbert.recovery.preemption import Preempted
 from tfbert.runs.status import STATUS_FILE, RunStatus
-from tfbert.tasks.datasets import TaskName
+from tfbert.tasks.known_tasks import TaskName
 
 _PACKAGES = ("tensorflow", "tensorflow-text", "keras", "keras-hub", "numpy")
 _PARTS = ("config.yaml", "metrics.json", "logs", "checkpoints", "model", STATUS_FILE)

@@ -1,4 +1,7 @@
-"""Labelled data sets for fine-tuning: reading them, their tokens, and batches by length.
+"""Labelled data for fine-tuning: what a task is, reading its data, its tokens, batches by length.
+
+`known_tasks` is where a new task goes. The data's way: `tables` or `documents` ->
+`labelled_data` -> `tokenization` (cuts a text to length) -> `batching` -> `batch_sources`.
 
 May import `text/` and what that may import.
 """

@@ -1,18 +1,29 @@
-"""Batches as what `fit` and `predict` take."""
+"""Batches of a task as what `fit`, `evaluate` and `predict` take."""
+
+from __future__ import annotations
 
 import dataclasses
 import functools
 import itertools
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from tfbert.hardware.input_pipeline import untuned
 from tfbert.tasks.batching import LengthBatches, TokenBatches, collate
+from tfbert.tasks.tokenization import TokenizedTexts
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+# (inputs, labels, weights): see `collate`; (batch,) int32; (batch,) float32.
+LabelledBatch: TypeAlias = tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainingBatches:
-    """Labelled batches of all epochs: a `tfbert.fit.epochs.BatchSource`.
+    """Labelled batches of all epochs: a batch source (`tfbert.fit.epochs.BatchSource`).
 
     Args:
         texts: `TokenizedTexts`.
@@ -21,10 +32,10 @@ class TrainingBatches:
         labels: (examples,) int32.
         class_weights: (classes,) float32, the weight of each class in the loss.
         rows: Rows that every batch is filled up to, by rows of weight 0; None leaves one of an
-            epoch smaller. A TPU takes batches of one shape only: give it one length, too.
+            epoch smaller. A TPU takes batches of one shape only, so `lengths` must be one as well.
     """
 
-    texts: Any
+    texts: TokenizedTexts
     batches: LengthBatches | TokenBatches
     lengths: np.ndarray
     labels: np.ndarray
@@ -32,23 +43,22 @@ class TrainingBatches:
     rows: int | None = None
 
     @property
-    def steps_per_epoch(self):
+    def steps_per_epoch(self) -> int:
         """Batches an epoch."""
         return self.batches.steps
 
-    def examples_in(self, epoch, first, last):
+    def examples_in(self, epoch: int, first: int, last: int) -> int:
         """Examples of the steps `first` to `last` of an epoch, both included."""
         return int(_sizes(self.batches, epoch)[first : last + 1].sum())
 
-    def dataset(self, epoch, step):
+    def dataset(self, epoch: int, step: int) -> tf.data.Dataset:
         """All batches from that step of that epoch on, without end.
 
         Returns:
-            A `tf.data.Dataset` of (inputs, labels, weights): see `collate`; (batch,) int32;
-            (batch,) float32.
+            A dataset of `LabelledBatch`.
         """
 
-        def generate():
+        def generate() -> Iterator[LabelledBatch]:
             first = step
             for number in itertools.count(epoch):
                 for rows in self.batches.epoch(number)[first:]:
@@ -60,10 +70,16 @@ class TrainingBatches:
         return _dataset(generate, True, None, _shape(self.rows, self.lengths))
 
 
-def evaluation_dataset(texts, batches, lengths, labels, rows=None):
+def evaluation_dataset(
+    texts: TokenizedTexts,
+    batches: LengthBatches,
+    lengths: np.ndarray,
+    labels: np.ndarray,
+    rows: int | None = None,
+) -> tf.data.Dataset:
     """One pass over labelled examples: a dataset as that of `TrainingBatches`, all of weight 1."""
 
-    def generate():
+    def generate() -> Iterator[LabelledBatch]:
         for chosen in batches.epoch(0):
             weights = np.ones(len(chosen), np.float32)
             yield _filled((collate(texts, chosen, lengths), labels[chosen], weights), rows)
@@ -71,10 +87,12 @@ def evaluation_dataset(texts, batches, lengths, labels, rows=None):
     return _dataset(generate, True, batches.steps, _shape(rows, lengths))
 
 
-def prediction_dataset(texts, batches, lengths, rows=None):
+def prediction_dataset(
+    texts: TokenizedTexts, batches: LengthBatches, lengths: np.ndarray, rows: int | None = None
+) -> tf.data.Dataset:
     """One pass over texts without labels: a dataset of inputs; `rows` as in `TrainingBatches`."""
 
-    def generate():
+    def generate() -> Iterator[tuple[dict[str, np.ndarray]]]:
         for chosen in batches.epoch(0):
             inputs = collate(texts, chosen, lengths)
             yield ({name: _fill(array, rows) for name, array in inputs.items()},)
@@ -83,33 +101,38 @@ def prediction_dataset(texts, batches, lengths, rows=None):
 
 
 @functools.lru_cache(maxsize=1)
-def _sizes(batches, epoch):
+def _sizes(batches: LengthBatches | TokenBatches, epoch: int) -> np.ndarray:
     """(steps,) examples of each batch of an epoch."""
     return np.array([len(batch) for batch in batches.epoch(epoch)])
 
 
-def _filled(example, rows):
-    """(inputs, labels, weights), filled up with rows of weight 0."""
-    inputs, labels, weights = example
+def _filled(batch: LabelledBatch, rows: int | None) -> LabelledBatch:
+    """A batch filled up with rows of weight 0."""
+    inputs, labels, weights = batch
     filled = {name: _fill(array, rows) for name, array in inputs.items()}
     return filled, _fill(labels, rows), np.pad(weights, (0, (rows or len(weights)) - len(weights)))
 
 
-def _fill(array, rows):
+def _fill(array: np.ndarray, rows: int | None) -> np.ndarray:
     """An array with copies of its first row at the end, until it has `rows`.
 
-    Not with empty rows: attention over nothing is no number.
+    Not with empty rows: attention over nothing is NaN.
     """
     missing = 0 if rows is None else rows - len(array)
     return np.concatenate([array, np.repeat(array[:1], missing, axis=0)]) if missing else array
 
 
-def _shape(rows, lengths):
+def _shape(rows: int | None, lengths: np.ndarray) -> tuple[int | None, int | None]:
     """(rows, length) of a batch, each None where it changes."""
     return rows, int(lengths[0]) if len(lengths) == 1 else None
 
 
-def _dataset(generate, labelled, batches, shape):
+def _dataset(
+    generate: Callable[[], Iterator[tuple]],
+    labelled: bool,
+    batches: int | None,
+    shape: tuple[int | None, int | None],
+) -> tf.data.Dataset:
     """`batches` is how many there are; None means no end."""
     import tensorflow as tf
 
@@ -120,16 +143,3 @@ def _dataset(generate, labelled, batches, shape):
     dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
     count = tf.data.INFINITE_CARDINALITY if batches is None else batches
     return untuned(dataset.apply(tf.data.experimental.assert_cardinality(count)))
-
-
-def untuned(dataset):
-    """A dataset without tf.data's autotuning, which has nothing to tune where Python makes batches.
-
-    Its thread sleeps ever longer, up to a minute, and who lets go of an iterator waits until it
-    wakes (TensorFlow 2.20): ten seconds and more an evaluation.
-    """
-    import tensorflow as tf
-
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return dataset.with_options(options)

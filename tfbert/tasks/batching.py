@@ -12,6 +12,8 @@ import math
 
 import numpy as np
 
+from tfbert.tasks.tokenization import TokenizedTexts
+
 PAD_MULTIPLE = 8  # lengths are rounded up to it: fewer shapes, better aligned matrix products
 # Batches in a pool: more waste less padding, fewer mix the examples better. A small data set has
 # three or four pools, or the same texts would meet in every epoch.
@@ -27,7 +29,7 @@ class LengthBatches:
         lengths: (examples,) tokens of each example.
         batch_size: Examples a batch; one batch of an epoch may hold fewer.
         seed: Seed of the order; None keeps one fixed order, longest first (an evaluation that
-            runs out of memory does so at once).
+            runs out of memory does so in its first batch).
     """
 
     lengths: np.ndarray
@@ -35,11 +37,11 @@ class LengthBatches:
     seed: int | None = None
 
     @property
-    def steps(self):
+    def steps(self) -> int:
         """Batches an epoch."""
         return math.ceil(len(self.lengths) / self.batch_size)
 
-    def epoch(self, number):
+    def epoch(self, number: int) -> list[np.ndarray]:
         """The batches of an epoch: a list of arrays of example positions; each example once."""
         if self.seed is None:
             order = np.argsort(-self.lengths, kind="stable")
@@ -53,17 +55,17 @@ class LengthBatches:
             batches += self._cut(pool[np.argsort(self.lengths[pool], kind="stable")])
         return [batches[i] for i in random.permutation(len(batches))]
 
-    def _cut(self, order):
+    def _cut(self, order: np.ndarray) -> list[np.ndarray]:
         return [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class TokenBatches:
-    """Batches of so many tokens instead of so many examples, padding included.
+    """Batches limited by their tokens, padding included, instead of by their examples.
 
-    Each epoch draws which examples meet among those that are padded to the same length, and the
-    order of the batches. Where the cuts fall depends on the lengths alone, so that every epoch
-    has the same number of batches; examples of a length that fit into one batch always meet.
+    Each epoch draws which examples of the same padded length share a batch, and the order of the
+    batches. How many examples each batch holds depends on the lengths alone, so that every epoch
+    has the same number of batches; examples of one length that fit into one batch always share it.
 
     Args:
         lengths: (examples,) tokens of each example.
@@ -80,17 +82,17 @@ class TokenBatches:
     tokens: int
     seed: int
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         longest = int(self._rows.max(initial=0))
         if longest > self.tokens:
             raise ValueError(f"a batch of {self.tokens} tokens cannot hold an example of {longest}")
 
     @property
-    def steps(self):
+    def steps(self) -> int:
         """Batches an epoch."""
         return len(self._cuts) + 1
 
-    def epoch(self, number):
+    def epoch(self, number: int) -> list[np.ndarray]:
         """The batches of an epoch: a list of arrays of example positions; each example once."""
         random = np.random.default_rng((self.seed, number))
         order = random.permutation(len(self.lengths))
@@ -98,12 +100,12 @@ class TokenBatches:
         return [batches[i] for i in random.permutation(len(batches))]
 
     @functools.cached_property
-    def _rows(self):
+    def _rows(self) -> np.ndarray:
         """(examples,) the length that each example alone is padded to."""
         return self.padded[np.searchsorted(self.padded, self.lengths)]
 
     @functools.cached_property
-    def _cuts(self):
+    def _cuts(self) -> list[int]:
         """Where batches begin, but for the first, in the examples by rising length."""
         cuts, begin = [], 0
         for end, length in enumerate(np.sort(self._rows).tolist()):
@@ -113,13 +115,13 @@ class TokenBatches:
         return cuts
 
 
-def padded_lengths(max_length, few=False):
+def padded_lengths(max_length: int, few: bool = False) -> np.ndarray:
     """The lengths that batches may be padded to, in rising order.
 
     Args:
         max_length: The last of them.
-        few: At most four, for a compiler that makes a program a length, instead of all multiples
-            of `PAD_MULTIPLE`.
+        few: At most four lengths, for a compiler that makes a program for each, instead of all
+            multiples of `PAD_MULTIPLE`.
     """
     step = PAD_MULTIPLE
     if few:
@@ -127,14 +129,16 @@ def padded_lengths(max_length, few=False):
     return np.array([*range(step, max_length, step), max_length])
 
 
-def collate(texts, positions, lengths):
+def collate(
+    texts: TokenizedTexts, positions: np.ndarray, lengths: np.ndarray
+) -> dict[str, np.ndarray]:
     """Pads the texts at `positions` to one length.
 
     Args:
         texts: `TokenizedTexts`.
         positions: (batch,) positions in `texts`.
-        lengths: (n,) lengths to choose from, the least that holds the longest text; see
-            `padded_lengths`.
+        lengths: (n,) lengths to choose from, rising: the least that holds the longest text is
+            taken; see `padded_lengths`.
 
     Returns:
         KerasHub's inputs, each (batch, length) int32: `token_ids`, `segment_ids` (zeros) and

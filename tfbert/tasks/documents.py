@@ -1,6 +1,7 @@
-"""Labelled documents, one file each: a folder a label, on disk or in a zip archive."""
+"""Labelled documents, a file each, in one folder for each label: on disk or in a zip archive."""
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from tfbert.errors import InputError
@@ -9,7 +10,9 @@ from tfbert.io.text_files import check_encoding, read_text
 from tfbert.tasks.tables import Examples
 
 
-def read_document_folders(directory, labels, encoding="utf-8"):
+def read_document_folders(
+    directory: str | Path, labels: Sequence[str], encoding: str = "utf-8"
+) -> Examples:
     """Reads `directory/LABEL/*.txt` for each label, in the order of the file names.
 
     Raises:
@@ -26,11 +29,13 @@ def read_document_folders(directory, labels, encoding="utf-8"):
     return examples
 
 
-def read_document_archive(path, labels, encoding="utf-8"):
+def read_document_archive(
+    path: str | Path, labels: Sequence[str], encoding: str = "utf-8"
+) -> Examples:
     """The same from a zip archive, read in place: nothing is unpacked to disk.
 
     Raises:
-        InputError: If the file is no zip archive, or holds no document of a label.
+        InputError: If the file is not a zip archive, or holds no document of a label.
     """
     examples = Examples([], [])
     encoding = check_encoding(encoding)

@@ -1,10 +1,11 @@
 """Downloads the public sets that `finetune` knows by name, each checked by its SHA-256."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tfbert.errors import InputError
-from tfbert.tasks.datasets import TASKS, Source
+from tfbert.tasks.known_tasks import TASKS
+from tfbert.tasks.labelled_data import LabelledData
 
 
 class PublicSet(NamedTuple):
@@ -41,47 +42,49 @@ PUBLIC_SETS = {
 }
 
 
-def find_data(task, path=None, cache=None):
+def find_data(
+    task: str, path: str | Path | None = None, cache: str | Path | None = None
+) -> str | None:
     """The path of a task's data, downloaded where there is none.
 
     Args:
         task: A name in `TASKS`.
-        path: Data that is there already.
+        path: Data that is already there.
         cache: Folder of downloads, which must exist; by default Keras' own, `~/.keras`.
 
     Returns:
-        A path as text for `FinetuneConfig.data`, or None for the `embedded` set.
+        A path as text for `FinetuneConfig.data`, or None for a set that ships with the package.
 
     Raises:
         InputError: If there is no such task, or its data cannot be downloaded.
     """
     if task not in TASKS:
-        raise InputError(f"{task!r} is no task; known are {', '.join(TASKS)}")
-    if path or task == "embedded":
+        raise InputError(f"{task!r} is not a task; known are {', '.join(TASKS)}")
+    if path or TASKS[task].data:
         return str(path) if path else None
     if task not in PUBLIC_SETS:
         raise InputError(f"the task {task} is for files of your own: give their path")
     import keras
 
-    source = PUBLIC_SETS[task]
+    public = PUBLIC_SETS[task]
     try:
         found = keras.utils.get_file(
-            origin=source.url,
-            file_hash=source.sha256,
+            origin=public.url,
+            file_hash=public.sha256,
             hash_algorithm="sha256",
-            extract=source.folder is not None,
+            extract=public.folder is not None,
             cache_dir=cache,
         )
-    # Which errors a download ends with is not documented; a wrong checksum is a ValueError.
+    # Which errors a download can raise is not documented; a wrong checksum is a ValueError.
     except Exception as error:
         reason = " ".join(str(error).split())
         raise InputError(
-            f"{task} cannot be downloaded: {reason}; fetch {source.url} elsewhere and give its path"
+            f"{task} cannot be downloaded: {reason}; fetch {public.url} elsewhere and give its path"
         ) from error
-    return str(Path(found) / source.folder) if source.folder else str(found)
+    return str(Path(found) / public.folder) if public.folder else str(found)
 
 
-def find_text(name, folder):
+def find_text(name: str | Path, folder: str | Path) -> dict[str, Any]:
     """Raw text to pre-train on.
 
     Args:
@@ -93,11 +96,11 @@ def find_text(name, folder):
         Options of `VocabConfig` and `PrepareConfig`: `input` and `documents`.
     """
     if name == "imdb":
-        reviews = Path(find_data("imdb")) / "train" / "unsup"
+        reviews = Path(str(find_data("imdb"))) / "train" / "unsup"
         return {"input": [str(reviews)], "documents": "file"}
     if name != "embedded":
         return {"input": [str(name)], "documents": "line"}
-    texts = Source("embedded").splits()[0].texts
+    texts = LabelledData("embedded").splits()[0].texts
     path = Path(folder) / "text.txt"
     path.write_text("\n".join(texts) + "\n", encoding="utf-8")
     return {"input": [str(path)], "documents": "line"}

@@ -3,6 +3,8 @@
 import csv
 import json
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from tfbert.errors import InputError
@@ -18,7 +20,9 @@ class Examples(NamedTuple):
     labels: list[str]
 
 
-def read_table(path, form, text_column, label_column, encoding="utf-8"):
+def read_table(
+    path: str | Path, form: str, text_column: str, label_column: str, encoding: str = "utf-8"
+) -> Examples:
     """Reads the labelled texts of one file.
 
     Args:
@@ -33,7 +37,7 @@ def read_table(path, form, text_column, label_column, encoding="utf-8"):
         `Examples`, in the file's order.
 
     Raises:
-        InputError: If the file is empty, a column is missing, or a row is not complete.
+        InputError: If the file is empty, a column is missing, or a row is incomplete.
     """
     rows = _json_rows if form == "jsonl" else _delimited_rows
     examples = Examples([], [])
@@ -47,10 +51,15 @@ def read_table(path, form, text_column, label_column, encoding="utf-8"):
     return examples
 
 
-def _delimited_rows(path, form, text_column, label_column, encoding):
-    dialect = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if form == "tsv" else {"strict": True}
+def _delimited_rows(
+    path: str | Path, form: str, text_column: str, label_column: str, encoding: str
+) -> Iterator[tuple[int, str, str]]:
     csv.field_size_limit(sys.maxsize)  # a text of any length; the tokenizer cuts it
-    reader = csv.reader((line for _, line in read_lines(path, encoding)), **dialect)
+    lines = (line for _, line in read_lines(path, encoding))
+    if form == "tsv":
+        reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    else:
+        reader = csv.reader(lines, strict=True)
     try:
         header = next(filter(None, reader), None)
         if header is None:
@@ -71,7 +80,7 @@ def _delimited_rows(path, form, text_column, label_column, encoding):
         raise InputError(f"{path}, line {reader.line_num}: not a {form} row: {error}") from error
 
 
-def _position(path, header, name):
+def _position(path: str | Path, header: list[str], name: str) -> int:
     if name not in header:
         columns = ", ".join(header)
         raise InputError(f"{path}: no column {name!r}; its columns are {columns}{_CHOICE}")
@@ -80,13 +89,15 @@ def _position(path, header, name):
     return header.index(name)
 
 
-def _json_rows(path, form, text_column, label_column, encoding):
+def _json_rows(
+    path: str | Path, form: str, text_column: str, label_column: str, encoding: str
+) -> Iterator[tuple[int, str, str]]:
     for number, line in read_lines(path, encoding):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        # Beside wrong syntax: numbers of thousands of digits, brackets nested as deep.
+        # Wrong syntax, but also numbers of thousands of digits and brackets nested as deep.
         except (ValueError, RecursionError) as error:
             raise InputError(f"{path}, line {number}: not JSON: {error}") from error
         if not isinstance(row, dict):

@@ -1,9 +1,11 @@
-"""Texts that were tokenized once, kept for the next run on the same data.
+"""Token ids kept for the next run on the same data, so that each text is tokenized once.
 
 An entry's name is a hash of all that its content depends on: the texts, the vocabulary, the
 tokenizer's options, the longest sequence, the versions of the libraries that tokenize. So an entry
-never grows old, and other data never finds it.
+is never out of date, and other data never finds it.
 """
+
+from __future__ import annotations
 
 import hashlib
 import importlib.metadata
@@ -11,6 +13,9 @@ import io
 import json
 import logging
 from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,9 +23,12 @@ from tfbert.io.paths import as_path
 from tfbert.io.whole import write_bytes
 from tfbert.tasks.tokenization import TokenizedTexts, tokenize
 
+if TYPE_CHECKING:
+    import keras_hub
+
 log = logging.getLogger("tfbert")
 
-# To be raised when `tokenize` gives other ids for the same texts.
+# To be increased when `tokenize` returns other ids for the same texts.
 _VERSION = 1
 _KEPT_IN_MEMORY = 4  # data sets: those of training and evaluation, of two tasks
 _SETTINGS = (
@@ -32,20 +40,19 @@ _SETTINGS = (
     "oov_token",
 )
 _LIBRARIES = ("keras-hub", "tensorflow-text")
-_memory = OrderedDict()
+_memory: OrderedDict[str, TokenizedTexts] = OrderedDict()
 
 
-def tokenize_once(tokenizer, texts, max_length, cache):
+def tokenize_once(
+    tokenizer: keras_hub.models.BertTokenizer, texts: Sequence[str], max_length: int, cache: str
+) -> TokenizedTexts:
     """`tokenize`, unless the same texts were tokenized before.
 
     Args:
         tokenizer, texts, max_length: As in `tokenize`.
         cache: `memory`, which keeps the last few data sets of this process; `none`; or a folder,
             local or on gs://, where each data set becomes a file. An entry that is damaged, or
-            cannot be written, is a warning and costs time only.
-
-    Returns:
-        `TokenizedTexts`.
+            cannot be written, means a warning and costs time only.
     """
     if cache == "none":
         return tokenize(tokenizer, texts, max_length)
@@ -57,14 +64,15 @@ def tokenize_once(tokenizer, texts, max_length, cache):
             _memory.popitem(last=False)
         return tokens
     path = as_path(cache) / f"tokens-{key}"
-    tokens = _read(path)
-    if tokens is None:
-        tokens = tokenize(tokenizer, texts, max_length)
-        _write(path, tokens)
+    kept = _read(path)
+    if kept is not None:
+        return kept
+    tokens = tokenize(tokenizer, texts, max_length)
+    _write(path, tokens)
     return tokens
 
 
-def _key(tokenizer, texts, max_length):
+def _key(tokenizer: keras_hub.models.BertTokenizer, texts: Sequence[str], max_length: int) -> str:
     config = tokenizer.get_config()
     settings = [_VERSION, max_length, *(config[name] for name in _SETTINGS)]
     settings += [importlib.metadata.version(library) for library in _LIBRARIES]
@@ -77,12 +85,12 @@ def _key(tokenizer, texts, max_length):
     return digest.hexdigest()[:32]
 
 
-def _write(path, tokens):
+def _write(path: Path, tokens: TokenizedTexts) -> None:
     """Writes an entry: a SHA-256 of the rest, then the arrays as NumPy's .npz."""
-    content = io.BytesIO()
+    file = io.BytesIO()
     counts = np.array([tokens.pad_token_id, tokens.truncated_texts, tokens.dropped_tokens])
-    np.savez(content, values=tokens.values, starts=tokens.starts, counts=counts)
-    content = content.getvalue()
+    np.savez(file, values=tokens.values, starts=tokens.starts, counts=counts)
+    content = file.getvalue()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, hashlib.sha256(content).digest() + content)
@@ -90,8 +98,8 @@ def _write(path, tokens):
         log.warning("%s: the tokens cannot be kept: %s", path, error)
 
 
-def _read(path):
-    """The entry, or None where there is none that is whole."""
+def _read(path: Path) -> TokenizedTexts | None:
+    """The entry; None where there is none, or it is damaged."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:

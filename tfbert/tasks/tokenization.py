@@ -1,9 +1,21 @@
-"""Texts to token ids, end to end in one array."""
+"""Texts to token ids, each text cut to the longest length that the model is to see.
+
+This is the one place where fine-tuning, evaluation and prediction cut a text (`cut_to_length`);
+batches only pad. Training records are cut in `tfbert.records.sequences`.
+"""
+
+from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import keras_hub
+    import tensorflow as tf
 
 _CHUNK = 4096  # texts tokenized in one call: large enough to be fast, small enough for memory
 
@@ -16,8 +28,8 @@ class TokenizedTexts:
         values: (tokens,) int32, every text as [CLS] ... [SEP].
         starts: (texts + 1,) int64, where each text begins in `values`.
         pad_token_id: Id of [PAD].
-        truncated_texts: How many texts were longer than the limit.
-        dropped_tokens: How many tokens that cost.
+        truncated_texts: How many texts were longer than the limit and were cut.
+        dropped_tokens: How many tokens were cut off them.
     """
 
     values: np.ndarray
@@ -26,18 +38,18 @@ class TokenizedTexts:
     truncated_texts: int
     dropped_tokens: int
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.starts) - 1
 
     @property
-    def lengths(self):
+    def lengths(self) -> np.ndarray:
         """(texts,) int64: tokens of each text, [CLS] and [SEP] included."""
         return np.diff(self.starts)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> np.ndarray:
         return self.values[self.starts[index] : self.starts[index + 1]]
 
-    def filled_up(self, count):
+    def filled_up(self, count: int) -> TokenizedTexts:
         """The same texts, and copies of the first after them until there are `count`."""
         missing = count - len(self)
         first = self[0]
@@ -50,38 +62,45 @@ class TokenizedTexts:
         )
 
 
-def tokenize(tokenizer, texts, max_length):
-    """Tokenizes single sentences, or documents, cut at the end where they are too long.
+def tokenize(
+    tokenizer: keras_hub.models.BertTokenizer, texts: Sequence[str], max_length: int
+) -> TokenizedTexts:
+    """Tokenizes sentences or documents; those that are too long lose their end.
 
     Args:
         tokenizer: A KerasHub `BertTokenizer`.
         texts: List of strings.
         max_length: Longest sequence, [CLS] and [SEP] included.
-
-    Returns:
-        `TokenizedTexts`.
     """
     import tensorflow as tf
 
     tokenize_chunk = _in_a_graph(tokenizer)
-    pieces, lengths = [], [0]
+    pieces: list[Sequence[int] | np.ndarray] = []
+    lengths = [0]
     truncated = dropped = 0
-    room = max_length - 2
     for begin in range(0, len(texts), _CHUNK):
         ragged = tokenize_chunk(tf.constant(texts[begin : begin + _CHUNK]))
         for ids in np.split(ragged.values.numpy(), ragged.row_splits.numpy()[1:-1]):
-            truncated += len(ids) > room
-            dropped += max(0, len(ids) - room)
-            pieces += [[tokenizer.cls_token_id], ids[:room], [tokenizer.sep_token_id]]
-            lengths.append(min(len(ids), room) + 2)
+            kept = cut_to_length(ids, max_length)
+            truncated += len(kept) < len(ids)
+            dropped += len(ids) - len(kept)
+            pieces += [[tokenizer.cls_token_id], kept, [tokenizer.sep_token_id]]
+            lengths.append(len(kept) + 2)
     values = np.concatenate(pieces).astype(np.int32) if pieces else np.zeros(0, np.int32)
     return TokenizedTexts(
         values, np.cumsum(lengths), tokenizer.pad_token_id, int(truncated), int(dropped)
     )
 
 
+def cut_to_length(ids: np.ndarray, max_length: int) -> np.ndarray:
+    """The first token ids of a text, with room for [CLS] and [SEP] in `max_length`."""
+    return ids[: max_length - 2]
+
+
 @functools.lru_cache(maxsize=4)
-def _in_a_graph(tokenizer):
+def _in_a_graph(
+    tokenizer: keras_hub.models.BertTokenizer,
+) -> Callable[[tf.Tensor], tf.RaggedTensor]:
     """Called eagerly, KerasHub's tokenizers return Python lists, at a fraction of the speed."""
     import tensorflow as tf
 

@@ -1,18 +1,20 @@
-"""A stream of documents cut into shards: duplicates dropped, documents held out, all by arithmetic.
+"""A stream of documents cut into the texts of shards; duplicates dropped, some documents held out.
 
-What a shard holds depends on the text and the options only, never on who works on it or when.
+What a shard holds depends on the text and the options only, not on the processes or the time.
 """
 
 import hashlib
 import sqlite3
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
 from tfbert.text.corpus import Part
 
 _MEGABYTE = 1_000_000
 _MOST_OVERRUN = 8  # times the size of a shard, to find it a second document
 _CACHE_KILOBYTES = 64 * 1024
-DIGEST_BYTES = 16
+_DIGEST_BYTES = 16
 
 
 class Block(NamedTuple):
@@ -21,14 +23,14 @@ class Block(NamedTuple):
     Args:
         split: `train` or `validation`.
         number: Which of that split's shards.
-        parts: List of `Part`.
-        key: Digest of all that the shard is made of, beside the options.
-        read_bytes: Bytes of input that were read for it, duplicates among them.
+        parts: List of `Part`; empty once it is written.
+        key: Digest of all that the shard is made of, except for the options.
+        read_bytes: Bytes of input that were read for it, with duplicates.
     """
 
     split: str
     number: int
-    parts: list
+    parts: list[Part]
     key: str
     read_bytes: int
 
@@ -37,12 +39,12 @@ class SeenDigests:
     """Remembers which texts were seen, on disk, in bounded memory.
 
     Args:
-        path: The file; what stands there is replaced.
+        path: The file; an existing one is replaced.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: Path) -> None:
         path.unlink(missing_ok=True)
-        # A crash throws the file away with the run, so nothing in it has to be safe.
+        # After a crash the file is made again, so nothing in it has to be safe.
         self._database = sqlite3.connect(path, isolation_level=None)
         for line in (
             "PRAGMA journal_mode = OFF",
@@ -53,44 +55,51 @@ class SeenDigests:
         ):
             self._database.execute(line)
 
-    def add(self, digest):
+    def add(self, digest: bytes) -> bool:
         """Remembers a digest (bytes); returns whether it is new."""
         insert = "INSERT OR IGNORE INTO seen VALUES (?)"
         return self._database.execute(insert, (digest,)).rowcount == 1
 
-    def close(self):
-        """Frees the file."""
+    def close(self) -> None:
+        """Closes the file."""
         self._database.close()
+
+
+_Content: TypeAlias = tuple[list[Part], list[bytes], int]
 
 
 class _Gathering:
     """The shard of one split that is being filled, and the last full one."""
 
-    def __init__(self, split, limit):
+    def __init__(self, split: str, limit: float) -> None:
         self.split = split
         self.limit = limit
         self.number = 0
-        self.held = None
+        self.held: _Content | None = None
         self.start()
 
-    def start(self):
-        self.parts, self.digests, self.size, self.read_bytes = [], [], 0, 0
+    def start(self) -> None:
+        self.parts: list[Part] = []
+        self.digests: list[bytes] = []
+        self.size = self.read_bytes = 0
 
-    def is_full(self):
-        several = bool(self.parts) and self.parts[0].document != self.parts[-1].document
-        return self.size >= self.limit and (several or self.size >= _MOST_OVERRUN * self.limit)
+    def is_full(self) -> bool:
+        full = self.size >= self.limit
+        return full and (not self.is_one_document() or self.size >= _MOST_OVERRUN * self.limit)
 
-    def close(self):
+    def is_one_document(self) -> bool:
+        return bool(self.parts) and self.parts[0].document == self.parts[-1].document
+
+    def close(self) -> Block | None:
         """Holds the shard back and returns the one held before, if any."""
         ready, self.held = self.held, (self.parts, self.digests, self.read_bytes)
         self.start()
         return self._finish(ready)
 
-    def close_last(self):
+    def close_last(self) -> list[Block]:
         """Returns the last one or two shards."""
-        lone = bool(self.parts) and self.parts[0].document == self.parts[-1].document
-        if self.held and (lone or self.size < self.limit / 2):
-            # A small rest goes to the shard before it: no tiny shard, no document without company.
+        if self.held and (self.is_one_document() or self.size < self.limit / 2):
+            # A small rest goes to the shard before it: no tiny shard, and none of one document.
             parts, digests, read_bytes = self.held
             self.parts = parts + self.parts
             self.digests = digests + self.digests
@@ -98,11 +107,11 @@ class _Gathering:
             self.held = None
         return [block for block in (self.close(), self.close()) if block]
 
-    def _finish(self, content):
+    def _finish(self, content: _Content | None) -> Block | None:
         if content is None or not content[0]:
             return None
         parts, digests, read_bytes = content
-        key = hashlib.blake2b(digest_size=DIGEST_BYTES)
+        key = hashlib.blake2b(digest_size=_DIGEST_BYTES)
         for part, digest in zip(parts, digests, strict=True):
             key.update(digest + (part.document - parts[0].document).to_bytes(8, "little"))
         block = Block(self.split, self.number, parts, key.hexdigest(), read_bytes)
@@ -110,7 +119,14 @@ class _Gathering:
         return block
 
 
-def make_blocks(documents, seen, shard_mb, validation_fraction, keep_duplicates, counts):
+def make_blocks(
+    documents: Iterable[Part],
+    seen: SeenDigests,
+    shard_mb: float,
+    validation_fraction: float,
+    keep_duplicates: bool,
+    counts: dict[str, int],
+) -> Iterator[Block]:
     """Sorts documents into shards, in the order of the text.
 
     Args:
@@ -133,7 +149,7 @@ def make_blocks(documents, seen, shard_mb, validation_fraction, keep_duplicates,
     for part in documents:
         text = part.text.strip()
         encoded = text.encode("utf-8", "surrogatepass")
-        digest = hashlib.blake2b(encoded, digest_size=DIGEST_BYTES).digest()
+        digest = hashlib.blake2b(encoded, digest_size=_DIGEST_BYTES).digest()
         if part.document != last:
             last = part.document
             counts["documents"] += 1

@@ -1,16 +1,24 @@
-"""Token embeddings to begin with, from how often word pieces stand near each other.
+"""Initial token embeddings from co-occurrence: how often word pieces stand near each other.
 
-With little time, masked-token training sees each rarer word a few times and learns hardly what it
-means. Counting sees every word as often as the text has it, and takes a minute: the association of
-words and their neighbours, factorized, gives embeddings like those of word2vec (Levy & Goldberg,
-"Neural Word Embedding as Implicit Matrix Factorization", NeurIPS 2014).
+In a short training run, masked-token prediction sees a rarer word a few times and hardly learns
+what it means. Counting sees every word as often as the text has it, and takes a minute: the
+association of words and their neighbours, factorized, yields embeddings like those of word2vec
+(Levy & Goldberg, "Neural Word Embedding as Implicit Matrix Factorization", NeurIPS 2014).
 """
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse
 from scipy.sparse.linalg import svds
 
 from tfbert.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
 
 WINDOW = 10  # pieces to each side; the nearest one counts 1, the farthest a tenth
 # Levy, Goldberg & Dagan, "Improving Distributional Similarity" (TACL 2015), sections 3.2 and 3.3.
@@ -19,7 +27,9 @@ _SINGULAR_VALUE_POWER = 0.5
 _PAIRS_AT_ONCE = 20_000_000
 
 
-def count_neighbours(batches, is_special):
+def count_neighbours(
+    batches: Iterable[np.ndarray], is_special: np.ndarray
+) -> scipy.sparse.csr_matrix:
     """How often word pieces stand near each other.
 
     Args:
@@ -33,10 +43,11 @@ def count_neighbours(batches, is_special):
     """
     size = len(is_special)
     counts = scipy.sparse.csr_matrix((size, size), dtype=np.float32)
-    pending, pairs = [], 0
+    pending: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    pairs = 0
     for token_ids in batches:
         special = is_special[token_ids]
-        # Pieces are of one stretch where as many special ones have gone before.
+        # Two pieces belong to one stretch if equally many special pieces stand before them.
         stretch = np.cumsum(special, axis=1)
         for distance in range(1, min(WINDOW + 1, token_ids.shape[1])):
             near = ~special[:, distance:] & (stretch[:, distance:] == stretch[:, :-distance])
@@ -52,16 +63,18 @@ def count_neighbours(batches, is_special):
     return (counts + counts.T).tocsr()
 
 
-def _sparse(pending, size):
+def _sparse(
+    pending: list[tuple[np.ndarray, np.ndarray, np.ndarray]], size: int
+) -> scipy.sparse.csr_matrix:
     weights, left, right = (np.concatenate(part) for part in zip(*pending, strict=True))
     return scipy.sparse.coo_matrix((weights, (left, right)), shape=(size, size)).tocsr()
 
 
-def factorize(counts, dim, seed=0):
+def factorize(counts: scipy.sparse.csr_matrix, dim: int, seed: int = 0) -> np.ndarray:
     """Embeddings whose products approximate the association of word pieces.
 
     Args:
-        counts: Symmetric sparse matrix as `count_neighbours` gives it.
+        counts: Symmetric sparse matrix, from `count_neighbours`.
         dim: Width of the embeddings.
         seed: Seed of the directions in which they lie.
 
@@ -89,7 +102,7 @@ def factorize(counts, dim, seed=0):
     )
     rank = min(dim, counts.shape[0] - 1)
     left, values, _ = svds(matrix, k=rank, rng=seed)
-    # Turned at random, so that no direction is special, as none is in random embeddings.
+    # A random rotation: no direction is special, as in random embeddings.
     directions, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(dim, dim)))
     embeddings = (left * values**_SINGULAR_VALUE_POWER) @ directions[:rank]
     norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
@@ -97,8 +110,10 @@ def factorize(counts, dim, seed=0):
     return np.where(found, embeddings / np.maximum(norms, 1e-30) * dim**0.5, 0).astype(np.float32)
 
 
-def start_token_embeddings(model, batches, is_special, seed=0):
-    """Gives a new model token embeddings of the text; those of special pieces stay random.
+def start_token_embeddings(
+    model: keras.Model, batches: Iterable[np.ndarray], is_special: np.ndarray, seed: int = 0
+) -> None:
+    """Sets a new model's token embeddings from the text; those of special pieces stay random.
 
     The spread of each embedding is that of the random ones, so that the sums with position and
     segment embeddings and the first losses are as in BERT.

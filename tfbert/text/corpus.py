@@ -1,17 +1,19 @@
 """Documents out of files, folders, globs, standard input and tensorflow-datasets, one by one."""
 
 import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from tfbert.errors import InputError
-from tfbert.io.paths import as_path, files_below, find_files
+from tfbert.io.paths import AnyPath, as_path, files_below, find_files
 from tfbert.io.text_files import read_lines
 
 DATASETS_PREFIX = "tfds:"
 LONGEST_PART = 4_000_000  # characters; longer documents come in parts, so that memory is bounded
 _TEXT_SUFFIXES = (".txt", ".txt.gz")
-# Control characters between words: form feeds, "next line", and what is left of a dash or a quote
-# where Windows text was taken for Latin-1. BERT's tokenization would drop them and join the words.
+# Control characters between words: form feeds, "next line", and what a dash or a quote becomes
+# where Windows text is read as Latin-1. BERT's tokenization would drop them and join the words.
 _CONTROLS = re.compile("[\x0b\x0c\x1c-\x1f\x7f-\x9f]")
 _LINE_BREAK_TAG = re.compile(r"<br\s*/?>", re.IGNORECASE)
 
@@ -28,8 +30,8 @@ class Part(NamedTuple):
     text: str
 
 
-def find_sources(inputs, outside=()):
-    """Files behind what the user named, in a fixed order.
+def find_sources(inputs: Iterable[AnyPath], outside: Iterable[AnyPath] = ()) -> list[str]:
+    """The files that the user's names and patterns mean, in a fixed order.
 
     Args:
         inputs: Files, folders (every .txt and .txt.gz in them), globs, `tfds:NAME`, `-`.
@@ -39,12 +41,12 @@ def find_sources(inputs, outside=()):
         List of strings: paths, `tfds:NAME` or `-`.
 
     Raises:
-        InputError: If there is nothing behind one of them.
+        InputError: If one of them means no file.
     """
     sources = []
     outside = [as_path(folder).resolve() for folder in outside]
 
-    def is_source(file):
+    def is_source(file: Path) -> bool:
         return not any(file.resolve().is_relative_to(folder) for folder in outside)
 
     for name in map(str, inputs):
@@ -60,7 +62,7 @@ def find_sources(inputs, outside=()):
                     f"name other files with a glob ('{name}/*.text')"
                 )
         elif path.exists():
-            raise InputError(f"{name}: is no regular file; use - for standard input")
+            raise InputError(f"{name}: is not a regular file; use - for standard input")
         else:
             found = [file for file in find_files(name) if is_source(as_path(file))]
             if not found:
@@ -71,14 +73,14 @@ def find_sources(inputs, outside=()):
     return sources
 
 
-def text_size(sources):
+def text_size(sources: Sequence[str]) -> int | None:
     """Bytes of text in the sources, for progress; None where that cannot be known."""
     if any(source == "-" or source.startswith(DATASETS_PREFIX) for source in sources):
         return None
     return sum(map(_file_size, map(as_path, sources)))
 
 
-def _file_size(path):
+def _file_size(path: Path) -> int:
     size = path.stat().st_size
     if path.suffix == ".gz" and size >= 18:
         with path.open("rb") as file:
@@ -88,7 +90,7 @@ def _file_size(path):
     return size
 
 
-def read_documents(sources, form, encoding="utf-8"):
+def read_documents(sources: Iterable[str], form: str, encoding: str = "utf-8") -> Iterator[Part]:
     """Reads documents in order, in bounded memory.
 
     Args:
@@ -108,7 +110,7 @@ def read_documents(sources, form, encoding="utf-8"):
         for first, text in _parts(source, form, encoding):
             begins = begins or first
             if "\0" in text:
-                raise InputError(f"{source}: holds NUL bytes, so it is no text file")
+                raise InputError(f"{source}: holds NUL bytes, so it is not a text file")
             if not text or text.isspace():
                 continue
             document, begins = document + begins, False
@@ -116,29 +118,30 @@ def read_documents(sources, form, encoding="utf-8"):
         begins = True
 
 
-def _clean(text):
+def _clean(text: str) -> str:
     if not text.strip().isprintable():
         text = _CONTROLS.sub(" ", text)
     return _LINE_BREAK_TAG.sub("\n\n", text) if "<" in text else text
 
 
-def _parts(source, form, encoding):
+def _parts(source: str, form: str, encoding: str) -> Iterator[tuple[bool, str]]:
     """Yields (whether a document begins here, text)."""
     if source.startswith(DATASETS_PREFIX):
-        from tfbert.text.named_sets import read_texts
+        from tfbert.text.tensorflow_datasets import read_texts
 
         for text in read_texts(source.removeprefix(DATASETS_PREFIX)):
             for begin in range(0, len(text), LONGEST_PART):
                 yield begin == 0, text[begin : begin + LONGEST_PART]
         return
     lines = read_lines(source, encoding, longest=LONGEST_PART)
-    last = None
+    last = -1
     if form == "line":
         for number, line in lines:
             yield number != last, line
             last = number
         return
-    held, size, first = [], 0, True
+    held: list[str] = []
+    size, first = 0, True
     for number, line in lines:
         # A part of a long line may be blank where the line is not.
         whole = number != last and line.endswith("\n")

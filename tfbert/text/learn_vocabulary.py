@@ -2,19 +2,16 @@
 
 import collections
 import logging
+from collections.abc import Iterable, Iterator, Sequence
 
 from tfbert.errors import InputError, MachineError
 from tfbert.io.paths import as_path, has_folder, same_file
 from tfbert.io.progress import byte_bar
 from tfbert.io.whole import write_bytes
 from tfbert.text.corpus import find_sources, read_documents, text_size
-from tfbert.text.wordpieces import (
-    CONTINUATION,
-    LONGEST_WORD,
-    SPECIAL_TOKENS,
-    Vocabulary,
-    make_hugging_face_tokenizer,
-)
+from tfbert.text.vocab_options import VocabConfig
+from tfbert.text.vocabulary import CONTINUATION, SPECIAL_TOKENS, Vocabulary
+from tfbert.text.wordpieces import LONGEST_WORD, make_hugging_face_tokenizer
 
 _MOST_WORDS = 3_000_000  # different ones in memory, some 300 MB; then the rarest are dropped
 _MOST_TRAINING_WORDS = 20_000_000  # larger counts are scaled down: only their proportions matter
@@ -23,18 +20,12 @@ _REPEATS = 10_000
 _log = logging.getLogger(__name__)
 
 
-def learn_vocabulary(config):
-    """Learns word pieces and writes them, the most frequent pieces behind the characters.
+def learn_vocabulary(config: VocabConfig) -> Vocabulary:
+    """Learns word pieces and writes them: the characters first, then the most frequent pieces.
 
     The trainer is that of Hugging Face's `tokenizers`. It numbers characters in an order that
-    changes from process to process, and ties between pairs are settled by these numbers: so the
-    characters are handed to it in their order, and the same text gives the same bytes.
-
-    Args:
-        config: `VocabConfig`.
-
-    Returns:
-        `Vocabulary`.
+    changes from process to process, and these numbers decide between equally frequent pairs. So
+    it is told the characters in a fixed order, and the same text yields the same bytes.
 
     Raises:
         InputError: If there is no text, or `size` has no room for its characters.
@@ -51,7 +42,7 @@ def learn_vocabulary(config):
         raise InputError(f"{', '.join(config.input)}: there is no text in it")
     vocabulary = Vocabulary(_train(words, config))
     if len(vocabulary) < config.size:
-        _log.warning("the text gives %d word pieces, not %d", len(vocabulary), config.size)
+        _log.warning("the text yields %d word pieces, not %d", len(vocabulary), config.size)
     try:
         write_bytes(output, vocabulary.to_bytes())
     except OSError as error:
@@ -59,7 +50,7 @@ def learn_vocabulary(config):
     return vocabulary
 
 
-def read_with_progress(sources, config):
+def read_with_progress(sources: Sequence[str], config: VocabConfig) -> Iterator[str]:
     """Yields the texts of the documents, with a progress bar on standard error."""
     with byte_bar(text_size(sources), "vocab", config.progress) as bar:
         for part in read_documents(sources, config.documents, config.encoding):
@@ -67,7 +58,7 @@ def read_with_progress(sources, config):
             bar.update(len(part.text))
 
 
-def count_words(texts, lowercase):
+def count_words(texts: Iterable[str], lowercase: bool) -> dict[str, int]:
     """Counts the words of BERT's basic tokenization, in bounded memory.
 
     Args:
@@ -78,13 +69,13 @@ def count_words(texts, lowercase):
         Dictionary of words and counts. Words of over 100 characters are left out, and the rarest
         where there are millions.
     """
-    chunks = collections.Counter()
+    chunks: collections.Counter[str] = collections.Counter()
     for text in texts:
         chunks.update(text.split())
         if len(chunks) > _MOST_WORDS:
             _drop_rarest(chunks)
     tokenizer = make_hugging_face_tokenizer({"[UNK]": 0}, lowercase)
-    words = collections.Counter()
+    words: collections.Counter[str] = collections.Counter()
     for chunk, count in chunks.items():
         normal = tokenizer.normalizer.normalize_str(chunk)
         for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normal):
@@ -93,7 +84,7 @@ def count_words(texts, lowercase):
     return dict(words)
 
 
-def _drop_rarest(chunks):
+def _drop_rarest(chunks: collections.Counter[str]) -> None:
     least = 1
     while len(chunks) > _MOST_WORDS // 2:
         least += 1
@@ -101,10 +92,10 @@ def _drop_rarest(chunks):
             del chunks[chunk]
 
 
-def _train(words, config):
+def _train(words: dict[str, int], config: VocabConfig) -> list[str]:
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-    characters = collections.Counter()
+    characters: collections.Counter[str] = collections.Counter()
     for word, count in words.items():
         for character in word:
             characters[character] += count
@@ -136,11 +127,11 @@ def _train(words, config):
     )
     tokenizer.train_from_iterator(_repeat(words), trainer)
     ids = tokenizer.get_vocab(with_added_tokens=False)
-    return sorted(ids, key=ids.get)
+    return sorted(ids, key=ids.__getitem__)
 
 
-def _repeat(words):
-    """The trainer counts words itself, so each one is given to it as often as it occurs."""
+def _repeat(words: dict[str, int]) -> Iterator[str]:
+    """Each word as often as it occurs, as the trainer counts words itself."""
     scale = max(1.0, sum(words.values()) / _MOST_TRAINING_WORDS)
     for word in sorted(words):
         left = max(1, round(words[word] / scale))

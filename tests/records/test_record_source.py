@@ -1,4 +1,4 @@
-"""Records that Google's script wrote, and files that are no records."""
+"""Records that Google's script wrote, and files that are not records."""
 
 import shutil
 
@@ -41,9 +41,9 @@ def write_like_google(path, batch, compression="", packed=False):
 
 
 @pytest.fixture(scope="module")
-def foreign(prepared, tmp_path_factory):
+def googles(prepared, tmp_path_factory):
     """(folder of records as Google's script writes them, what they hold)."""
-    folder = tmp_path_factory.mktemp("foreign")
+    folder = tmp_path_factory.mktemp("googles")
     batch = PretrainingRecords(open_records(prepared["fixed"]), 60).batch(0)
     for number, begin in enumerate((0, 20, 40)):
         part = {name: values[begin : begin + 20] for name, values in batch.items()}
@@ -52,8 +52,8 @@ def foreign(prepared, tmp_path_factory):
     return folder, batch
 
 
-def test_records_of_googles_script(foreign):
-    folder, batch = foreign
+def test_records_of_googles_script(googles):
+    folder, batch = googles
     source = open_records(folder)
     assert source.length == LENGTH and source.masker is None
     found = PretrainingRecords(source, 60, shuffle=False).batch(0)
@@ -65,8 +65,8 @@ def test_records_of_googles_script(foreign):
     assert (single.batch(0)["mask_ids"] == batch["mask_ids"][20:40]).all()
 
 
-def test_foreign_records_without_masks_get_dynamic_ones(foreign, vocabulary_file, tmp_path):
-    _, batch = foreign
+def test_records_without_masks_get_dynamic_ones(googles, vocabulary_file, tmp_path):
+    _, batch = googles
     unmasked = {"token_ids": restore(batch), "padding_mask": batch["padding_mask"]}
     path = tmp_path / "unmasked.tfrecord"
     write_like_google(path, unmasked)
@@ -78,8 +78,8 @@ def test_foreign_records_without_masks_get_dynamic_ones(foreign, vocabulary_file
     assert (found["mask_weights"].sum(axis=1) >= 1).all()
 
 
-def test_damaged_foreign_records(foreign, tmp_path):
-    folder = shutil.copytree(foreign[0], tmp_path / "copy")
+def test_damaged_records(googles, tmp_path):
+    folder = shutil.copytree(googles[0], tmp_path / "copy")
     path = folder / "tf_examples.tfrecord0"
     data = bytearray(path.read_bytes())
     frames = read_frames(path)
@@ -87,12 +87,12 @@ def test_damaged_foreign_records(foreign, tmp_path):
     path.write_bytes(data)
     records = PretrainingRecords(open_records(folder), 60, shuffle=False)
     found = records.batch(0)["token_ids"]
-    assert (found[4] == foreign[1]["token_ids"][5]).all()
+    assert (found[4] == googles[1]["token_ids"][5]).all()
     assert records.damages[0].records == 1
 
 
-def test_a_foreign_record_of_another_length_is_damage(foreign, tmp_path):
-    _, batch = foreign
+def test_a_record_of_another_length_is_damage(googles, tmp_path):
+    _, batch = googles
     with tf.io.TFRecordWriter(str(tmp_path / "mixed.tfrecord")) as writer:
         for width in (LENGTH, LENGTH - 1, LENGTH):
             part = {name: values[:1, :width] for name, values in batch.items() if values.ndim > 1}
@@ -110,7 +110,10 @@ def test_a_foreign_record_of_another_length_is_damage(foreign, tmp_path):
         (lambda path: None, "no such file or folder"),
         (lambda path: path.mkdir(), "no dataset.json; `tfbert prepare` makes such folders"),
         (lambda path: path.write_bytes(b""), "holds no train examples"),
-        (lambda path: path.write_text("this is no record"), "is no record file .no record begins"),
+        (
+            lambda path: path.write_text("this is no record"),
+            "is not a record file .no record begins",
+        ),
         (
             lambda path: write_like_google(path, {"token_ids": np.zeros((1, 4), int)}, packed=True),
             "packed bytes of unknown type; such records need the dataset.json",
@@ -125,7 +128,7 @@ def test_a_foreign_record_of_another_length_is_damage(foreign, tmp_path):
         ),
     ],
 )
-def test_what_is_no_record(change, message, tmp_path):
+def test_files_that_are_not_records(change, message, tmp_path):
     path = tmp_path / "records"
     change(path)
     with pytest.raises(InputError, match=message):
@@ -133,9 +136,9 @@ def test_what_is_no_record(change, message, tmp_path):
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_a_vocabulary_too_small_for_foreign_records(foreign, tmp_path, masked):
+def test_a_vocabulary_too_small_for_the_records(googles, tmp_path, masked):
     path, small = tmp_path / "records.tfrecord", tmp_path / "small.txt"
-    batch = foreign[1] if masked else {"token_ids": restore(foreign[1])}
+    batch = googles[1] if masked else {"token_ids": restore(googles[1])}
     write_like_google(path, batch)
     small.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n")
     records = PretrainingRecords(open_records(path, vocabulary=small), 4)

@@ -1,82 +1,58 @@
-"""The data sets that `finetune` knows: where their files lie, and how training is split off."""
+"""Labelled data on disk: training and evaluation examples, and their labels as numbers."""
 
-import dataclasses
 import re
 from collections import Counter
-from typing import Literal
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
-from tfbert.embedded import SENTIMENT_DIRECTORY
 from tfbert.errors import InputError
 from tfbert.io.paths import as_path, exists
 from tfbert.tasks.documents import read_document_archive, read_document_folders
+from tfbert.tasks.known_tasks import TASKS
 from tfbert.tasks.tables import Examples, read_table
 
-TaskName = Literal["embedded", "sst2", "movie_reviews", "imdb", "csv", "tsv", "jsonl"]
-
-EVALUATION_NAMES = ("dev", "validation", "valid", "val", "test")
+_EVALUATION_NAMES = ("dev", "validation", "valid", "val", "test")
 _POLARITIES = ("neg", "pos")  # names of the folders in collections of reviews
-_SENTIMENT = {"0": "negative", "1": "positive", "neg": "negative", "pos": "positive"}
 
 
-@dataclasses.dataclass(frozen=True)
-class Task:
-    """One kind of data set.
-
-    Args:
-        form: The form of its table files: `csv`, `tsv` or `jsonl`.
-        text_column: The column with the text.
-        label_column: The column with the label.
-        names: Readable names of the labels in the files.
-        folders: Whether it also comes as folders neg/ and pos/ of documents.
-        max_length: Default of the longest sequence, in tokens.
-        epochs: Default number of passes over the training examples.
-        learning_rate: Default peak of the learning rate.
-    """
-
-    form: str
-    text_column: str = "text"
-    label_column: str = "label"
-    names: dict = dataclasses.field(default_factory=dict)
-    folders: bool = False
-    max_length: int = 128
-    epochs: int = 3
-    learning_rate: float = 5e-5
-
-
-TASKS = {
-    "embedded": Task("tsv", "sentence", max_length=64, epochs=10, learning_rate=5e-4),
-    "sst2": Task("tsv", "sentence", names=_SENTIMENT, epochs=1),
-    "movie_reviews": Task("tsv", names=_SENTIMENT, folders=True, max_length=512, epochs=4),
-    "imdb": Task("tsv", names=_SENTIMENT, folders=True, max_length=256, epochs=1),
-    "csv": Task("csv"),
-    "tsv": Task("tsv"),
-    "jsonl": Task("jsonl"),
-}
-
-
-class Source:
+class LabelledData:
     """Labelled data of a task at a path.
 
     Args:
         task: A name in `TASKS`.
-        path: Its file or folder; None is the embedded set.
+        path: Its file or folder; None is the data that ships with the package.
         text_column: Replaces the task's.
         label_column: Replaces the task's.
         encoding: Text encoding of the files.
+
+    Raises:
+        InputError: If there is nothing at the path.
     """
 
-    def __init__(self, task, path=None, text_column=None, label_column=None, encoding="utf-8"):
+    def __init__(
+        self,
+        task: str,
+        path: str | Path | None = None,
+        text_column: str | None = None,
+        label_column: str | None = None,
+        encoding: str = "utf-8",
+    ) -> None:
         self.task = TASKS[task]
-        self.path = as_path(path) if path else SENTIMENT_DIRECTORY
+        place = path or self.task.data
+        if place is None:
+            raise InputError(f"the task {task} needs data: give its path")
+        self.path = as_path(place)
         self.text_column = text_column or self.task.text_column
         self.label_column = label_column or self.task.label_column
         self.encoding = encoding
         if not exists(self.path):
             raise InputError(f"{self.path}: no such file or folder")
 
-    def splits(self, evaluation_path=None, fraction=0.1, seed=0):
+    def splits(
+        self, evaluation_path: str | Path | None = None, fraction: float = 0.1, seed: int = 0
+    ) -> tuple[Examples, Examples]:
         """Training and evaluation examples.
 
         The evaluation examples are those of `evaluation_path`, else the data's own evaluation
@@ -89,14 +65,14 @@ class Source:
             train, evaluation = _hold_out(train, fraction, seed, self.path)
         return train, evaluation
 
-    def evaluation(self, fraction=0.1, seed=0):
+    def evaluation(self, fraction: float = 0.1, seed: int = 0) -> Examples:
         """The evaluation examples of a folder or archive, or all examples of one table file."""
         if self.path.is_file() and self.path.suffix != ".zip":
             return self._table(self.path)
         evaluation = self._own_evaluation()
         return self.splits(fraction=fraction, seed=seed)[1] if evaluation is None else evaluation
 
-    def _training(self):
+    def _training(self) -> Examples:
         if self.path.suffix == ".zip" and self.task.folders:
             return self._named(read_document_archive(self.path, _POLARITIES, self.encoding))
         if self.path.is_file():
@@ -110,19 +86,19 @@ class Source:
             raise InputError(f"{self.path}: holds no train.{self.task.form}")
         return self._table(train)
 
-    def _own_evaluation(self):
-        """The evaluation split that lies beside the training examples, or None."""
+    def _own_evaluation(self) -> Examples | None:
+        """The evaluation split that comes with the training examples, or None."""
         if self.path.is_file():
             return None
         if self.task.folders and (self.path / "test" / "neg").is_dir():
             return self._folders(self.path / "test")
-        path = self._find(EVALUATION_NAMES)
+        path = self._find(_EVALUATION_NAMES)
         return None if path is None else self._table(path)
 
-    def _folders(self, folder):
+    def _folders(self, folder: Path) -> Examples:
         return self._named(read_document_folders(folder, _POLARITIES, self.encoding))
 
-    def _find(self, names):
+    def _find(self, names: Sequence[str]) -> Path | None:
         for name in names:
             for suffix in ("", ".gz"):
                 path = self.path / f"{name}.{self.task.form}{suffix}"
@@ -130,11 +106,11 @@ class Source:
                     return path
         return None
 
-    def _table(self, path):
+    def _table(self, path: str | Path) -> Examples:
         columns = (self.text_column, self.label_column)
         return self._named(read_table(path, self.task.form, *columns, self.encoding))
 
-    def _named(self, examples):
+    def _named(self, examples: Examples) -> Examples:
         texts = examples.texts
         if self.task.names:
             # Reviews from web pages keep their line breaks as tags.
@@ -142,14 +118,14 @@ class Source:
         return Examples(texts, [self.task.names.get(label, label) for label in examples.labels])
 
 
-def draw(examples, count, seed):
-    """So many of the `Examples`, in their order; all of them where there are no more."""
+def draw(examples: Examples, count: int, seed: int) -> Examples:
+    """`count` of the examples, in their order; all of them where there are no more."""
     random = np.random.default_rng(seed)
     chosen = np.sort(random.permutation(len(examples.texts))[:count])
-    return Examples(*([column[i] for i in chosen] for column in examples))
+    return _take(examples, chosen)
 
 
-def label_names(train, evaluation):
+def label_names(train: Examples, evaluation: Examples) -> list[str]:
     """The labels of the training examples in order: integers by value, else alphabetical.
 
     Raises:
@@ -173,13 +149,15 @@ def label_names(train, evaluation):
     return sorted(names, key=lambda name: (int(name) if integers else 0, name))
 
 
-def label_ids(examples, names):
+def label_ids(examples: Examples, names: Sequence[str]) -> np.ndarray:
     """The labels as positions in `names`: (examples,) int32."""
     positions = {name: position for position, name in enumerate(names)}
     return np.array([positions[label] for label in examples.labels], np.int32)
 
 
-def _hold_out(examples, fraction, seed, path):
+def _hold_out(
+    examples: Examples, fraction: float, seed: int, path: Path
+) -> tuple[Examples, Examples]:
     """Splits off the same share of every label; a label's only example stays in training."""
     random = np.random.default_rng(seed)
     labels = np.array(examples.labels)
@@ -192,7 +170,8 @@ def _hold_out(examples, fraction, seed, path):
         if count == 1:
             raise InputError(f"{path}: too few examples to hold some out; see --eval-data")
         held_out[examples.labels.index(largest)] = True
-    return tuple(
-        Examples(*([column[i] for i in np.flatnonzero(part)] for column in examples))
-        for part in (~held_out, held_out)
-    )
+    return _take(examples, np.flatnonzero(~held_out)), _take(examples, np.flatnonzero(held_out))
+
+
+def _take(examples: Examples, positions: np.ndarray) -> Examples:
+    return Examples(*([column[position] for position in positions] for column in examples))

@@ -1,15 +1,17 @@
 """Text sets of tensorflow-datasets by name, with the `datasets` extra."""
 
+from collections.abc import Iterator
+
 from tfbert.errors import InputError
 
 
-def read_texts(name):
+def read_texts(name: str) -> Iterator[str]:
     """Yields the texts of a set, in its order.
 
     Args:
-        name: `imdb_reviews`, with a configuration and a split where one wants them:
-            `wiki40b/en:validation`. The split is `train` unless named. The text is the feature
-            `text`, else the set's first text feature.
+        name: `imdb_reviews`, or with a configuration and a split: `wiki40b/en:validation`. The
+            split is `train` by default. The text is the feature `text`, else the first text
+            feature.
 
     Raises:
         InputError: If tensorflow-datasets is not installed, or has no such set, split or text.
@@ -40,5 +42,5 @@ def read_texts(name):
         yield example[key].decode("utf-8", "replace")
 
 
-def _first_line(error):
+def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]

@@ -6,7 +6,7 @@ import pytest
 
 from tfbert.errors import InputError
 from tfbert.text.corpus import read_documents
-from tfbert.text.named_sets import read_texts
+from tfbert.text.tensorflow_datasets import read_texts
 
 
 class Text:

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from tfbert.errors import InputError
-from tfbert.tasks.datasets import Source, label_ids, label_names
+from tfbert.tasks.labelled_data import LabelledData, label_ids, label_names
 from tfbert.tasks.tables import Examples
 
 
@@ -16,35 +16,35 @@ def write_table(path, rows):
 def test_a_folder_with_its_own_evaluation_split(tmp_path):
     write_table(tmp_path / "train.csv", [("a", 0), ("b", 1)])
     write_table(tmp_path / "validation.csv", [("c", 1)])
-    train, evaluation = Source("csv", tmp_path).splits()
+    train, evaluation = LabelledData("csv", tmp_path).splits()
     assert train.texts == ["a", "b"]
     assert evaluation.texts == ["c"]
-    assert Source("csv", tmp_path).evaluation() == evaluation
+    assert LabelledData("csv", tmp_path).evaluation() == evaluation
 
 
 def test_evaluation_needs_no_training_file(tmp_path):
     write_table(tmp_path / "dev.csv", [("c", 1)])
-    assert Source("csv", tmp_path).evaluation().texts == ["c"]
+    assert LabelledData("csv", tmp_path).evaluation().texts == ["c"]
     with pytest.raises(InputError, match=r"holds no train\.csv"):
-        Source("csv", tmp_path).splits()
+        LabelledData("csv", tmp_path).splits()
 
 
 def test_one_file_is_split_in_equal_shares_of_the_labels(tmp_path):
     path = tmp_path / "all.csv"
     write_table(path, [(f"text {i}", "ab"[i % 4 == 0]) for i in range(200)])
-    train, evaluation = Source("csv", path).splits(fraction=0.2)
+    train, evaluation = LabelledData("csv", path).splits(fraction=0.2)
     assert Counter(evaluation.labels) == {"a": 30, "b": 10}
     assert sorted(train.texts + evaluation.texts) == sorted(f"text {i}" for i in range(200))
-    assert Source("csv", path).splits(fraction=0.2) == (train, evaluation)
-    assert Source("csv", path).splits(fraction=0.2, seed=1)[1] != evaluation
-    assert len(Source("csv", path).evaluation().texts) == 200
+    assert LabelledData("csv", path).splits(fraction=0.2) == (train, evaluation)
+    assert LabelledData("csv", path).splits(fraction=0.2, seed=1)[1] != evaluation
+    assert len(LabelledData("csv", path).evaluation().texts) == 200
 
 
 def test_a_label_with_one_example_stays_in_training(tmp_path):
     path = tmp_path / "all.csv"
     write_table(path, [("x", "rare"), *((f"text {i}", "ab"[i % 2]) for i in range(20))])
     for seed in range(20):
-        train, evaluation = Source("csv", path).splits(seed=seed)
+        train, evaluation = LabelledData("csv", path).splits(seed=seed)
         assert "rare" in train.labels
         assert Counter(evaluation.labels) == {"a": 1, "b": 1}
 
@@ -52,17 +52,17 @@ def test_a_label_with_one_example_stays_in_training(tmp_path):
 def test_few_examples_are_split_as_well_as_they_can(tmp_path):
     path = tmp_path / "all.csv"
     write_table(path, [("x", "a"), ("y", "a"), ("z", "b")])
-    train, evaluation = Source("csv", path).splits()
+    train, evaluation = LabelledData("csv", path).splits()
     assert (sorted(train.labels), evaluation.labels) == (["a", "b"], ["a"])
     write_table(path, [("x", "a"), ("y", "b")])
     with pytest.raises(InputError, match="too few examples to hold some out"):
-        Source("csv", path).splits()
+        LabelledData("csv", path).splits()
 
 
 def test_another_file_for_evaluation(tmp_path):
     write_table(tmp_path / "all.csv", [("a", 0), ("b", 1)])
     write_table(tmp_path / "other.csv", [("c", 1)])
-    train, evaluation = Source("csv", tmp_path / "all.csv").splits(tmp_path / "other.csv")
+    train, evaluation = LabelledData("csv", tmp_path / "all.csv").splits(tmp_path / "other.csv")
     assert (train.texts, evaluation.texts) == (["a", "b"], ["c"])
 
 
@@ -70,11 +70,11 @@ def test_sst2_labels_get_names(tmp_path):
     (tmp_path / "train.tsv").write_text("sentence\tlabel\nfine\t1\ndull\t0\n")
     (tmp_path / "dev.tsv").write_text("sentence\tlabel\nso so\t0\n")
     (tmp_path / "test.tsv").write_text("index\tsentence\n0\tno label\n")
-    train, evaluation = Source("sst2", tmp_path).splits()
+    train, evaluation = LabelledData("sst2", tmp_path).splits()
     assert train.labels == ["positive", "negative"]
     assert evaluation.labels == ["negative"]
     with pytest.raises(InputError, match="no column 'label'"):
-        Source("sst2", tmp_path / "test.tsv").evaluation()
+        LabelledData("sst2", tmp_path / "test.tsv").evaluation()
 
 
 def write_reviews(directory, neg, pos):
@@ -87,10 +87,10 @@ def write_reviews(directory, neg, pos):
 def test_imdb_in_the_stanford_layout(tmp_path):
     write_reviews(tmp_path / "train", ["bad<br /><br />film"], ["good film"])
     write_reviews(tmp_path / "test", ["awful"], ["nice", "fun"])
-    train, evaluation = Source("imdb", tmp_path).splits()
+    train, evaluation = LabelledData("imdb", tmp_path).splits()
     assert train == Examples(["bad  film", "good film"], ["negative", "positive"])
     assert evaluation.texts == ["awful", "nice", "fun"]
-    assert Source("imdb", tmp_path).evaluation() == evaluation
+    assert LabelledData("imdb", tmp_path).evaluation() == evaluation
 
 
 def test_imdb_as_a_table(tmp_path):
@@ -98,10 +98,10 @@ def test_imdb_as_a_table(tmp_path):
         f"{i % 2}\t{i}\t{1 + 8 * (i % 2)}\treview {i}\n" for i in range(20)
     )
     (tmp_path / "train.tsv.gz").write_bytes(gzip.compress(table.encode()))
-    train, evaluation = Source("imdb", tmp_path).splits()
+    train, evaluation = LabelledData("imdb", tmp_path).splits()
     assert (len(train.texts), len(evaluation.texts)) == (18, 2)
     assert set(train.labels) == {"negative", "positive"}
-    assert Source("imdb", tmp_path / "train.tsv.gz").splits() == (train, evaluation)
+    assert LabelledData("imdb", tmp_path / "train.tsv.gz").splits() == (train, evaluation)
 
 
 def test_movie_reviews_from_zip_and_folder_are_the_same(tmp_path):
@@ -112,37 +112,37 @@ def test_movie_reviews_from_zip_and_folder_are_the_same(tmp_path):
         file.writestr("movie_reviews/README", "not a review")
         for path in sorted(folder.rglob("*.txt")):
             file.write(path, path.relative_to(tmp_path))
-    splits = Source("movie_reviews", archive).splits()
-    assert Source("movie_reviews", folder).splits() == splits
-    assert Source("movie_reviews", tmp_path).splits() == splits
+    splits = LabelledData("movie_reviews", archive).splits()
+    assert LabelledData("movie_reviews", folder).splits() == splits
+    assert LabelledData("movie_reviews", tmp_path).splits() == splits
     assert Counter(splits[1].labels) == {"negative": 1, "positive": 1}
     # An archive is a folder in one file: its held-out part is what evaluation means.
-    assert Source("movie_reviews", archive).evaluation() == splits[1]
+    assert LabelledData("movie_reviews", archive).evaluation() == splits[1]
 
 
 def test_damaged_or_empty_archives(tmp_path):
     path = tmp_path / "reviews.zip"
     path.write_bytes(b"PK nothing")
     with pytest.raises(InputError, match="damaged or locked zip"):
-        Source("movie_reviews", path).splits()
+        LabelledData("movie_reviews", path).splits()
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("movie_reviews/neg/1.txt", "bad")
     with pytest.raises(InputError, match="no document under pos/"):
-        Source("movie_reviews", path).splits()
+        LabelledData("movie_reviews", path).splits()
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("neg/1.txt", b"caf\xe9")
     with pytest.raises(InputError, match=r"neg/1.txt: not valid utf-8"):
-        Source("movie_reviews", path).splits()
+        LabelledData("movie_reviews", path).splits()
     with pytest.raises(InputError, match="Python knows no such encoding"):
-        Source("movie_reviews", path, encoding="klingon").splits()
+        LabelledData("movie_reviews", path, encoding="klingon").splits()
 
 
 def test_missing_data_and_missing_label_folder(tmp_path):
     with pytest.raises(InputError, match="no such file or folder"):
-        Source("csv", tmp_path / "absent")
+        LabelledData("csv", tmp_path / "absent")
     (tmp_path / "neg").mkdir()
     with pytest.raises(InputError, match=r"no folder neg/ with \.txt files"):
-        Source("movie_reviews", tmp_path).splits()
+        LabelledData("movie_reviews", tmp_path).splits()
 
 
 def test_labels_are_ordered_by_value_and_numbered():

@@ -1,0 +1,71 @@
+"""The vocabulary of a BERT model: word pieces, and the ids that are their positions."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from tfbert.errors import InputError
+from tfbert.io.text_files import read_lines
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+CONTINUATION = "##"  # begins the pieces that go on with a word
+
+
+class Vocabulary:
+    """Word pieces and their ids.
+
+    Args:
+        pieces: Strings; the position is the id.
+        name: Where they came from, for messages.
+
+    Raises:
+        InputError: If a piece occurs twice or a special token is missing.
+    """
+
+    def __init__(self, pieces: Iterable[str], name: str = "the vocabulary") -> None:
+        self.pieces = tuple(pieces)
+        self.ids = {piece: number for number, piece in enumerate(self.pieces)}
+        for token in SPECIAL_TOKENS:
+            if token not in self.ids:
+                raise InputError(f"{name}: has no {token}; a BERT vocabulary is needed")
+        for number, piece in enumerate(self.pieces):
+            if self.ids[piece] != number:  # the last one's id
+                raise InputError(f"{name}: {piece!r} stands in it twice")
+        self.pad, self.unknown, self.cls, self.sep, self.mask = (
+            self.ids[token] for token in SPECIAL_TOKENS
+        )
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+    def to_bytes(self) -> bytes:
+        """The content of a vocabulary file."""
+        return "".join(piece + "\n" for piece in self.pieces).encode()
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The smallest little-endian type that holds every id and that `tf.io.decode_raw` knows."""
+        return np.dtype("<u2" if len(self) <= 1 << 16 else "<i4")
+
+    def is_special(self) -> np.ndarray:
+        """(pieces,) bool: `[PAD]`, `[CLS]`, `[unused7]` and whatever else is in brackets."""
+        return np.array(
+            [len(piece) > 2 and piece[0] == "[" and piece[-1] == "]" for piece in self.pieces]
+        )
+
+    def is_continuation(self) -> np.ndarray:
+        """(pieces,) bool: `##ing`, pieces that go on with a word."""
+        return np.array([piece.startswith(CONTINUATION) for piece in self.pieces])
+
+
+def read_vocabulary(path: str | Path, encoding: str = "utf-8") -> Vocabulary:
+    """Reads a file with one word piece a line.
+
+    Raises:
+        InputError: If the file cannot be read or is not a BERT vocabulary.
+    """
+    pieces = [line.rstrip("\r\n") for _, line in read_lines(path, encoding)]
+    while pieces and not pieces[-1]:
+        pieces.pop()
+    return Vocabulary(pieces, str(path))
