@@ -8,26 +8,8 @@ from tfbert.models.sizes import BertSize
 from tfbert.text.wordpieces import SPECIAL_TOKENS
 
 SIZE = BertSize(num_layers=2, hidden_dim=16, num_heads=2, intermediate_dim=32)
-WORDS = [
-    "good",
-    ".",
-    "a",
-    "long",
-    "and",
-    "dull",
-    "film",
-    ",",
-    "at",
-    "least",
-    "for",
-    "those",
-    "of",
-    "us",
-    "who",
-    "were",
-    "awake",
-]
-PIECES = [*SPECIAL_TOKENS, *WORDS, *(f"w{number}" for number in range(28))]  # 50
+TEXT = "good . a long and dull film , at least for those of us who were awake"
+PIECES = [*SPECIAL_TOKENS, *TEXT.split(), *(f"w{number}" for number in range(28))]  # 50
 
 
 def small_pretrainer(size=SIZE, **options):
