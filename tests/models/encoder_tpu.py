@@ -1,10 +1,10 @@
 """Traces a training step of the encoder in the real TPUStrategy; a process of its own."""
 
-import collections
 import json
 
 import tensorflow as tf
 from helpers.fake_tpu_strategy import make_strategy
+from helpers.small_encoder import CONFIG, INPUTS
 
 from tfbert.models.encoder import BertEncoder
 
@@ -17,14 +17,7 @@ def main():
 def trace(strategy, rematerialize):
     with strategy.scope():
         encoder = BertEncoder(
-            vocabulary_size=50,
-            num_layers=2,
-            num_heads=2,
-            hidden_dim=16,
-            intermediate_dim=32,
-            max_sequence_length=16,
-            rematerialize=rematerialize,
-            dtype="mixed_bfloat16",
+            **{**CONFIG, "num_layers": 1}, rematerialize=rematerialize, dtype="mixed_bfloat16"
         )
     layers = [layer for layer in encoder._flatten_layers() if hasattr(layer, "seed_generator")]
     for number, layer in enumerate(layers):
@@ -34,7 +27,7 @@ def trace(strategy, rematerialize):
     @tf.function
     def step():
         def on_replica():
-            inputs = {name: tf.ones((4, 8), tf.int32) for name in encoder.input}
+            inputs = {name: tf.ones((4, 8), tf.int32) for name in INPUTS}
             with tf.GradientTape() as tape:
                 outputs = encoder(inputs, training=True)["pooled_output"]
                 loss = tf.reduce_sum(tf.cast(outputs, tf.float32))
@@ -43,13 +36,12 @@ def trace(strategy, rematerialize):
 
         return strategy.run(on_replica)
 
-    operations = step.get_concrete_function().graph.get_operations()
-    types = collections.Counter(operation.type for operation in operations)
+    types = [operation.type for operation in step.get_concrete_function().graph.get_operations()]
     return {
-        "replicated": types["TPUReplicateMetadata"],
-        "draws": types["StatelessRandomUniformFullIntV2"],
-        "softmaxes": types["Softmax"],
-        "calls": types["StatefulPartitionedCall"] + types["PartitionedCall"],
+        "replicated": types.count("TPUReplicateMetadata"),
+        "draws": types.count("StatelessRandomUniformFullIntV2"),
+        "softmaxes": types.count("Softmax"),
+        "calls": types.count("StatefulPartitionedCall") + types.count("PartitionedCall"),
     }
 
 

@@ -5,57 +5,85 @@ import keras
 import keras_hub
 import numpy as np
 import pytest
+from helpers.small_encoder import assert_same_weights
 
 from tfbert.errors import InputError
-from tfbert.models.classifier import (
-    BertClassifier,
-    TrainedClassifier,
-    load_classifier,
-    save_classifier,
-)
-from tfbert.models.encoder import copy_weights, freeze_lower_layers, to_stock
-from tfbert.models.sources import load_encoder
+from tfbert.models.classifier import LABELS_FILE, BertClassifier, load_classifier
+from tfbert.models.encoder import copy_weights, from_stock, to_stock
 from tfbert.tasks.batching import collate, padded_lengths
 from tfbert.tasks.tokenization import tokenize
 
-IDS = np.random.default_rng(0).integers(5, 8000, (3, 9)).astype("int32")
+IDS = np.random.default_rng(0).integers(5, 50, (3, 9)).astype("int32")
 INPUTS = {"token_ids": IDS, "segment_ids": 0 * IDS, "padding_mask": (np.arange(9) < 7) + 0 * IDS}
 
 
-def make(dtype="float32"):
-    keras.utils.set_random_seed(3)
-    encoder = load_encoder("embedded", dtype)
-    model = BertClassifier(encoder.backbone, num_classes=3)
-    # Weights away from zero, so that a lost one is seen.
-    model.output_dense.kernel.assign(np.random.default_rng(1).normal(size=(128, 3)))
-    model.output_dense.bias.assign([0.1, -0.2, 0.3])
-    return TrainedClassifier(model, encoder.tokenizer, ["bad", "fair", "good"], 24)
+@pytest.fixture(scope="module")
+def stock(classifier):
+    """KerasHub's classifier of the same weights, float32."""
+    stock = keras_hub.models.BertTextClassifier(
+        to_stock(classifier.model.backbone, dtype="float32"), 3
+    )
+    copy_weights(classifier.model, stock)
+    return stock
 
 
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16", "mixed_float16"])
-def test_logits_are_float32_whatever_the_encoder_computes_in(dtype):
-    model = make(dtype).model
+def test_logits_are_float32_whatever_the_encoder_computes_in(classifier, stock, dtype):
+    model = BertClassifier(from_stock(classifier.model.backbone, dtype=dtype), num_classes=3)
+    copy_weights(classifier.model, model)
     logits = keras.ops.convert_to_numpy(model(INPUTS))
     assert model.backbone.transformer_layers[0].compute_dtype == dtype.removeprefix("mixed_")
     assert logits.dtype == np.float32
-    np.testing.assert_allclose(logits, make().model(INPUTS), atol=0.1)
+    np.testing.assert_allclose(logits, stock(INPUTS), atol=1e-5 if dtype == "float32" else 0.1)
 
 
-def test_the_same_logits_as_the_stock_classifier(tmp_path):
-    classifier = make()
-    save_classifier(classifier, tmp_path / "model")
-    stock = keras_hub.models.TextClassifier.from_preset(str(tmp_path / "model"))
-    assert type(stock) is keras_hub.models.BertTextClassifier
-    np.testing.assert_allclose(stock(INPUTS), classifier.model(INPUTS), atol=1e-5)
-    assert stock.preprocessor.sequence_length == 24
-    assert stock.preprocessor.tokenizer.strip_accents
+def test_what_was_saved_is_opened_with_tfbert_and_with_stock_classes(
+    classifier, stock, saved_classifier, copied
+):
+    loaded = load_classifier(str(saved_classifier))
+    assert (loaded.labels, loaded.max_length) == (["bad", "fair", "good"], 24)
+    opened = keras_hub.models.TextClassifier.from_preset(str(saved_classifier))
+    assert type(opened) is keras_hub.models.BertTextClassifier
+    assert opened.preprocessor.sequence_length == 24
+    assert opened.preprocessor.tokenizer.strip_accents
+    for model in (loaded.model, opened):
+        assert_same_weights(model, classifier.model)
+        np.testing.assert_allclose(model(INPUTS), stock(INPUTS), atol=1e-5)
+    unnamed = copied(saved_classifier)
+    (unnamed / LABELS_FILE).unlink()
+    assert load_classifier(str(unnamed)).labels == ["0", "1", "2"]
 
 
-def test_stock_logits_do_not_depend_on_the_padding():
+def test_stock_classes_open_saved_models_where_tfbert_was_never_imported(
+    stock, saved_classifier, pretrainer, saved_pretrainer, tmp_path
+):
+    code = (
+        "import sys, numpy as np, keras_hub\n"
+        "classifier, pretrainer = sys.argv[1:]\n"
+        "model = keras_hub.models.TextClassifier.from_preset(classifier)\n"
+        "np.save('logits.npy', model(dict(np.load('inputs.npz'))))\n"
+        "backbone = keras_hub.models.Backbone.from_preset(pretrainer)\n"
+        "tokenizer = keras_hub.models.Tokenizer.from_preset(pretrainer)\n"
+        "assert type(backbone) is keras_hub.models.BertBackbone\n"
+        "assert tokenizer.vocabulary_size() == 50\n"
+        "np.save('table.npy', backbone.token_embedding.embeddings)\n"
+        "assert not [name for name in sys.modules if name.startswith('tfbert')]"
+    )
+    np.savez(tmp_path / "inputs.npz", **INPUTS)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, saved_classifier, saved_pretrainer],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), stock(INPUTS), atol=1e-5)
+    table = pretrainer.backbone.token_embedding.embeddings
+    np.testing.assert_array_equal(np.load(tmp_path / "table.npy"), table)
+
+
+def test_stock_logits_do_not_depend_on_the_padding(classifier, stock):
     """So batches padded to their longest text train what stock trains at a fixed length."""
-    classifier = make()
-    stock = keras_hub.models.BertTextClassifier(to_stock(classifier.model.backbone), 3)
-    copy_weights(classifier.model, stock)
     preprocessor = keras_hub.models.BertTextClassifierPreprocessor(
         classifier.tokenizer, sequence_length=64
     )
@@ -70,68 +98,20 @@ def test_stock_logits_do_not_depend_on_the_padding():
     np.testing.assert_allclose(stock(fixed), stock(batch), atol=1e-5)
 
 
-def test_stock_classes_open_it_where_tfbert_was_never_imported(tmp_path):
-    classifier = make("mixed_bfloat16")
-    save_classifier(classifier, tmp_path / "model")
-    np.savez(tmp_path / "inputs.npz", **INPUTS)
-    code = (
-        "import sys, numpy as np, keras_hub\n"
-        "model = keras_hub.models.TextClassifier.from_preset('model')\n"
-        "np.save('logits.npy', model(dict(np.load('inputs.npz'))))\n"
-        "assert not [name for name in sys.modules if name.startswith('tfbert')]"
-    )
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    expected = load_classifier(str(tmp_path / "model")).model(INPUTS)
-    np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), expected, atol=1e-5)
+def test_keras_format_round_trip(classifier, tmp_path):
+    classifier.model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded(INPUTS), classifier.model(INPUTS))
 
 
-def test_what_was_saved_is_loaded(tmp_path):
-    classifier = make()
-    save_classifier(classifier, tmp_path / "model")
-    loaded = load_classifier(str(tmp_path / "model"))
-    assert (loaded.labels, loaded.max_length) == (["bad", "fair", "good"], 24)
-    np.testing.assert_allclose(loaded.model(INPUTS), classifier.model(INPUTS), atol=1e-6)
-    (tmp_path / "model" / "labels.json").unlink()
-    assert load_classifier(str(tmp_path / "model")).labels == ["0", "1", "2"]
-
-
-@pytest.mark.parametrize("content", ["{{", "5", '["a"]'])
-def test_damaged_labels_are_named(tmp_path, content):
-    save_classifier(make(), tmp_path / "model")
-    (tmp_path / "model" / "labels.json").write_text(content)
-    with pytest.raises(InputError, match=r"labels\.json: damaged"):
-        load_classifier(str(tmp_path / "model"))
-
-
-def test_a_preset_without_a_tokenizer(tmp_path):
-    model = make().model
-    stock = keras_hub.models.BertTextClassifier(to_stock(model.backbone), 3)
+def test_what_is_not_a_whole_classifier_is_named(stock, saved_classifier, copied, tmp_path):
+    with pytest.raises(InputError, match="without a classification head; train one with"):
+        load_classifier("embedded")
     stock.save_to_preset(str(tmp_path / "model"))
     with pytest.raises(InputError, match="no tokenizer"):
         load_classifier(str(tmp_path / "model"))
-
-
-def test_keras_format_round_trip(tmp_path):
-    model = make("mixed_bfloat16").model
-    model.save(tmp_path / "model.keras")
-    loaded = keras.models.load_model(tmp_path / "model.keras")
-    np.testing.assert_array_equal(loaded(INPUTS), model(INPUTS))
-
-
-def test_an_encoder_is_no_classifier():
-    with pytest.raises(InputError, match="without a classification head; train one with"):
-        load_classifier("embedded")
-
-
-def test_freezing_lower_layers():
-    backbone = make().model.backbone
-    freeze_lower_layers(backbone, 0)
-    assert not backbone.non_trainable_weights
-    freeze_lower_layers(backbone, 1)
-    trainable = {variable.path.split("/")[0] for variable in backbone.trainable_variables}
-    assert trainable == {"transformer_layer_1", "pooled_dense"}
-    with pytest.raises(InputError, match="--freeze-layers 3: the model has only 2 layers"):
-        freeze_lower_layers(backbone, 3)
+    damaged = copied(saved_classifier)
+    for content in ("{{", "5", '["a"]'):
+        (damaged / LABELS_FILE).write_text(content)
+        with pytest.raises(InputError, match=r"labels\.json: damaged"):
+            load_classifier(str(damaged))

@@ -1,13 +1,13 @@
 import keras
 import numpy as np
 import pytest
-from test_pretrainer import random_records
+from helpers.small_encoder import move_weights
+from helpers.small_pretrainer import compiled, random_records, small_pretrainer
 
 from tfbert.fit.dropout_seeds import stateless_dropout, step_key
 from tfbert.fit.keras_internals import seed_generators
 from tfbert.models.growth import grow, grow_optimizer
 from tfbert.models.layer_origins import origin_of_layer
-from tfbert.models.pretrainer import make_pretrainer
 from tfbert.models.sizes import BertSize
 from tfbert.optimizers.adamw import AdamW
 from tfbert.optimizers.application import ReducingOptimizer
@@ -30,22 +30,18 @@ OPTIMIZERS = {
 }
 
 
-def make(layers, dtype="float32", dropout=0.1):
-    keras.utils.set_random_seed(1)
+def make(layers, **options):
     size = BertSize(layers, hidden_dim=8, num_heads=2, intermediate_dim=16)
-    return make_pretrainer(size, 50, dropout=dropout, max_sequence_length=12, dtype=dtype)
+    return small_pretrainer(size, **{"dropout": 0.1, **options})
 
 
-def compiled(model, optimizer="lamb"):
-    model.compile(
-        OPTIMIZERS[optimizer](), loss=model.pretraining_losses(), seed=1, jit_compile=False
-    )
-    return model
+def inner_optimizer(model):
+    return getattr(model.optimizer, "inner_optimizer", model.optimizer)
 
 
-def trained(layers, dtype="float32", optimizer="lamb"):
-    """A model whose weights and slots are numbers that tell where they are from."""
-    model = compiled(make(layers, dtype), optimizer)
+def trained(optimizer, **options):
+    """A model of one layer whose weights and slots are numbers that tell where they are from."""
+    model = compiled(make(1, **options), OPTIMIZERS[optimizer]())
     model.optimizer.build(model.trainable_variables)
     random = np.random.default_rng(3)
     for variable in [*model.trainable_variables, *model.optimizer.variables]:
@@ -53,7 +49,7 @@ def trained(layers, dtype="float32", optimizer="lamb"):
         variable.assign(
             random.integers(1, 3, variable.shape) if integer else random.normal(size=variable.shape)
         )
-    getattr(model.optimizer, "inner_optimizer", model.optimizer).iterations.assign(3)
+    inner_optimizer(model).iterations.assign(3)
     return model
 
 
@@ -70,27 +66,15 @@ def weights_of(model):
     return {v.path: np.array(v) for v in model.trainable_variables}
 
 
-def slots_of(optimizer):
-    """`{path: {name: array}}`, read without the code that is under test."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    if isinstance(inner, ReducingOptimizer):
-        names = ("momentum", "velocity", "first_step")
-        return {
-            path: {name: np.array(slots[name]) for name in names}
-            for path, slots in inner.all_slots()
-        }
+def slots_of(model):
+    """`{path: {name: array}}`, found by the names of the optimizer's variables."""
+    inner = inner_optimizer(model)
+    values = {v.path.rpartition("/")[2]: np.array(v) for v in inner.variables}
+    names = ["momentum", "velocity"]
+    names += ["first_step"] if isinstance(inner, ReducingOptimizer) else []
     return {
-        variable.path: {
-            slot: np.array(
-                next(
-                    v
-                    for v in inner.variables
-                    if v.path.endswith(f"/{variable.path.replace('/', '_')}_{slot}")
-                )
-            )
-            for slot in ("momentum", "velocity")
-        }
-        for variable in inner._trainable_variables
+        v.path: {name: values[f"{v.path.replace('/', '_')}_{name}"] for name in names}
+        for v in model.trainable_variables
     }
 
 
@@ -103,10 +87,7 @@ def test_which_layer_is_copied(growth, old, new):
 @pytest.mark.parametrize(("growth", "old", "new"), [("stack", 3, 5), ("random", 1, 3)])
 def test_every_carried_weight_is_the_old_one_bit_for_bit(growth, old, new):
     origins = ORIGINS[growth, old, new]
-    model = make(old)
-    random = np.random.default_rng(2)
-    for variable in model.trainable_variables:
-        variable.assign(random.normal(size=variable.shape))
+    model = move_weights(make(old), 1.0)
     deeper = grow(model, new, growth)
     before, after = weights_of(model), weights_of(deeper)
     assert deeper.backbone.num_layers == new
@@ -122,38 +103,34 @@ def test_every_carried_weight_is_the_old_one_bit_for_bit(growth, old, new):
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("dtype", ["float32", "mixed_float16"])
 def test_weights_slots_and_counters_after_growth(dtype, optimizer):
-    model = trained(1, dtype, optimizer)
-    deeper = compiled(grow(model, 2), optimizer)
+    model = trained(optimizer, dtype=dtype)
+    deeper = compiled(grow(model, 2), OPTIMIZERS[optimizer]())
     assert grow_optimizer(model, deeper) == []
     assert deeper.backbone.dtype_policy.name == dtype
-    ours, theirs = weights_of(deeper), weights_of(model)
-    slots, old_slots = slots_of(deeper.optimizer), slots_of(model.optimizer)
-    assert ours.keys() == slots.keys()
-    for path, value in ours.items():
-        source = original(path, [0, 0])
-        assert value.dtype == np.float32
-        np.testing.assert_array_equal(value, theirs[source], path)
-        for name, slot in slots[path].items():
-            np.testing.assert_array_equal(slot, old_slots[source][name], path)
+    weights, slots = weights_of(model), slots_of(model)
+    carried = {path: original(path, [0, 0]) for path in weights_of(deeper)}
+    np.testing.assert_equal(weights_of(deeper), {k: weights[old] for k, old in carried.items()})
+    np.testing.assert_equal(slots_of(deeper), {k: slots[old] for k, old in carried.items()})
+    assert {value.dtype for value in weights_of(deeper).values()} == {np.dtype("float32")}
     assert int(deeper.optimizer.iterations) == int(model.optimizer.iterations)
     if dtype == "mixed_float16":
-        scale, old_scale = deeper.optimizer, model.optimizer
-        assert float(scale.dynamic_scale) == float(old_scale.dynamic_scale)
-        assert int(scale.step_counter) == int(old_scale.step_counter)
+        for name in ("dynamic_scale", "step_counter"):
+            new, old = getattr(deeper.optimizer, name), getattr(model.optimizer, name)
+            assert float(new) == float(old)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_slots_that_start_from_zeros(optimizer):
-    model = trained(1, optimizer=optimizer)
-    old = slots_of(model.optimizer)
+    model = trained(optimizer)
+    old = slots_of(model)
     for slots, is_fresh in (
         ("zeros", lambda path: path.startswith("transformer_layer_1")),
         ("reset", lambda path: True),
     ):
-        deeper = compiled(grow(model, 2), optimizer)
+        deeper = compiled(grow(model, 2), OPTIMIZERS[optimizer]())
         fresh = grow_optimizer(model, deeper, slots=slots)
         assert set(fresh) == {v.path for v in deeper.trainable_variables if is_fresh(v.path)}
-        for path, values in slots_of(deeper.optimizer).items():
+        for path, values in slots_of(deeper).items():
             if not is_fresh(path):
                 np.testing.assert_equal(values, old[path])
                 continue
@@ -166,12 +143,12 @@ def test_slots_that_start_from_zeros(optimizer):
 @pytest.mark.slow
 def test_a_deeper_model_trains_on_two_replicas(two_replicas):
     with two_replicas.scope():
-        model = compiled(make(1))
-    inputs, targets, weights = random_records(4, 12, 4, 50)
+        model = compiled(make(1), OPTIMIZERS["lamb"](), seed=1)
+    inputs, targets, weights = random_records()
     data = {"x": inputs, "y": targets, "sample_weight": weights, "batch_size": 4, "verbose": 0}
     model.fit(**data)
     with two_replicas.scope():
-        deeper = compiled(grow(model, 2))
+        deeper = compiled(grow(model, 2), OPTIMIZERS["lamb"](), seed=1)
         grow_optimizer(model, deeper)
     np.testing.assert_equal(
         weights_of(deeper),
@@ -195,13 +172,10 @@ def test_dropout_of_the_old_layers_goes_on():
     assert before.items() < after.items()
 
 
-def test_a_model_does_not_shrink():
-    with pytest.raises(ValueError, match="the model has 2 layers: it cannot grow to 2"):
-        grow(make(2), 2)
-
-
-def test_unknown_names_are_refused():
+def test_what_cannot_grow_is_refused():
     model = make(1)
+    with pytest.raises(ValueError, match="the model has 1 layers: it cannot grow to 1"):
+        grow(model, 1)
     with pytest.raises(ValueError, match="growth='stacked': must be one of stack, top, random"):
         grow(model, 2, "stacked")
     with pytest.raises(ValueError, match="slots='zero': must be one of copied, zeros, reset"):

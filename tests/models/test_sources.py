@@ -5,12 +5,16 @@ from pathlib import Path
 import keras_hub
 import numpy as np
 import pytest
+from helpers.small_encoder import assert_same_weights, move_weights
+from helpers.transformers_weights import state_dictionary
+from safetensors.numpy import save_file
 
 from tfbert.embedded import MODEL_DIRECTORY
 from tfbert.errors import InputError
 from tfbert.io.paths import as_path
 from tfbert.io.whole import FINISHED_FILE, replacing, write_bytes
 from tfbert.models.sources import load_encoder, resolve_source
+from tfbert.text.wordpieces import SPECIAL_TOKENS
 
 
 def test_the_embedded_model():
@@ -21,60 +25,30 @@ def test_the_embedded_model():
 
 
 def write_hugging_face_model(directory, hidden_act):
-    """A BERT in Hugging Face form, its tensors made by hand from KerasHub's."""
-    from safetensors.numpy import save_file
-
-    config = {"num_layers": 1, "num_heads": 2, "hidden_dim": 8, "intermediate_dim": 16}
-    backbone = keras_hub.models.BertBackbone(vocabulary_size=30, max_sequence_length=12, **config)
-    layer = backbone.transformer_layers[0]
-    attention = layer._self_attention_layer
-
-    def dense(name, kernel, bias, rows):
-        kernel = kernel.numpy().reshape(rows, -1).T
-        return {f"{name}.weight": kernel.copy(), f"{name}.bias": bias.numpy().reshape(-1)}
-
-    def norm(name, layer):
-        return {f"{name}.weight": layer.gamma.numpy(), f"{name}.bias": layer.beta.numpy()}
-
-    prefix = "encoder.layer.0"
-    tensors = {
-        "embeddings.word_embeddings.weight": backbone.token_embedding.embeddings.numpy(),
-        "embeddings.position_embeddings.weight": (
-            backbone.position_embedding.position_embeddings.numpy()
-        ),
-        "embeddings.token_type_embeddings.weight": backbone.segment_embedding.embeddings.numpy(),
-        **norm("embeddings.LayerNorm", backbone.embeddings_layer_norm),
-        **norm(f"{prefix}.attention.output.LayerNorm", layer._self_attention_layer_norm),
-        **norm(f"{prefix}.output.LayerNorm", layer._feedforward_layer_norm),
-        **dense("pooler.dense", backbone.pooled_dense.kernel, backbone.pooled_dense.bias, rows=8),
-    }
-    for theirs, ours, rows in (
-        ("attention.self.query", attention._query_dense, 8),
-        ("attention.self.key", attention._key_dense, 8),
-        ("attention.self.value", attention._value_dense, 8),
-        ("attention.output.dense", attention._output_dense, 8),
-        ("intermediate.dense", layer._feedforward_intermediate_dense, 8),
-        ("output.dense", layer._feedforward_output_dense, 16),
-    ):
-        tensors |= dense(f"{prefix}.{theirs}", ours.kernel, ours.bias, rows)
-    save_file(tensors, directory / "model.safetensors")
-    (directory / "config.json").write_text(
-        json.dumps(
-            {
-                "model_type": "bert",
-                "architectures": ["BertModel"],
-                "vocab_size": 30,
-                "num_hidden_layers": 1,
-                "num_attention_heads": 2,
-                "hidden_size": 8,
-                "intermediate_size": 16,
-                "max_position_embeddings": 12,
-                "hidden_act": hidden_act,
-            }
-        )
+    """A BERT in Hugging Face's form, and the same one in KerasHub's."""
+    backbone = keras_hub.models.BertBackbone(
+        vocabulary_size=30,
+        num_layers=1,
+        num_heads=2,
+        hidden_dim=8,
+        intermediate_dim=16,
+        max_sequence_length=12,
     )
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    pieces = [*special, *"abcdefghijklmnopqrstuvwxy"]
+    move_weights(backbone, 0.1)
+    save_file(state_dictionary(backbone), directory / "model.safetensors")
+    config = {
+        "model_type": "bert",
+        "architectures": ["BertModel"],
+        "vocab_size": 30,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "hidden_size": 8,
+        "intermediate_size": 16,
+        "max_position_embeddings": 12,
+        "hidden_act": hidden_act,
+    }
+    (directory / "config.json").write_text(json.dumps(config))
+    pieces = [*SPECIAL_TOKENS, *"abcdefghijklmnopqrstuvwxy"]
     (directory / "vocab.txt").write_text("\n".join(pieces) + "\n")
     (directory / "tokenizer_config.json").write_text('{"do_lower_case": true}')
     return backbone
@@ -155,9 +129,7 @@ def test_a_model_on_gs_is_copied_once(object_store):
     assert (Path(local) / config).read_bytes() == (MODEL_DIRECTORY / config).read_bytes()
     assert resolve_source(str(run / "model")) == local
     encoder = load_encoder(str(run), "float32")
-    expected = load_encoder("embedded", "float32")
-    for ours, theirs in zip(encoder.backbone.weights, expected.backbone.weights, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    assert_same_weights(encoder.backbone, load_encoder("embedded", "float32").backbone)
     (run / "model" / FINISHED_FILE).unlink()
     with pytest.raises(InputError, match="an unfinished run"):
         resolve_source(str(run))

@@ -1,6 +1,8 @@
-"""Weights of Hugging Face's BertForPreTraining as those of a `BertPretrainer`, tensor by tensor."""
+"""Weights of a BERT of KerasHub's under the names and in the shapes of Hugging Face's."""
 
 import re
+
+import numpy as np
 
 _RENAMED = {
     "token_embedding/embeddings": "bert.embeddings.word_embeddings.weight",
@@ -25,16 +27,31 @@ _LAST = {"kernel": "weight", "gamma": "weight", "bias": "bias", "beta": "bias"}
 
 
 def assign_weights(model, weights):
-    """Gives every weight of `model` its value out of a state dictionary of NumPy arrays."""
+    """Assigns every weight of a `BertPretrainer` its value from a state dictionary of arrays."""
     for variable in model.weights:
-        value = weights[_their_name(variable.path)]
+        value = weights[their_name(variable.path)]
         if variable.path.endswith("kernel"):
             # Theirs are (outputs, inputs), without axes for heads.
             value = value.T
         variable.assign(value.reshape(variable.shape))
 
 
-def _their_name(path):
+def state_dictionary(backbone):
+    """`{their name: array}` of all weights of an encoder."""
+    found = {}
+    for variable in backbone.weights:
+        value = np.array(variable)
+        if variable.path.endswith("kernel"):
+            outputs = value.shape[-1:] if "output/" in variable.path else value.shape[1:]
+            value = np.ascontiguousarray(value.reshape(-1, np.prod(outputs)).T)
+        elif value.ndim == 2 and variable.path.endswith("bias"):
+            value = value.reshape(-1)  # (heads, width of a head)
+        found[their_name(variable.path).removeprefix("bert.")] = value
+    return found
+
+
+def their_name(path):
+    """Hugging Face's name of the variable with a path."""
     if path in _RENAMED:
         return _RENAMED[path]
     layer, _, last = path.rpartition("/")

@@ -1,0 +1,47 @@
+"""A small pre-training model and a small classifier, and where they were saved.
+
+Both are shared: a test that changes one makes its own.
+"""
+
+import shutil
+
+import pytest
+from helpers.small_encoder import move_weights
+from helpers.small_pretrainer import PIECES, small_pretrainer
+
+from tfbert.models.classifier import BertClassifier, TrainedClassifier, save_classifier
+from tfbert.models.pretrainer import save_pretrainer
+from tfbert.text.tokenizer import make_tokenizer
+
+
+@pytest.fixture(scope="package")
+def pretrainer():
+    return move_weights(small_pretrainer(dtype="mixed_bfloat16"), 0.3)
+
+
+@pytest.fixture(scope="package")
+def classifier():
+    """A `TrainedClassifier`."""
+    backbone = small_pretrainer(max_sequence_length=64, dtype="mixed_bfloat16").backbone
+    model = move_weights(BertClassifier(backbone, num_classes=3), 0.3)
+    return TrainedClassifier(model, make_tokenizer(PIECES, True), ["bad", "fair", "good"], 24)
+
+
+@pytest.fixture(scope="package")
+def saved_pretrainer(pretrainer, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("pretrainer") / "model"
+    save_pretrainer(pretrainer, make_tokenizer(PIECES, True), directory)
+    return directory
+
+
+@pytest.fixture(scope="package")
+def saved_classifier(classifier, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("classifier") / "model"
+    save_classifier(classifier, directory)
+    return directory
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """A function that copies a saved model, to be changed, and returns the copy's path."""
+    return lambda directory: shutil.copytree(directory, tmp_path / "copy")
