@@ -55,10 +55,11 @@ class BertClassifier(DistributedTrainer, keras.Model):
         **kwargs: Any,
     ) -> None:
         # === Layers ===
-        output_dropout = keras.layers.Dropout(dropout, dtype="float32", name="classifier_dropout")
+        # The dense layer first: each draws its seed from Keras' global generator, in this order.
         output_dense = keras.layers.Dense(
             num_classes, kernel_initializer=bert_initializer(), dtype="float32", name="logits"
         )
+        output_dropout = keras.layers.Dropout(dropout, dtype="float32", name="classifier_dropout")
 
         # === Functional Model ===
         pooled = backbone(backbone.input)["pooled_output"]  # (batch, hidden_dim)
