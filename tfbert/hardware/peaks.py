@@ -26,7 +26,7 @@ def matmul_peak(dtype: str, device: str | None = None) -> float:
     """
     import tensorflow as tf
 
-    times = []
+    times: list[float] = []
     with tf.device(device):
         size = 2_048 if "CPU" in tf.zeros(()).device else 8_192
         matrix = tf.cast(tf.random.normal((size, size)), dtype)

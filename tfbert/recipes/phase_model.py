@@ -22,6 +22,7 @@ from tfbert.recipes.pretrain_options import PretrainConfig
 from tfbert.records.reader import PretrainingRecords
 from tfbert.text.cooccurrence import start_token_embeddings
 from tfbert.text.tokenizer import make_tokenizer
+from tfbert.text.wordpieces import Vocabulary
 
 log = logging.getLogger("tfbert")
 
@@ -69,7 +70,7 @@ def make_new_model(
 
     The arguments are those of `make_first_model`.
     """
-    vocabulary = records.source.vocabulary
+    vocabulary = _vocabulary_of(records)
     model = _untrained(
         config, num_layers, len(vocabulary), options["sequences"] == "pairs", precision
     )
@@ -151,7 +152,7 @@ def _load_model(
     model, tokenizer = load_pretrainer(
         init, POLICIES[precision], next_sentence, config.rematerialize
     )
-    if tokenizer.get_vocabulary() != list(records.source.vocabulary.pieces):
+    if tokenizer.get_vocabulary() != list(_vocabulary_of(records).pieces):
         raise InputError(
             f"--init {init}: has another vocabulary than the records of {config.data}; "
             "prepare the text with the model's"
@@ -163,6 +164,13 @@ def _load_model(
             f"phase has {longest}"
         )
     return model, tokenizer
+
+
+def _vocabulary_of(records: PretrainingRecords) -> Vocabulary:
+    vocabulary = records.source.vocabulary
+    if vocabulary is None:
+        raise ValueError("only records of `tfbert prepare` have a vocabulary of their own")
+    return vocabulary
 
 
 def _untrained(

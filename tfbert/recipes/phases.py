@@ -217,25 +217,26 @@ def learning_rate_schedule(phases: list[Phase]) -> "PhasedSchedule":
     from tfbert.optimizers.schedules import PhasedSchedule, WarmupPolynomialDecay
 
     lengths: list[int] = []  # updates of each schedule
-    leaders, rewarmups = [], []
+    leaders, peaks, rewarmups = [], [], []
     for phase in phases:
         if phase.rewarmup:
             rewarmups.append((sum(lengths), round(phase.rewarmup * phase.steps)))
-        if phase.continues_schedule:
+        if phase.learning_rate is None:  # it goes on along the schedule before it
             lengths[-1] += phase.steps
         else:
             lengths.append(phase.steps)
             leaders.append(phase)
+            peaks.append(phase.learning_rate)
     return PhasedSchedule(
         [
             WarmupPolynomialDecay(
-                leader.learning_rate,
+                peak,
                 length,
                 warmup_steps=round(leader.warmup * length),
                 power=leader.decay_power,
                 decay_from=leader.decay_from,
             )
-            for leader, length in zip(leaders, lengths, strict=True)
+            for leader, peak, length in zip(leaders, peaks, lengths, strict=True)
         ],
         rewarmups,
     )
