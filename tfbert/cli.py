@@ -35,7 +35,7 @@ def finetune(config: FinetuneConfig) -> None:
     """Train a sentence classifier and print its final numbers."""
     prints = _joins_as_chief(config)
     from tfbert.runs.finetune import finetune
-    from tfbert.runs.report import metrics_table
+    from tfbert.runs.scoring import metrics_table
 
     result = finetune(config)
     if prints:
@@ -47,11 +47,11 @@ def evaluate(config: EvaluateConfig) -> None:
     """Measure a trained classifier on labelled examples."""
     prints = _joins_as_chief(config)
     from tfbert.runs.evaluate import evaluate
-    from tfbert.runs.report import metrics_json, metrics_table
+    from tfbert.runs.scoring import metrics_table
 
     metrics = evaluate(config)
     if prints:
-        print(metrics_json(metrics) if config.json else metrics_table(metrics))
+        print(json.dumps(metrics) if config.json else metrics_table(metrics))
 
 
 def predict(config: PredictConfig) -> None:

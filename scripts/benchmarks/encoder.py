@@ -23,10 +23,11 @@ from shared.machine import answer_of, hardware, peak_bytes, versions
 from shared.page import make_parser, reached, table, write_page
 from shared.turns import take_turns, timed
 
+from tfbert.hardware.peaks import matmul_peak
 from tfbert.hardware.precision import choose_precision
 from tfbert.models.encoder import BertEncoder, to_stock
 from tfbert.models.sizes import BertSize
-from tfbert.recipes.flops import matmul_peak, training_flops
+from tfbert.recipes.flops import training_flops
 
 MINILM = {"num_layers": 6, "num_heads": 12, "hidden_dim": 384, "intermediate_dim": 1536}
 SMALL = {"num_layers": 4, "num_heads": 8, "hidden_dim": 512, "intermediate_dim": 2048}

@@ -25,10 +25,11 @@ from shared.page import make_parser, require, table, write_page
 from shared.turns import take_turns, timed, timed_fit
 
 import tfbert
+from tfbert.hardware.peaks import matmul_peak
 from tfbert.hardware.precision import POLICIES, choose_precision
 from tfbert.models.pretrainer import make_pretrainer
 from tfbert.models.sizes import SIZES
-from tfbert.recipes.flops import matmul_peak, training_flops
+from tfbert.recipes.flops import training_flops
 
 BATCH, LENGTH, PREDICTIONS, VOCABULARY = 16, 128, 20, 30_522
 TINY = dataclasses.replace(SIZES["tiny"], num_layers=1)

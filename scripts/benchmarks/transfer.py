@@ -26,10 +26,14 @@ from shared.page import make_parser, require, save_figure, table, write_page
 
 import tfbert
 from tfbert.io.whole import replacing
+from tfbert.models.pretrainer import save_pretrainer
+from tfbert.recipes.phase_model import make_new_model
+from tfbert.records.description import read_dataset
 from tfbert.records.prepare import prepare
+from tfbert.records.reader import PretrainingRecords
 from tfbert.records.record_options import PrepareConfig
+from tfbert.records.record_source import open_records
 from tfbert.runs.curves import read_curves
-from tfbert.runs.pretrain import save_untrained
 from tfbert.text.learn_vocabulary import learn_vocabulary
 from tfbert.text.vocab_options import VocabConfig
 
@@ -113,7 +117,19 @@ def pretraining_metrics(config):
 def untrained(config, embeddings, directory):
     """Saves the model before the first update of the recipe, with those embeddings."""
     if not directory.exists():
-        save_untrained(dataclasses.replace(config, embeddings=embeddings), directory)
+        import keras
+
+        config = dataclasses.replace(config, embeddings=embeddings)
+        keras.utils.set_random_seed(config.seed)
+        phase = config.phases[0]
+        records = PretrainingRecords(
+            open_records(config.data, phase.sequence_length), phase.global_batch_size
+        )
+        options = read_dataset(config.data)["options"]
+        layers = config.bert_size.num_layers
+        model, tokenizer = make_new_model(config, options, records, "float32", layers)
+        with replacing(directory) as temporary:
+            save_pretrainer(model, tokenizer, temporary)
     return directory
 
 

@@ -1,6 +1,8 @@
 """The notebooks: run offline on embedded data, and what must be true of their files."""
 
+import ast
 import configparser
+import importlib
 import json
 import re
 import subprocess
@@ -17,8 +19,8 @@ SENTIMENT = {
     "TASK": "embedded",
     "MODEL": "embedded",
     "PRECISION": "bfloat16",  # so that no step is left out
-    "MAX_LENGTH": 16,
-    "TRAIN_EXAMPLES": 128,
+    "MAX_LENGTH": 8,  # one length, one program of XLA
+    "TRAIN_EXAMPLES": 64,
     "EPOCHS": 2,
     "BATCH_SIZE": 16,
     "LEARNING_RATE": 5e-4,
@@ -59,6 +61,7 @@ def metrics_of(run):
     return json.loads((run / "metrics.json").read_text())
 
 
+@pytest.mark.slow
 def test_sentiment(tmp_path, monkeypatch):
     text, pictures = execute("sentiment_transfer_learning.ipynb", SENTIMENT, tmp_path, monkeypatch)
     assert pictures == 4
@@ -114,6 +117,25 @@ def test_the_file_is_valid_and_has_no_outputs(path):
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(not cell.outputs and cell.execution_count is None for cell in code)
     assert sum("parameters" in cell.metadata.get("tags", []) for cell in code) == 1
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_what_it_imports_is_there(path):
+    cells = nbformat.read(path, as_version=4).cells
+    sources = [cell.source for cell in cells if cell.cell_type == "code"]
+    trees = [
+        ast.parse(re.sub(r"^( *)[%!].*$", r"\1pass", source, flags=re.M)) for source in sources
+    ]
+    imports = [
+        node
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("tfbert")
+    ]
+    assert imports
+    for node in imports:
+        for alias in node.names:
+            assert hasattr(importlib.import_module(node.module), alias.name), ast.unparse(node)
 
 
 def test_all_name_the_same_repository():

@@ -17,6 +17,7 @@ def bash(*arguments, **environment):
     return subprocess.run(["bash", *arguments], env=variables, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not Path(sys.prefix, ".tfbert-dev").exists(), reason="needs what scripts/test.sh installs"
 )

@@ -15,9 +15,11 @@ from tfbert.fit import trainer
 from tfbert.models.growth import grow, grow_optimizer
 from tfbert.models.pretrainer import make_pretrainer
 from tfbert.models.sizes import BertSize
+from tfbert.recipes.phase_model import begin_phase, make_phase_model
+from tfbert.recipes.phases import with_layers
 from tfbert.recipes.pretrain_options import PretrainConfig
 from tfbert.records.batches import examples_of
-from tfbert.runs import finetune, pretrain
+from tfbert.runs import finetune
 from tfbert.runs.command_options import FinetuneConfig
 from tfbert.runs.run_directory import RunDirectory
 
@@ -111,11 +113,11 @@ def pretraining_phases(strategy):
         precision="bfloat16",
     )
     with strategy.scope():
-        model = pretrain.make_phase_model(config, 0, 50, next_sentence=True, pieces=1)
+        model = make_phase_model(config, 0, 50, next_sentence=True, accumulate_steps=1)
     found = []
-    for phase, pieces in zip(config.phases, (1, 2), strict=True):
-        model.freeze_lower_layers(phase.freeze_layers)
-        pretrain._compile(model, model.optimizer, config, pieces)
+    phases = with_layers(config.phases, config.bert_size.num_layers)
+    for number, phase in enumerate(phases):
+        model = begin_phase(model, config, phases, number, accumulate_steps=1 + number)
         batch, length = 8, phase.sequence_length
         records = {
             name: tf.ones((batch, length), tf.int32)

@@ -1,12 +1,18 @@
-"""A small data set and a run on it, shared by the tests of training."""
+"""A small data set, a small model and a finished run, shared by the tests of training."""
+
+import json
 
 import pytest
+from filelock import FileLock
 from helpers.pretraining_run import QUICK, make_records
 
 from tfbert.embedded import SENTIMENT_DIRECTORY
 from tfbert.recipes.pretrain_options import PretrainConfig
 from tfbert.runs.command_options import FinetuneConfig
 from tfbert.tasks.tables import read_table
+
+# Options of `trained_run`, in addition to those of `config`.
+TRAINED = {"epochs": 2, "early_stopping": 2, "precision": "bfloat16", "optimizer": "lamb"}
 
 
 def write_csv(path, count, skip=0):
@@ -18,6 +24,18 @@ def write_csv(path, count, skip=0):
     return path
 
 
+def once(tmp_path_factory, name, make):
+    """A folder that one of the test processes makes, for all of them."""
+    base = tmp_path_factory.getbasetemp()
+    # A process of pytest-xdist has a folder of its own in the one of the session.
+    base = base.parent if base.name.startswith("popen-") else base
+    folder = base / name
+    with FileLock(base / f"{name}.lock"):
+        if not folder.exists():
+            make(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def data(tmp_path_factory):
     """A folder with train.csv (60 rows) and dev.csv (13 rows, an uneven number)."""
@@ -27,27 +45,77 @@ def data(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory):
+    """A preset of two layers, 16 wide, with the embedded model's vocabulary: quick to trace."""
+
+    def make(folder):
+        import keras
+        import keras_hub
+
+        from tfbert.models.sources import load_encoder
+
+        pieces = load_encoder("embedded", "float32").tokenizer.get_vocabulary()
+        keras.utils.set_random_seed(5)
+        backbone = keras_hub.models.BertBackbone(
+            vocabulary_size=len(pieces),
+            num_layers=2,
+            num_heads=2,
+            hidden_dim=16,
+            intermediate_dim=32,
+            max_sequence_length=128,
+        )
+        backbone.save_to_preset(str(folder))
+        keras_hub.models.BertTokenizer(pieces, lowercase=True).save_to_preset(str(folder))
+
+    return once(tmp_path_factory, "small_model", make)
+
+
+def quick_options(data, model, output):
+    """The options of a quick fine-tuning."""
+    return {
+        "task": "csv",
+        "data": str(data),
+        "model": str(model),
+        "output": str(output),
+        "text_column": "review",
+        "label_column": "mood",
+        "epochs": 1,
+        "global_batch_size": 8,
+        "learning_rate": 1e-2,
+        "precision": "float32",
+        "progress": False,
+    }
+
+
 @pytest.fixture
-def config(data, tmp_path):
+def config(data, small_model, tmp_path):
     """A function that makes a configuration of a quick run."""
 
     def make(**changes):
-        options = {
-            "task": "csv",
-            "data": str(data),
-            "model": "embedded",
-            "output": str(tmp_path / "run"),
-            "text_column": "review",
-            "label_column": "mood",
-            "epochs": 1,
-            "global_batch_size": 8,
-            "learning_rate": 1e-3,
-            "precision": "float32",
-            "progress": False,
-        }
-        return FinetuneConfig(**{**options, **changes})
+        return FinetuneConfig(**{**quick_options(data, small_model, tmp_path / "run"), **changes})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def trained_run(data, small_model, tmp_path_factory):
+    """The directory of a finished run, for reading only."""
+
+    def make(folder):
+        from tfbert.runs.finetune import finetune
+
+        options = quick_options(data, small_model, folder)
+        history = finetune(FinetuneConfig(**{**options, **TRAINED})).history
+        (folder / "history.json").write_text(json.dumps(history))
+
+    return once(tmp_path_factory, "trained_run", make)
+
+
+@pytest.fixture(scope="session")
+def trained_metrics(trained_run):
+    """The content of the run's `metrics.json`."""
+    return json.loads((trained_run / "metrics.json").read_text())
 
 
 @pytest.fixture(scope="session")
@@ -67,8 +135,16 @@ def records(embedded_vocabulary_file, tmp_path_factory):
     return make_records(tmp_path_factory.mktemp("records"), embedded_vocabulary_file)
 
 
+@pytest.fixture(scope="session")
+def no_measurement():
+    """The machine's peak is not measured: it would take a second of all cores in each run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tfbert.runs.pretrain.strategy_matmul_peak", lambda strategy, dtype: 1e11)
+        yield
+
+
 @pytest.fixture
-def pretrain_config(records, tmp_path):
+def pretrain_config(records, tmp_path, no_measurement):
     """A function that makes the configuration of a quick pre-training run."""
 
     def make(**changes):
@@ -76,25 +152,3 @@ def pretrain_config(records, tmp_path):
         return PretrainConfig(**{**options, **changes})
 
     return make
-
-
-@pytest.fixture(scope="session")
-def trained_run(data, tmp_path_factory):
-    """The path of a finished run, and the result of it."""
-    from tfbert.runs.finetune import finetune
-
-    output = tmp_path_factory.mktemp("trained") / "run"
-    return finetune(
-        FinetuneConfig(
-            task="csv",
-            data=str(data),
-            model="embedded",
-            output=str(output),
-            text_column="review",
-            label_column="mood",
-            epochs=2,
-            global_batch_size=8,
-            learning_rate=1e-3,
-            progress=False,
-        )
-    )

@@ -6,6 +6,7 @@ import pytest
 from tfbert.models.pretrainer import make_pretrainer
 from tfbert.models.sizes import SIZES, BertSize
 from tfbert.recipes.cost import CostModel, forecast
+from tfbert.recipes.phase_data import PhaseData
 from tfbert.recipes.phases import Phase, with_layers
 from tfbert.recipes.plan import plan_lines
 from tfbert.recipes.pretrain_options import PretrainConfig
@@ -85,9 +86,7 @@ def test_a_forecast_by_hand():
 
 @pytest.mark.parametrize(("examples", "said"), [(31, True), (32, False)])
 def test_the_plan_says_where_a_batch_is_more_than_there_is(examples, said):
-    data = SimpleNamespace(
-        train=SimpleNamespace(examples=examples), predictions=2, accumulate_steps=1
-    )
+    data = PhaseData(SimpleNamespace(examples=examples), 0, None, 2, 1)
     phases = [Phase(5, 32, 16, learning_rate=0.1, layers=3)]
     lines = plan_lines(CostModel(SIZE, 50, 16), phases, [data], peak=1e9)
     warnings = [line for line in lines if f"more than the {examples} sequences" in line]
@@ -95,7 +94,7 @@ def test_the_plan_says_where_a_batch_is_more_than_there_is(examples, said):
 
 
 def test_without_a_measured_peak_no_time_is_announced():
-    data = SimpleNamespace(train=SimpleNamespace(examples=64), predictions=2, accumulate_steps=1)
+    data = PhaseData(SimpleNamespace(examples=64), 0, None, 2, 1)
     phases = [Phase(5, 32, 16, learning_rate=0.1, layers=3)]
     costs = CostModel(SIZE, 50, 16)
     timed, bare = ("\n".join(plan_lines(costs, phases, [data], peak)) for peak in (1e9, None))

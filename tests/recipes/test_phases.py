@@ -1,4 +1,3 @@
-import dataclasses
 import math
 
 import numpy as np
@@ -8,7 +7,7 @@ from tfbert.errors import InputError
 from tfbert.optimizers.schedules import untuned_lamb
 from tfbert.recipes.phases import (
     Phase,
-    accumulate_steps,
+    batch_orders,
     learning_rate_schedule,
     make_phases,
     scaled_to_batch,
@@ -111,22 +110,8 @@ def test_nvidias_schedule_falls_from_the_start():
     assert float(schedule(4_000)) == pytest.approx(6e-3 * math.sqrt(1 - 4_000 / 7_038), rel=1e-3)
 
 
-def test_accumulation_by_tokens_or_by_sequences():
-    phase = Phase(steps=1, global_batch_size=65_536, learning_rate=0.1)
-    assert accumulate_steps(phase, replicas=2, device_tokens=8_192) == 512  # 64 sequences at once
-    assert accumulate_steps(phase, replicas=256, device_tokens=1_000_000) == 1
-    assert accumulate_steps(phase, replicas=1, device_tokens=1) == 65_536
-    # 48 sequences would fit; 32 is the next number that divides the share.
-    assert accumulate_steps(phase, replicas=1, device_tokens=48 * 128) == 2_048
-    own = dataclasses.replace(phase, per_device_batch_size=16)
-    assert accumulate_steps(own, replicas=4, device_tokens=1) == 1_024
-
-
-@pytest.mark.parametrize(
-    ("size", "replicas", "message"),
-    [(None, 3, "cannot be divided among 3 devices; 63 can"), (24, 2, "is no multiple of")],
-)
-def test_a_batch_that_cannot_be_divided(size, replicas, message):
-    phase = Phase(1, 64, learning_rate=0.1, per_device_batch_size=size)
-    with pytest.raises(InputError, match=f"--global-batch-size 64 {message}"):
-        accumulate_steps(phase, replicas, device_tokens=1_000)
+def test_stages_see_the_batches_of_full_depth():
+    phases = make_phases([{**GOOD, "steps": n} for n in (3, 2, 4)])
+    assert batch_orders(phases) == [(0, 0), (0, 3), (0, 5)]
+    longer = make_phases([{**GOOD, "sequence_length": 24, "steps": n} for n in (1, 2)])
+    assert batch_orders([*phases, *longer, phases[0]])[3:] == [(1, 0), (1, 1), (2, 0)]

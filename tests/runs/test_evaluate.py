@@ -10,36 +10,44 @@ def measure(run, **options):
     return evaluate(EvaluateConfig(model=str(run), progress=False, **options))
 
 
-def test_the_run_itself_knows_what_to_measure(trained_run):
-    metrics = measure(trained_run.run_directory)
-    recorded = {name: trained_run.metrics[name] for name in metrics}
-    np.testing.assert_allclose(metrics.pop("loss"), recorded.pop("loss"), rtol=1e-6)
-    assert metrics == recorded
+def check(metrics, expected, rtol):
+    np.testing.assert_allclose(metrics.pop("loss"), expected["loss"], rtol=rtol)
+    assert metrics == {name: expected[name] for name in metrics}
+
+
+def test_the_run_itself_knows_what_to_measure(trained_run, trained_metrics):
+    check(measure(trained_run), trained_metrics, rtol=1e-6)
 
 
 def test_a_folder_means_its_evaluation_split_and_a_file_all_its_rows(trained_run, data):
-    assert measure(trained_run.run_directory, data=str(data))["examples"] == 13
+    assert measure(trained_run, data=str(data))["examples"] == 13
     path = str(data / "train.csv")
-    assert measure(trained_run.run_directory, data=path)["examples"] == 60
+    assert measure(trained_run, data=path)["examples"] == 60
 
 
-def test_two_replicas_and_any_batch_size_give_the_numbers_of_one(trained_run):
-    expected = measure(trained_run.run_directory)
-    for options in ({"replicas": 2}, {"replicas": 2, "batch_size": 4}, {"batch_size": 1}):
-        metrics = measure(trained_run.run_directory, **options)
-        np.testing.assert_allclose(metrics.pop("loss"), expected["loss"], rtol=1e-5)
-        assert metrics == {name: expected[name] for name in metrics}
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch_size": 1},
+        {"replicas": 2, "batch_size": 4},
+        pytest.param({"replicas": 2}, marks=pytest.mark.slow),
+    ],
+)
+def test_two_replicas_and_any_batch_size_give_the_numbers_of_one(
+    trained_run, trained_metrics, options
+):
+    check(measure(trained_run, **options), trained_metrics, rtol=1e-5)
 
 
 def test_another_task_takes_its_own_columns(trained_run, tmp_path):
     path = tmp_path / "other.jsonl"
     path.write_text('{"text": "lovely", "label": "positive"}\n')
-    metrics = measure(trained_run.run_directory, task="jsonl", data=str(path))
+    metrics = measure(trained_run, task="jsonl", data=str(path))
     assert metrics["examples"] == 1
 
 
 def test_a_preset_directory_needs_a_task(trained_run, data):
-    model = trained_run.run_directory + "/model"
+    model = trained_run / "model"
     with pytest.raises(InputError, match="its task is unknown: give --task"):
         measure(model)
     with pytest.raises(InputError, match="no such directory"):
@@ -54,7 +62,7 @@ def test_the_encoding_of_the_run_is_the_default(trained_run, data, tmp_path):
     """A run whose data is not UTF-8 can be measured again without saying so."""
     run = tmp_path / "run"
     run.mkdir()
-    (run / "model").symlink_to(trained_run.run_directory + "/model")
+    (run / "model").symlink_to(trained_run / "model")
     table = tmp_path / "dev.csv"
     table.write_bytes("review,mood\ncafé,positive\n".encode("latin-1"))
     record = f"task: csv\nresolved: {{eval_data: {table}}}\nencoding: latin-1\n"
@@ -66,4 +74,4 @@ def test_a_label_that_the_model_does_not_know(trained_run, tmp_path):
     path = tmp_path / "new.csv"
     path.write_text("review,mood\nfine,mixed\n")
     with pytest.raises(InputError, match=r"'mixed' is not among the labels .*negative, positive"):
-        measure(trained_run.run_directory, data=str(path))
+        measure(trained_run, data=str(path))

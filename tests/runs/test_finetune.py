@@ -1,3 +1,5 @@
+"""`tfbert finetune`: most of these tests look at one of two finished runs."""
+
 import json
 import os
 import shutil
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import yaml
+from helpers.training_fixtures import TRAINED, quick_options
 
 from tfbert.cli import parse
 from tfbert.errors import InputError, MachineError, TfbertError
@@ -18,6 +21,7 @@ from tfbert.models.sources import load_encoder
 from tfbert.optimizers.loss_scale import LossScaleOptimizer
 from tfbert.recovery.preemption import Preempted
 from tfbert.runs import finetune as finetune_module
+from tfbert.runs.command_options import FinetuneConfig
 from tfbert.runs.finetune import finetune
 from tfbert.runs.status import read_status
 
@@ -34,59 +38,108 @@ def scalars(directory):
     return found
 
 
-def test_the_run_directory_holds_everything(trained_run):
-    run = Path(trained_run.run_directory)
-    config = yaml.safe_load((run / "config.yaml").read_text())
+def encoder_weights(model):
+    return {v.path: v.numpy() for v in load_encoder(str(model), "float32").backbone.variables}
+
+
+# The run of `trained_run`: LAMB in bfloat16, one device.
+
+
+def test_the_run_directory_holds_everything(trained_run, trained_metrics):
+    config = yaml.safe_load((trained_run / "config.yaml").read_text())
     assert config["task"] == "csv"
     assert config["labels"] == ["negative", "positive"]
     assert config["resolved"]["max_length"] == 128
-    assert config["resolved"]["precision"] in ("bfloat16", "float32")
-    assert json.loads((run / "metrics.json").read_text()) == trained_run.metrics
-    assert trained_run.metrics["examples"] == 13
-    assert trained_run.metrics["epochs"] == len(trained_run.history["loss"]) == 2
-    assert {path.name for path in (run / "checkpoints").iterdir()} == {
+    assert config["resolved"]["precision"] == "bfloat16"
+    history = json.loads((trained_run / "history.json").read_text())
+    assert trained_metrics["examples"] == 13
+    assert trained_metrics["epochs"] == len(history["loss"]) == 2
+    assert {path.name for path in (trained_run / "checkpoints").iterdir()} == {
         "step-0000000008",
         "step-0000000016",
     }
-    assert read_status(run)["phase"] == "finished"
-    assert read_status(run)["step"] == 16
-    assert not list(run.rglob(".writing*"))
+    assert read_status(trained_run)["phase"] == "finished"
+    assert read_status(trained_run)["step"] == 16
+    assert not list(trained_run.rglob(".writing*"))
 
 
 def test_the_curves(trained_run):
-    logs = Path(trained_run.run_directory) / "logs"
-    train, evaluation = scalars(logs / "train"), scalars(logs / "evaluation")
+    history = json.loads((trained_run / "history.json").read_text())
+    train, evaluation = (scalars(trained_run / "logs" / part) for part in ("train", "evaluation"))
     assert train.keys() >= {"loss", "accuracy", "learning_rate", "examples_per_second"}
     # 60 examples in batches of 8 are 8 updates an epoch.
     assert [step for step, _ in train["loss"]] == [8, 16]
     np.testing.assert_allclose(
-        [value for _, value in evaluation["loss"]], trained_run.history["val_loss"], rtol=1e-6
+        [value for _, value in evaluation["loss"]], history["val_loss"], rtol=1e-6
     )
     assert train["learning_rate"][1][1] == pytest.approx(0.0, abs=1e-9)
 
 
-def test_the_saved_model_is_the_trained_one(trained_run):
-    loaded = load_classifier(trained_run.run_directory)
-    ours = {v.path: v.numpy() for v in trained_run.model.trainable_variables}
-    for variable in loaded.model.trainable_variables:
-        np.testing.assert_array_equal(variable.numpy(), ours[variable.path])
+# A run that starts from that run: AdamW in float16, two devices, a frozen layer, weighted classes.
 
 
-def test_the_same_seed_gives_the_same_run_and_another_does_not(config, trained_run):
-    first, second = (
-        finetune(config(output=config().output + str(seed), seed=seed, **changes)).history["loss"]
-        for seed, changes in ((1, {"epochs": 2, "precision": "auto"}), (2, {"epochs": 1}))
-    )
-    np.testing.assert_allclose(first, trained_run.history["loss"], rtol=1e-3)
-    assert abs(second[0] / first[0] - 1) > 1e-3
+@pytest.fixture(scope="module")
+def second_run(data, trained_run, tmp_path_factory):
+    """The `FinetuneResult`."""
+    options = quick_options(data, trained_run, tmp_path_factory.mktemp("second") / "run")
+    changes = {"precision": "float16", "optimizer": "adamw", "replicas": 2, "freeze_layers": 1}
+    # All the weight on one class.
+    changes |= {"class_weights": [1.0, 1e-6], "epochs": 3}
+    return finetune(FinetuneConfig(**{**options, **changes}))
+
+
+def test_metrics_and_the_saved_model_are_those_of_the_trained_one(second_run):
+    run = Path(second_run.run_directory)
+    assert json.loads((run / "metrics.json").read_text()) == second_run.metrics
+    assert second_run.metrics["examples"] == 13
+    loaded = load_classifier(second_run.run_directory)
+    ours = {v.path: v.numpy() for v in second_run.model.trainable_variables}
+    assert len(ours) > 10
+    for variable in loaded.model.variables:
+        if variable.path in ours:
+            np.testing.assert_array_equal(variable.numpy(), ours[variable.path])
+
+
+def test_mixed_precision_keeps_variables_and_logits_in_float32(second_run):
+    model = second_run.model
+    assert model.backbone.transformer_layers[1].compute_dtype == "float16"
+    assert {v.dtype for v in model.trainable_variables} == {"float32"}
+    assert model.output_dense.compute_dtype == "float32"
+    assert np.isfinite(second_run.history["loss"]).all()
+    assert isinstance(model.optimizer, LossScaleOptimizer)
+
+
+def test_frozen_layers_stay_and_the_others_move(second_run, trained_run):
+    before = encoder_weights(trained_run)
+    for variable in second_run.model.backbone.variables:
+        if "seed_generator" in variable.path:
+            continue
+        assert np.isfinite(variable.numpy()).all()
+        moved = not np.array_equal(variable.numpy(), before[variable.path])
+        assert moved == variable.path.startswith(("transformer_layer_1", "pooled")), variable.path
+
+
+def test_class_weights(second_run, begun):
+    ids, labels = np.array([0, 0, 0, 1]), ["a", "b"]
+    assert finetune_module._class_weights("none", ids, labels).tolist() == [1, 1]
+    balanced = finetune_module._class_weights("balanced", ids, labels)
+    np.testing.assert_allclose(balanced, [2 / 3, 2])
+    assert second_run.metrics["per_class"]["negative"]["recall"] == 1.0
+    _, batches = begun(class_weights="balanced")
+    counts = np.bincount(batches.labels)
+    np.testing.assert_allclose(batches.class_weights, 60 / (2 * counts))
+
+
+# Runs of their own.
 
 
 def test_it_learns_from_its_own_training_data(config, data):
-    changes = {"epochs": 12, "eval_data": str(data / "train.csv")}
-    result = finetune(config(**changes))
+    changes = {"epochs": 12, "eval_data": str(data / "train.csv"), "learning_rate": 1e-3}
+    result = finetune(config(model="embedded", **changes))
     assert result.metrics["accuracy"] > 0.95
 
 
+@pytest.mark.slow
 def test_the_division_of_the_work_does_not_matter(config, monkeypatch):
     """Without dropout the updates are the same, whichever device sees an example, and when."""
     monkeypatch.setattr(keras.layers.Dropout, "call", lambda self, inputs, training=False: inputs)
@@ -99,13 +152,10 @@ def test_the_division_of_the_work_does_not_matter(config, monkeypatch):
         "rematerialize": True,
     }
     for name, options in (("one", {}), ("two", divided)):
+        options = {"learning_rate": 1e-3, **options}
         runs.append(finetune(config(output=config().output + name, epochs=2, **options)))
-    assert (
-        yaml.safe_load((Path(runs[1].run_directory) / "config.yaml").read_text())["resolved"][
-            "accumulate_steps"
-        ]
-        == 2
-    )
+    record = yaml.safe_load((Path(runs[1].run_directory) / "config.yaml").read_text())
+    assert record["resolved"]["accumulate_steps"] == 2
     for name in ("accuracy", "loss", "macro_f1"):
         assert runs[0].metrics[name] == pytest.approx(runs[1].metrics[name], rel=1e-4)
     ours, theirs = (
@@ -114,14 +164,14 @@ def test_the_division_of_the_work_does_not_matter(config, monkeypatch):
     assert np.linalg.norm(ours - theirs) / np.linalg.norm(ours) < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("precision", "optimizer", "replicas"), [("bfloat16", "lamb", 1), ("float16", "adamw", 2)]
 )
-def test_mixed_precision_keeps_variables_and_logits_in_float32(
-    config, precision, optimizer, replicas
-):
-    before = {v.path: v.numpy() for v in load_encoder("embedded", "float32").backbone.variables}
-    result = finetune(config(precision=precision, optimizer=optimizer, replicas=replicas))
+def test_every_weight_moves_in_mixed_precision(config, precision, optimizer, replicas):
+    before = encoder_weights("embedded")
+    options = {"model": "embedded", "precision": precision, "optimizer": optimizer}
+    result = finetune(config(**options, replicas=replicas, learning_rate=1e-3))
     layer = result.model.backbone.transformer_layers[0]
     assert layer.compute_dtype == precision
     assert {v.dtype for v in result.model.trainable_variables} == {"float32"}
@@ -131,30 +181,6 @@ def test_mixed_precision_keeps_variables_and_logits_in_float32(
     moved = [np.abs(v.numpy() - before[v.path]).max() for v in layer.trainable_variables]
     assert min(moved) > 0
     assert np.isfinite(moved).all()
-
-
-def test_frozen_layers_stay_and_the_others_move(config):
-    before = {v.path: v.numpy() for v in load_encoder("embedded", "float32").backbone.variables}
-    model = finetune(config(freeze_layers=1)).model
-    for variable in model.backbone.variables:
-        if "seed_generator" in variable.path:
-            continue
-        moved = not np.array_equal(variable.numpy(), before[variable.path])
-        assert moved == variable.path.startswith(("transformer_layer_1", "pooled")), variable.path
-
-
-def test_weight_decay_leaves_biases_and_norms_alone(config, monkeypatch):
-    """With gradients of zero, decay is all that moves a weight."""
-    monkeypatch.setattr(
-        keras.losses.SparseCategoricalCrossentropy,
-        "call",
-        lambda self, y, logits: 0.0 * logits[:, 0],
-    )
-    before = {v.path: v.numpy() for v in load_encoder("embedded", "float32").backbone.variables}
-    model = finetune(config(weight_decay=0.5)).model
-    for variable in model.backbone.trainable_variables:
-        moved = not np.array_equal(variable.numpy(), before[variable.path])
-        assert moved != variable.path.endswith(("gamma", "beta", "bias")), variable.path
 
 
 def test_early_stopping_keeps_the_best_weights(config, monkeypatch):
@@ -171,85 +197,89 @@ def test_early_stopping_keeps_the_best_weights(config, monkeypatch):
     np.testing.assert_array_equal(result.model.output_dense.kernel.numpy(), seen[1])
 
 
-def test_class_weights(config):
-    ids, labels = np.array([0, 0, 0, 1]), ["a", "b"]
-    assert finetune_module._class_weights("none", ids, labels).tolist() == [1, 1]
-    balanced = finetune_module._class_weights("balanced", ids, labels)
-    np.testing.assert_allclose(balanced, [2 / 3, 2])
-    # All the weight on one class: the model names no other.
-    metrics = finetune(config(class_weights=[1000.0, 0.001], epochs=3)).metrics
-    assert metrics["per_class"]["negative"]["recall"] == 1.0
-    with pytest.raises(InputError, match="--class-weights has 3 numbers for 2 labels"):
-        finetune(config(output=config().output + "2", class_weights=[1.0, 1.0, 1.0]))
-
-
-def test_truncation_is_reported(config, caplog):
-    with caplog.at_level("INFO", "tfbert"):
-        finetune(config(max_length=8))
-    assert "training texts are longer than 8 tokens and were cut:" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"max_length": 129}, "--max-length 129: the model ends at 128 tokens"),
-        ({"tokens_per_batch": 100}, "--tokens-per-batch 100: a single text may have 128 tokens"),
-        ({"freeze_layers": 3}, "the model has only 2 layers"),
-        ({"model": "nowhere"}, "no such directory, and no BERT preset"),
-        ({"data": "/nonexistent"}, "no such file or folder"),
-        ({"label_column": "humour"}, "no column 'humour'"),
-    ],
-)
-def test_bad_input_is_found_before_anything_is_written(config, changes, message):
-    options = config(**changes)
-    with pytest.raises(InputError, match=message):
-        finetune(options)
-    assert not Path(options.output).exists()
-
-
-def test_bad_input_leaves_the_run_that_it_should_overwrite(config, trained_run, tmp_path):
-    (tmp_path / "run").symlink_to(trained_run.run_directory)
-    with pytest.raises(InputError, match="holds another run"):
-        finetune(config())
-    with pytest.raises(InputError, match="no such directory"):
-        finetune(config(overwrite=True, model="nowhere"))
-    assert (tmp_path / "run" / "metrics.json").exists()
-
-
-def test_divergence_is_one_line_and_the_old_run_stays(config, trained_run, tmp_path):
-    shutil.copytree(trained_run.run_directory, tmp_path / "run")
+def test_divergence_is_one_line_and_the_old_run_stays(
+    config, trained_run, trained_metrics, tmp_path
+):
+    shutil.copytree(trained_run, tmp_path / "run")
     with pytest.raises(
         TfbertError, match=r"training diverged at .*the learning rate.* is too high"
     ):
         finetune(config(overwrite=True, learning_rate=1e38, early_stopping=1, epochs=3))
-    assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == trained_run.metrics
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == trained_metrics
 
 
-def test_a_preempted_run_goes_on(config, monkeypatch, tmp_path):
-    """Two ends by SIGTERM, one of them in an evaluation; then by `--resume` alone."""
-    options = {"epochs": 2, "early_stopping": 2}
-    expected = finetune(config(output=str(tmp_path / "expected"), **options))
-    for method, at in (("on_train_batch_end", 3), ("on_test_batch_end", 8)):
-        with monkeypatch.context() as patch:
+# A run as `trained_run`, stopped twice.
 
-            def end(self, batch, logs=None, at=at):
-                if self.model.optimizer.iterations == at:
-                    os.kill(os.getpid(), signal.SIGTERM)
 
-            patch.setattr(finetune_module.StatusUpdates, method, end, raising=False)
-            with pytest.raises(Preempted):
-                finetune(config(**options))
-        assert read_status(tmp_path / "run")["phase"] == "preempted"
-        assert read_status(tmp_path / "run")["checkpoint"]["step"] == at
-    with pytest.raises(InputError, match=r"--learning-rate was 0\.001, is 0\.5"):
-        finetune(config(learning_rate=0.5, **options))
-    _, resumed = parse(["finetune", "--resume", "--output", str(tmp_path / "run")])
+def stopped(config, monkeypatch, method, update):
+    """Runs until SIGTERM comes in a method of a callback after so many updates."""
+
+    def end(self, *arguments, **keywords):
+        if self.model.optimizer.iterations == update:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch, pytest.raises(Preempted):
+        patch.setattr(finetune_module.StatusUpdates, method, end, raising=False)
+        finetune(config)
+
+
+@pytest.fixture(scope="module")
+def stopped_run(data, small_model, tmp_path_factory):
+    """The directory of a run that was stopped in training, with its token cache next to it."""
+    folder = tmp_path_factory.mktemp("stopped")
+    cache = {"token_cache": str(folder / "cache")}
+    options = {**quick_options(data, small_model, folder / "run"), **TRAINED, **cache}
+    with pytest.MonkeyPatch.context() as patch:
+        stopped(FinetuneConfig(**options), patch, "on_train_batch_end", 3)
+    return folder / "run"
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(
+    config, stopped_run, trained_run, monkeypatch, tmp_path
+):
+    """Also in an evaluation; then by `--resume` alone, and without tokenizing once more."""
+    run = tmp_path / "run"
+    shutil.copytree(stopped_run, run)
+    cache = stopped_run.parent / "cache"
+    options = {**TRAINED, "token_cache": str(cache)}
+    assert len(list(cache.iterdir())) == 2
+    assert read_status(run)["phase"] == "preempted"
+    assert read_status(run)["checkpoint"]["step"] == 3
+
+    def refused(*arguments):
+        raise AssertionError("tokenized again")
+
+    monkeypatch.setattr("tfbert.tasks.token_cache.tokenize", refused)
+    stopped(config(**options), monkeypatch, "on_test_batch_end", 8)
+    assert read_status(run)["phase"] == "preempted"
+    assert read_status(run)["checkpoint"]["step"] == 8
+    with pytest.raises(InputError, match=r"--learning-rate was 0\.01, is 0\.5"):
+        finetune(config(**{**options, "learning_rate": 0.5}))
+    _, resumed = parse(["finetune", "--resume", "--output", str(run)])
     result = finetune(resumed)
-    assert result.history == expected.history
-    for one, two in zip(result.model.get_weights(), expected.model.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
-    curves = [scalars(tmp_path / name / "logs" / "train") for name in ("run", "expected")]
+    assert result.history == json.loads((trained_run / "history.json").read_text())
+    one, two = (load_classifier(str(path)).model.get_weights() for path in (run, trained_run))
+    for ours, theirs in zip(one, two, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    curves = [scalars(path / "logs" / "train") for path in (run, trained_run)]
     assert curves[0]["loss"] == curves[1]["loss"]
+    other = {**options, "max_length": 15, "output": str(tmp_path / "other")}
+    with pytest.raises(AssertionError, match="tokenized again"):
+        finetune(config(**other))
+
+
+def test_other_data_is_not_gone_on_with(config, stopped_run, monkeypatch, tmp_path, data):
+    shutil.copytree(stopped_run, tmp_path / "run")
+    shutil.copytree(data, tmp_path / "data")
+    options = {**TRAINED, "data": str(tmp_path / "data")}
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="kind of device was"):
+        patch.setattr(finetune_module, "batch_lengths", lambda *_: np.array([128]))  # a TPU's
+        finetune(config(**options))
+    table = tmp_path / "data" / "train.csv"
+    lines = table.read_text().splitlines()
+    table.write_text("\n".join([lines[0], *lines[:0:-1]]) + "\n")
+    with pytest.raises(InputError, match=r"data was [0-9a-f]{16}, is [0-9a-f]{16}"):
+        finetune(config(**options))
 
 
 @pytest.mark.slow
@@ -257,7 +287,7 @@ def test_batches_of_tokens(config, monkeypatch, tmp_path, data):
     """The rate ends at 0, a killed run goes on, and the division of the work does not matter."""
     monkeypatch.setattr(keras.layers.Dropout, "call", lambda self, inputs, training=False: inputs)
     monkeypatch.setattr(Dropout, "draw_seed", lambda self, training: None)
-    options = {"epochs": 2, "tokens_per_batch": 256}
+    options = {"epochs": 2, "tokens_per_batch": 256, "learning_rate": 1e-3}
     expected = finetune(config(output=str(tmp_path / "expected"), **options))
     updates = int(expected.model.optimizer.iterations)
     assert updates % 2 == 0
@@ -266,15 +296,7 @@ def test_batches_of_tokens(config, monkeypatch, tmp_path, data):
     assert curves["learning_rate"][-1][1] == pytest.approx(0.0, abs=1e-9)
 
     at = updates // 2 + 3
-    with monkeypatch.context() as patch:
-
-        def end(self, batch, logs=None):
-            if self.model.optimizer.iterations == at:
-                os.kill(os.getpid(), signal.SIGTERM)
-
-        patch.setattr(finetune_module.StatusUpdates, "on_train_batch_end", end)
-        with pytest.raises(Preempted):
-            finetune(config(**options))
+    stopped(config(**options), monkeypatch, "on_train_batch_end", at)
     assert read_status(tmp_path / "run")["checkpoint"]["step"] == at
     resumed = finetune(config(**options, replicas=2))  # which `--resume` may change
     np.testing.assert_allclose(resumed.history["loss"], expected.history["loss"], rtol=1e-4)
@@ -336,37 +358,66 @@ def test_a_part_of_the_training_examples(begun):
     assert len(begun(train_examples=1000)[1].texts) == 60
 
 
-def test_a_second_run_on_the_same_data_does_not_tokenize(config, monkeypatch, tmp_path):
-    cache = {"token_cache": str(tmp_path / "cache"), "max_length": 16}
-    first = finetune(config(output=str(tmp_path / "first"), **cache))
-
-    def refused(*arguments):
-        raise AssertionError("tokenized again")
-
-    monkeypatch.setattr("tfbert.tasks.token_cache.tokenize", refused)
-    assert finetune(config(**cache)).history == first.history
-    assert len(list((tmp_path / "cache").iterdir())) == 2
-    with pytest.raises(AssertionError, match="tokenized again"):
-        finetune(config(output=str(tmp_path / "third"), **{**cache, "max_length": 15}))
+def test_another_seed_is_another_run(begun):
+    (one, first), (two, second) = (begun(seed=seed) for seed in (1, 2))
+    assert not np.array_equal(one.output_dense.kernel.numpy(), two.output_dense.kernel.numpy())
+    assert [b.tolist() for b in first.batches.epoch(0)] != [
+        b.tolist() for b in second.batches.epoch(0)
+    ]
+    assert (one.seed, two.seed) == (1, 2)  # of dropout
 
 
-def test_other_data_is_not_gone_on_with(config, monkeypatch, tmp_path, data):
-    def end(self, epoch, logs=None):
-        os.kill(os.getpid(), signal.SIGTERM)
+def test_the_division_of_the_work_is_as_asked_for(begun):
+    options = {"replicas": 2, "per_device_batch_size": 2, "steps_per_execution": 4}
+    model, _ = begun(**options, rematerialize=True)
+    assert model.distribute_strategy.num_replicas_in_sync == 2
+    assert (model.accumulate_steps, model.steps_per_execution) == (2, 4)
+    assert model.backbone.rematerialize
 
-    shutil.copytree(data, tmp_path / "data")
-    options = {"data": str(tmp_path / "data"), "epochs": 2}
-    with monkeypatch.context() as patch, pytest.raises(Preempted):
-        patch.setattr(finetune_module.StatusUpdates, "on_epoch_end", end)
-        finetune(config(**options))
-    with monkeypatch.context() as patch, pytest.raises(InputError, match="kind of device was"):
-        patch.setattr(finetune_module, "lengths_for", lambda *_: np.array([128]))  # a TPU's
-        finetune(config(**options))
-    table = tmp_path / "data" / "train.csv"
-    lines = table.read_text().splitlines()
-    table.write_text("\n".join([lines[0], *lines[:0:-1]]) + "\n")
-    with pytest.raises(InputError, match=r"data was [0-9a-f]{16}, is [0-9a-f]{16}"):
-        finetune(config(**options))
+
+def test_truncation_is_reported(begun, caplog):
+    with caplog.at_level("INFO", "tfbert"):
+        begun(max_length=8)
+    assert "training texts are longer than 8 tokens and were cut:" in caplog.text
+
+
+def test_weight_decay_leaves_biases_and_norms_alone(begun):
+    """With gradients of zero, decay is all that moves a weight."""
+    model, _ = begun(weight_decay=0.5, warmup_fraction=0.0)
+    before = {v.path: v.numpy() for v in model.trainable_variables}
+    model.optimizer.build(model.trainable_variables)
+    model.optimizer.apply([tf.zeros(v.shape) for v in model.trainable_variables])
+    for variable in model.backbone.trainable_variables:
+        moved = not np.array_equal(variable.numpy(), before[variable.path])
+        assert moved != variable.path.endswith(("gamma", "beta", "bias")), variable.path
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_length": 129}, "--max-length 129: the model ends at 128 tokens"),
+        ({"tokens_per_batch": 100}, "--tokens-per-batch 100: a single text may have 128 tokens"),
+        ({"freeze_layers": 3}, "the model has only 2 layers"),
+        ({"model": "nowhere"}, "no such directory, and no BERT preset"),
+        ({"data": "/nonexistent"}, "no such file or folder"),
+        ({"label_column": "humour"}, "no column 'humour'"),
+        ({"class_weights": [1.0, 1.0, 1.0]}, "--class-weights has 3 numbers for 2 labels"),
+    ],
+)
+def test_bad_input_is_found_before_anything_is_written(config, changes, message):
+    options = config(**changes)
+    with pytest.raises(InputError, match=message):
+        finetune(options)
+    assert not Path(options.output).exists()
+
+
+def test_bad_input_leaves_the_run_that_it_should_overwrite(config, trained_run, tmp_path):
+    (tmp_path / "run").symlink_to(trained_run)
+    with pytest.raises(InputError, match="holds another run"):
+        finetune(config())
+    with pytest.raises(InputError, match="no such directory"):
+        finetune(config(overwrite=True, model="nowhere"))
+    assert (tmp_path / "run" / "metrics.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -385,8 +436,3 @@ def test_exhausted_memory_comes_with_a_hint(config, monkeypatch, options, hint):
     monkeypatch.setattr(BertClassifier, "fit", fit)
     with pytest.raises(MachineError, match=hint):
         finetune(config(**options))
-
-
-def test_a_run_can_start_from_a_run(config, trained_run):
-    result = finetune(config(model=trained_run.run_directory))
-    assert result.metrics["examples"] == 13

@@ -1,6 +1,8 @@
+import dataclasses
 import json
 import math
 
+import keras
 import keras_hub
 import numpy as np
 import pytest
@@ -10,12 +12,14 @@ from helpers.pretraining_run import PHASES, scalars
 from tfbert.cli import main
 from tfbert.errors import InputError
 from tfbert.models.sources import load_encoder
+from tfbert.recipes.phase_model import make_new_model
 from tfbert.recipes.pretrain_options import PretrainConfig
+from tfbert.records.description import read_dataset
 from tfbert.records.prepare import prepare
 from tfbert.records.reader import PretrainingRecords
 from tfbert.records.record_options import PrepareConfig
 from tfbert.records.record_source import open_records
-from tfbert.runs.pretrain import pretrain, save_untrained
+from tfbert.runs.pretrain import pretrain
 from tfbert.text.cooccurrence import count_neighbours, factorize
 
 
@@ -92,7 +96,8 @@ def test_it_learns(config):
         "learning_rate": 0.04,
         "warmup": 0.1,
     }
-    history = pretrain(config(phases=[phase], eval_steps=60, eval_sequences=64)).history
+    options = {"eval_steps": 60, "eval_sequences": 64, "num_layers": 1}
+    history = pretrain(config(phases=[phase], **options)).history
     assert history["val_mlm_loss"][-1] < 0.9 * math.log(8_000)
     assert history["mlm_loss"][1] < history["mlm_loss"][0]
 
@@ -121,29 +126,6 @@ def test_going_on_from_a_model(config, tmp_path):
         np.testing.assert_allclose(a, b, atol=1e-7, err_msg=a.path)
     embedded = pretrain(config(init="embedded", output=str(tmp_path / "third"), phases=phases))
     assert embedded.model.backbone.hidden_dim == 128
-
-
-def test_it_can_begin_with_cooccurrences(config, tmp_path):
-    still = [{**PHASES[0], "steps": 1, "learning_rate": 1e-30}]
-    begins = config(phases=still, embeddings="cooccurrence")
-    trained = np.array(pretrain(begins).model.backbone.token_embedding.embeddings)
-    for embeddings in ("cooccurrence", "random"):
-        save_untrained(config(phases=still, embeddings=embeddings), tmp_path / embeddings)
-    begun, random = (
-        load_encoder(str(tmp_path / name), "float32").backbone
-        for name in ("cooccurrence", "random")
-    )
-    np.testing.assert_allclose(trained, begun.token_embedding.embeddings, atol=1e-7)
-    source = open_records(begins.data, 16)
-    special = source.vocabulary.is_special()
-    counts = count_neighbours(PretrainingRecords(source, 8).sequences(), special)
-    counted = factorize(counts, 16, begins.seed)
-    random = np.array(random.token_embedding.embeddings)
-    known = counted.any(axis=1)
-    assert 100 < known.sum() < len(known)
-    np.testing.assert_allclose(trained[known], counted[known] * random.std(), rtol=1e-3)
-    np.testing.assert_allclose(trained[~known], random[~known], atol=1e-7)
-    assert not known[special].any()
 
 
 @pytest.mark.slow
@@ -202,11 +184,36 @@ def test_a_model_of_another_vocabulary_is_refused(config, tmp_path):
         pretrain(config(init=str(tmp_path / "other")))
 
 
-def test_the_command(records, tmp_path, capsys):
+def test_the_command_begins_with_cooccurrences(records, tmp_path, capsys):
+    """One update at a rate of next to nothing: the weights are those before training."""
     arguments = ["--data", records, "--output", str(tmp_path / "run"), "--no-progress"]
-    phase = ["--phases.0.sequence-length", "16", "--phases.0.steps=2", "--dropout", "0"]
-    batch = ["--phases.0.global-batch-size=4", "--hidden-dim", "16", "--num-heads=1"]
-    assert main(["pretrain", "--recipe", "quick", *arguments, *phase, *batch]) == 0
+    phase = ["--phases.0.sequence-length", "16", "--phases.0.steps=1", "--dropout", "0"]
+    phase += ["--phases.0.learning-rate=1e-30", "--embeddings", "cooccurrence"]
+    size = ["--num-layers=1", "--hidden-dim", "16", "--num-heads=1"]
+    batch = ["--phases.0.global-batch-size=4"]
+    assert main(["pretrain", "--recipe", "quick", *arguments, *phase, *size, *batch]) == 0
     printed = capsys.readouterr().out
     assert "mlm_loss" in printed
     assert printed.endswith(f"Run directory: {tmp_path / 'run'}\n")
+
+    trained = load_encoder(str(tmp_path / "run"), "float32").backbone
+    trained = np.array(trained.token_embedding.embeddings)
+    config = PretrainConfig.from_recipe(str(tmp_path / "run" / "config.yaml"))
+    source = open_records(records, 16)
+    options = read_dataset(records)["options"]
+    train = PretrainingRecords(source, 4)
+
+    def begun(embeddings):
+        keras.utils.set_random_seed(config.seed)
+        changed = dataclasses.replace(config, embeddings=embeddings)
+        model, _ = make_new_model(changed, options, train, "float32", 1)
+        return np.array(model.backbone.token_embedding.embeddings)
+
+    np.testing.assert_allclose(trained, begun("cooccurrence"), atol=1e-7)
+    random, special = begun("random"), source.vocabulary.is_special()
+    counted = factorize(count_neighbours(train.sequences(), special), 16, config.seed)
+    known = counted.any(axis=1)
+    assert 100 < known.sum() < len(known)
+    np.testing.assert_allclose(trained[known], counted[known] * random.std(), rtol=1e-3)
+    np.testing.assert_allclose(trained[~known], random[~known], atol=1e-7)
+    assert not known[special].any()

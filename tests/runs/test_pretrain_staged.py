@@ -13,7 +13,6 @@ from helpers.pretraining_run import QUICK, scalars
 from tfbert.models.encoder import BertEncoder
 from tfbert.models.sources import load_encoder
 from tfbert.optimizers.loss_scale import LossScaleOptimizer
-from tfbert.recipes.phases import batch_orders, make_phases
 from tfbert.recipes.pretrain_options import PretrainConfig
 from tfbert.recovery.preemption import Preempted
 from tfbert.runs.pretrain import pretrain
@@ -53,16 +52,8 @@ def _layers(*numbers):
     return {f"transformer_layer_{number}" for number in numbers}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def no_measurement():
-    """The machine's peak is not measured: it would take a second of both cores."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tfbert.runs.pretrain.matmul_peak_of", lambda strategy, dtype: 1e11)
-        yield
-
-
 @pytest.fixture(scope="module")
-def mslt(records, tmp_path_factory):
+def mslt(records, no_measurement, tmp_path_factory):
     """(result, weights where each stage begins and where the last ends) of a run in stages."""
     stages = []
     original = PretrainingCurves.on_train_begin
@@ -180,13 +171,6 @@ def test_a_model_to_start_from_grows(pretrain_config):
     assert result.model.backbone.num_layers == 4
     embedded = weights_of(load_encoder("embedded", "float32").backbone)
     assert changed(embedded, weights_of(result.model.backbone)) == {"pooled_dense", *_layers(2, 3)}
-
-
-def test_stages_see_the_batches_of_full_depth():
-    phases = make_phases([{**PHASE, "steps": n} for n in (3, 2, 4)])
-    assert batch_orders(phases) == [(0, 0), (0, 3), (0, 5)]
-    longer = make_phases([{**PHASE, "sequence_length": 24, "steps": n} for n in (1, 2)])
-    assert batch_orders([*phases, *longer, phases[0]])[3:] == [(1, 0), (1, 1), (2, 0)]
 
 
 @pytest.mark.slow

@@ -29,9 +29,10 @@ COMPILE = """
 import json, pathlib, sys
 _, module, topology, replicas, result = sys.argv[1:]
 request = json.loads(pathlib.Path(module).read_bytes())
-gib, size = 2**30, request["rows"] // request["pieces"]
+gib, steps = 2**30, request["accumulate_steps"]
+size = request["rows"] // steps
 length = request["recipe"]["phases"][request["phase"]]["sequence_length"]
-need = 2 * gib + gib * (request["pieces"] > 1) + size * length * gib // 2048
+need = 2 * gib + gib * (steps > 1) + size * length * gib // 2048
 if %r:
     content = {"error": %r}
 elif need > 15.48 * gib:
@@ -56,7 +57,7 @@ def own_log(monkeypatch):
 
 @pytest.fixture
 def stand_ins(monkeypatch, tmp_path):
-    """A function that puts scripts in the place of both processes; gives the sizes compiled."""
+    """A function that puts scripts in the place of both processes; returns the sizes compiled."""
 
     def put(lowered='{"unused_bytes": 0}', error=""):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -111,7 +112,7 @@ def test_what_does_not_fit(stand_ins, capsys):
     assert check("--per-device-batch-size", "64") == 1
     printed = capsys.readouterr()
     assert "compiles   no: does not fit\n  memory     18.00 of 15.48 GiB a core" in printed.out
-    # It is told what does: 49 at once would fit beside the accumulators.
+    # It is told what does: 49 at once would fit with the accumulators.
     assert "32 sequences at once were compiled and fit: the recipe needs 2 parts" in printed.out
     assert "tfbert: error: v3-8: phase 2 does not fit" in printed.err
 
@@ -214,7 +215,7 @@ def test_what_the_compiler_says_of_memory(error, asked_for):
     assert memory_asked_for(error) == asked_for
 
 
-def test_the_compiler_ends_with_a_command_that_is_told_to_end(tmp_path):
+def test_the_compiler_is_stopped_with_the_command(tmp_path):
     note = tmp_path / "pid"
     code = f"""
 import tfbert.tpu_check.check

@@ -40,12 +40,12 @@ def parameters(layers, width, vocabulary=30_522, positions=512):
 def test_recipes_compile_and_fit(recipe, accelerator, changes, layers, width, shares):
     result = check(recipe, accelerator, largest=False, **changes)
     assert result.fits
-    for phase, (share, pieces) in zip(result.phases, shares, strict=True):
-        assert (phase.share, phase.program.pieces) == (share, pieces)
+    for phase, (share, steps) in zip(result.phases, shares, strict=True):
+        assert (phase.share, phase.program.accumulate_steps) == (share, steps)
         # Weights and LAMB's two moments in float32; the batch is below a hundredth of that.
         state = 12 * parameters(layers, width)
         assert state < phase.program.arguments < 1.01 * state
-        if pieces == 1:
+        if steps == 1:
             # The compiler counts all operations, not matrix products alone.
             assert phase.flops < phase.program.flops < 1.15 * phase.flops
 
@@ -76,4 +76,4 @@ def test_too_large_a_batch_is_refused_and_a_smaller_one_found():
     assert not result.fits
     assert phase.program.used > 15.75 * 2**30
     assert 0 < phase.largest < phase.share == 16_384
-    assert phase.share == phase.largest * phase.accumulation
+    assert phase.share == phase.largest * phase.least_accumulate_steps

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfbert.recipes.phase_model import make_phase_model
 from tfbert.recipes.pretrain_options import PretrainConfig
 from tfbert.records.batches import examples_of
-from tfbert.runs.pretrain import make_phase_model
 from tfbert.tpu_check import core_strategy, lowering
 from tfbert.tpu_check.lowering import Request, lowered, make_program
 
@@ -53,7 +53,7 @@ def test_executed_it_trains_as_fit_does(monkeypatch):
     # A CPU has no answer to which replica it is.
     monkeypatch.setattr(core_strategy.gen_xla_ops, "xla_replica_id", lambda: tf.constant(0))
     trained, program, _ = make_program(REQUEST)
-    usual = make_phase_model(RECIPE, 0, VOCABULARY, True, REQUEST.pieces)
+    usual = make_phase_model(RECIPE, 0, VOCABULARY, True, REQUEST.accumulate_steps)
     start = {v.path: v.numpy() for v in trained.trainable_variables}
     for variable in usual.trainable_variables:
         variable.assign(start[variable.path])

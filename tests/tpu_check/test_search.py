@@ -2,9 +2,8 @@
 
 import pytest
 
-from tfbert.tpu_check.check import Search
 from tfbert.tpu_check.compiler import Program
-from tfbert.tpu_check.fitting import accumulation_for, divisors, fit_line, round_size
+from tfbert.tpu_check.fitting import Search, divisors, fit_line, least_accumulate_steps, round_size
 
 
 def test_a_line_through_two_points():
@@ -21,9 +20,9 @@ def test_arithmetic():
     assert divisors(12) == [1, 2, 3, 4, 6, 12]
     assert [round_size(size) for size in (0, 1, 7, 8, 9, 31, 32)] == [0, 1, 7, 8, 8, 24, 32]
     # 48 sequences, at most 20 at once: 3 times 16, not 2.4 times 20.
-    assert accumulation_for(48, 20) == 3
-    assert accumulation_for(32, 32) == accumulation_for(32, 500) == 1
-    assert accumulation_for(7, 6) == 7
+    assert least_accumulate_steps(48, 20) == 3
+    assert least_accumulate_steps(32, 32) == least_accumulate_steps(32, 500) == 1
+    assert least_accumulate_steps(7, 6) == 7
 
 
 class MadeUpCompiler:
@@ -31,18 +30,18 @@ class MadeUpCompiler:
 
     def __init__(self, memory, fixed=100, accumulators=50, each=10, bend=lambda size: 0):
         self.memory = memory
-        self.need = lambda size, pieces: (
-            fixed + accumulators * (pieces > 1) + each * size + bend(size)
+        self.need = lambda size, steps: (
+            fixed + accumulators * (steps > 1) + each * size + bend(size)
         )
         self.asked = []
 
-    def __call__(self, size, pieces):
-        self.asked.append((size, pieces))
-        used = self.need(size, pieces)
-        return Program(rows=size * pieces, pieces=pieces, fits=used <= self.memory, used=used)
+    def __call__(self, size, steps):
+        self.asked.append((size, steps))
+        used = self.need(size, steps)
+        return Program(size * steps, steps, fits=used <= self.memory, used=used)
 
-    def search(self, share, pieces=1):
-        found = Search(share, self.memory, self, self(share // pieces, pieces))
+    def search(self, share, steps=1):
+        found = Search(share, self.memory, self, self(share // steps, steps))
         found.look()
         return found
 
@@ -58,21 +57,21 @@ def test_a_share_that_fits_leaves_room_for_more():
 def test_a_share_that_does_not_fit_is_accumulated():
     compiler = MadeUpCompiler(memory=400)
     found = compiler.search(share=48)
-    # 25 at once beside the accumulators, of which the largest divisor of 48 is 24.
+    # 25 at once with the accumulators, of which the largest divisor of 48 is 24.
     assert compiler.asked == [(48, 1), (24, 2), (16, 3)]
     assert (found.largest, found.line) == (24, (150, 10))
 
 
 def test_a_small_part_leads_to_a_larger_one():
     compiler = MadeUpCompiler(memory=400)
-    found = compiler.search(share=48, pieces=24)
+    found = compiler.search(share=48, steps=24)
     assert compiler.asked == [(2, 24), (1, 48), (24, 2)]
     assert found.largest == 24
 
 
 def test_where_the_line_promises_the_whole_share_it_is_tried_whole():
     compiler = MadeUpCompiler(memory=650)
-    found = compiler.search(share=48, pieces=6)
+    found = compiler.search(share=48, steps=6)
     assert compiler.asked == [(8, 6), (6, 8), (48, 1)]
     assert found.largest == 48
 
@@ -107,10 +106,10 @@ def test_one_sequence_a_core():
 def test_an_operation_that_cannot_be_compiled_ends_the_search():
     asked = []
 
-    def compiled(size, pieces):
+    def compiled(size, steps):
         asked.append(size)
-        return Program(rows=size * pieces, pieces=pieces, fits=None, problem="no XlaOp")
+        return Program(size * steps, steps, fits=None, problem="no XlaOp")
 
-    found = Search(8, 100, compiled, Program(rows=8, pieces=1, fits=False, used=200))
+    found = Search(8, 100, compiled, Program(8, 1, fits=False, used=200))
     found.look()
     assert (asked, found.largest) == ([4], None)

@@ -2,7 +2,9 @@
 
 import os
 import platform
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from tfbert.errors import InputError
 
@@ -13,7 +15,7 @@ _TPU_RUNTIME = (
 )
 
 
-def is_tpu_runtime(environment=os.environ, root="/"):
+def is_tpu_runtime(environment: Iterable[str] = os.environ, root: str | Path = "/") -> bool:
     """Whether this machine is one of Colab's or Kaggle's with a TPU."""
     hosted = any(name.startswith(("COLAB_", "KAGGLE_")) for name in environment)
     # Not TPU_NAME: `import tfbert` may have set it.
@@ -21,7 +23,7 @@ def is_tpu_runtime(environment=os.environ, root="/"):
     return named or (hosted and any((Path(root) / "dev").glob("accel[0-9]*")))
 
 
-def describe_hardware():
+def describe_hardware() -> str:
     """What this machine computes with, as lines of text.
 
     Raises:
@@ -53,25 +55,25 @@ def describe_hardware():
     return "\n".join(lines)
 
 
-def has_gpu():
+def has_gpu() -> bool:
     """Whether TensorFlow sees a GPU."""
     import tensorflow as tf
 
     return bool(tf.config.list_physical_devices("GPU"))
 
 
-def _gpu_name(gpu):
+def _gpu_name(gpu: Any) -> str:
     import tensorflow as tf
 
     return tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
 
 
-def _cpu_name():
+def _cpu_name() -> str:
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
 
 
-def _memory_gib():
+def _memory_gib() -> float:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30

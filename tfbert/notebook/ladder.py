@@ -1,12 +1,17 @@
 """One change after another: what each brings in speed, and what it costs in accuracy."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 from tfbert.runs.curves import epoch_speeds
 
+if TYPE_CHECKING:
+    from tfbert.runs.finetune import FinetuneResult
+
 
 class Step(NamedTuple):
-    """What one fine-tuning of the ladder came to.
+    """What came out of one fine-tuning of the ladder.
 
     Args:
         title: What was changed.
@@ -24,14 +29,11 @@ class Step(NamedTuple):
     accuracy: float
 
 
-def ladder(results):
+def ladder(results: dict[str, FinetuneResult]) -> list[Step]:
     """The steps of a ladder.
 
     Args:
         results: By title the `FinetuneResult`, the first one to compare with.
-
-    Returns:
-        List of `Step`.
     """
     speeds = {
         title: float(epoch_speeds(result.run_directory, result.metrics["epochs"]).max())
@@ -50,12 +52,12 @@ def ladder(results):
     ]
 
 
-def fastest(results):
+def fastest(results: dict[str, FinetuneResult]) -> str:
     """The title of the fastest step."""
     return max(ladder(results), key=lambda step: step.speed).title
 
 
-def ladder_table(results):
+def ladder_table(results: dict[str, FinetuneResult]) -> str:
     """The steps as a table in Markdown."""
     lines = ["| | examples/s | times faster | seconds in all | accuracy |", "|---|---|---|---|---|"]
     lines += [
@@ -66,7 +68,7 @@ def ladder_table(results):
     return "\n".join(lines)
 
 
-def last_step(results):
+def last_step(results: dict[str, FinetuneResult]) -> str:
     """The last of the steps so far, in a line of text."""
     step = ladder(results)[-1]
     return (

@@ -1,12 +1,22 @@
 """The notebooks' pictures; each function draws on new axes and returns them."""
 
+from __future__ import annotations
+
 import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+
+if TYPE_CHECKING:
+    from tfbert.notebook.ladder import Step
+    from tfbert.optimizers.trust_ratio import TrustRatio
+    from tfbert.runs.curves import Point
 
 
-def draw_lengths(lengths, max_length):
+def draw_lengths(lengths: np.ndarray, max_length: int) -> Axes:
     """How many texts have how many tokens, and where they are cut.
 
     Args:
@@ -15,14 +25,15 @@ def draw_lengths(lengths, max_length):
     """
     axes = _axes("tokens of a text", "texts", (7, 3))
     longest = int(np.max(lengths))
-    axes.hist(lengths, bins=np.arange(longest + 2, step=-(-longest // 60)) - 0.5, color="C0")
+    edges = np.arange(longest + 2, step=-(-longest // 60)) - 0.5
+    axes.hist(lengths, bins=edges.tolist(), color="C0")
     axes.axvline(max_length, color="C3", label=f"padded to, or cut at: {max_length}")
     axes.axvline(np.mean(lengths), color="C1", label=f"mean: {np.mean(lengths):.0f}")
     axes.legend()
     return axes
 
 
-def draw_ladder(steps):
+def draw_ladder(steps: Sequence[Step]) -> Axes:
     """A bar for the speed of each `Step`, with its accuracy."""
     axes = _axes("examples a second", "", (7, 0.6 + 0.5 * len(steps)))
     bars = axes.barh([step.title for step in steps], [step.speed for step in steps], color="C0")
@@ -34,7 +45,7 @@ def draw_ladder(steps):
     return axes
 
 
-def draw_curves(curves, ylabel, over="updates"):
+def draw_curves(curves: dict[str, list[Point]], ylabel: str, over: str = "updates") -> Axes:
     """A line for each curve.
 
     Args:
@@ -50,7 +61,7 @@ def draw_curves(curves, ylabel, over="updates"):
     return axes
 
 
-def draw_losses(losses, ylabel):
+def draw_losses(losses: dict[str, dict[int, float]], ylabel: str) -> Axes:
     """The final losses of several optimizers, by batch size.
 
     Args:
@@ -68,16 +79,18 @@ def draw_losses(losses, ylabel):
     return axes
 
 
-def draw_trust_ratios(ratios):
+def draw_trust_ratios(ratios: dict[str, TrustRatio]) -> Axes:
     """A point for the trust ratio of each matrix, in a row for its layer.
 
     Args:
-        ratios: What `LAMB.trust_ratios()` gives; biases and norms, whose ratio is 1, are left out.
+        ratios: What `LAMB.trust_ratios()` returns. Biases and norms, whose ratio is 1, are left
+            out.
     """
-    rows, kinds = [], {}
+    rows: list[str] = []
+    kinds: dict[str, list[tuple[float, str]]] = {}
     for path, ratio in ratios.items():
         layer, kind = _layer_and_kind(path)
-        if kind is None:
+        if layer is None or kind is None:
             continue
         if layer not in rows:
             rows.append(layer)
@@ -94,7 +107,7 @@ def draw_trust_ratios(ratios):
     return axes
 
 
-def _axes(xlabel, ylabel, size=(7, 4)):
+def _axes(xlabel: str, ylabel: str, size: tuple[float, float] = (7, 4)) -> Axes:
     _, axes = plt.subplots(figsize=size, layout="constrained")
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.grid(alpha=0.3)
@@ -107,7 +120,7 @@ _EMBEDDING = re.compile(r"(\w+)_embedding/")
 _LAYER = re.compile(r"transformer_layer_(\d+)/(?:self_attention_layer/)?(\w+)/kernel")
 
 
-def _layer_and_kind(path):
+def _layer_and_kind(path: str) -> tuple[str | None, str | None]:
     """Where a matrix stands and which it is; (None, None) for biases and norms."""
     if path.endswith(("bias", "gamma", "beta")):
         return None, None

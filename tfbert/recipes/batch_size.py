@@ -1,29 +1,67 @@
-"""From the batch of the recipe to what a device takes at a time."""
+"""From the batch of a recipe to the micro-batches that a device computes one after the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from tfbert.errors import InputError
 
+if TYPE_CHECKING:
+    from tfbert.recipes.phases import Phase
 
-def accumulation(global_batch_size, per_device_batch_size, replicas):
-    """How many micro-batches a replica's part of the global batch is divided into.
+
+def accumulate_steps(
+    global_batch_size: int, per_device_batch_size: int | None, replicas: int
+) -> int:
+    """How many micro-batches a replica's share of the global batch is divided into.
 
     Args:
         global_batch_size: Examples an update, over all replicas together.
-        per_device_batch_size: Examples that one device takes at a time; None means its whole part.
+        per_device_batch_size: Examples that one device computes at once; None means its whole
+            share.
         replicas: Number of replicas.
 
     Returns:
         The `accumulate_steps` of `compile`.
 
     Raises:
-        InputError: If the global batch is no multiple of what all devices take at a time.
+        InputError: If the global batch is not a multiple of what all devices compute at once.
     """
     if per_device_batch_size is None:
         return 1
-    at_a_time = per_device_batch_size * replicas
-    if global_batch_size % at_a_time:
-        nearest = max(1, round(global_batch_size / at_a_time)) * at_a_time
+    at_once = per_device_batch_size * replicas
+    if global_batch_size % at_once:
+        nearest = max(1, round(global_batch_size / at_once)) * at_once
         raise InputError(
             f"--global-batch-size {global_batch_size} is no multiple of --per-device-batch-size "
-            f"{per_device_batch_size} x {replicas} replica(s) = {at_a_time}; {nearest} is"
+            f"{per_device_batch_size} x {replicas} replica(s) = {at_once}; {nearest} is"
         )
-    return global_batch_size // at_a_time
+    return global_batch_size // at_once
+
+
+def accumulate_steps_of(phase: Phase, replicas: int, device_tokens: int) -> int:
+    """`accumulate_steps` of a phase of pre-training.
+
+    Args:
+        phase: `Phase`.
+        replicas: Devices that share the batch.
+        device_tokens: Tokens that a device computes at once, where the phase does not say.
+
+    Returns:
+        Int, at least 1.
+
+    Raises:
+        InputError: If the batch cannot be divided that way.
+    """
+    size = phase.per_device_batch_size
+    if phase.global_batch_size % replicas:
+        nearest = max(1, round(phase.global_batch_size / replicas)) * replicas
+        raise InputError(
+            f"--global-batch-size {phase.global_batch_size} cannot be divided among {replicas} "
+            f"devices; {nearest} can"
+        )
+    if size is None:
+        share = max(1, phase.global_batch_size // replicas)
+        limit = min(share, max(1, device_tokens // phase.sequence_length))
+        size = next(size for size in range(limit, 0, -1) if share % size == 0)
+    return accumulate_steps(phase.global_batch_size, size, replicas)

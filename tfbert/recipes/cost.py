@@ -1,15 +1,22 @@
-"""What a training costs before it has run: operations, phase by phase, and the time they take.
+"""What a pre-training costs before it has run: operations, phase by phase, and the time they take.
 
 A layer's forward pass counts 1 and its backward pass 2; what is frozen has the first alone. To the
 matrix products of `tfbert.recipes.flops` this adds the work on single numbers in embeddings and
-optimizer, which is small beside them.
+optimizer, which is little compared with them.
 """
 
+from __future__ import annotations
+
 import dataclasses
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from tfbert.models.sizes import BertSize
 from tfbert.recipes.flops import BACKWARD, training_flops
+from tfbert.recipes.phases import Phase
+
+if TYPE_CHECKING:
+    from tfbert.models.pretrainer import BertPretrainer
 
 # Share of the measured peak of matrix products that training reaches: assumed. A running training
 # says what it is on this machine (`mfu`).
@@ -39,12 +46,12 @@ class UpdateCost(NamedTuple):
     optimizer: int
 
     @property
-    def products(self):
-        """Operations of the matrix products alone, which the utilisation is told by."""
+    def products(self) -> int:
+        """Operations of the matrix products alone, of which the utilisation is a share."""
         return self.encoder + self.heads
 
     @property
-    def total(self):
+    def total(self) -> int:
         return sum(self)
 
 
@@ -69,7 +76,7 @@ class CostModel:
     segments: int = 2
 
     @classmethod
-    def of(cls, model, size, optimizer="lamb"):
+    def of(cls, model: BertPretrainer, size: BertSize, optimizer: str = "lamb") -> CostModel:
         """The cost model of a `BertPretrainer`, which may still have to grow to `size`."""
         backbone = model.backbone
         return cls(
@@ -81,7 +88,7 @@ class CostModel:
             backbone.num_segments,
         )
 
-    def update(self, phase, predictions):
+    def update(self, phase: Phase, predictions: int) -> UpdateCost:
         """The `UpdateCost` of a `Phase` whose `layers` are given.
 
         Args:
@@ -89,7 +96,7 @@ class CostModel:
             predictions: Masked positions a sequence.
         """
         flops = training_flops(
-            dataclasses.replace(self.size, num_layers=phase.layers),
+            dataclasses.replace(self.size, num_layers=phase.num_layers),
             self.vocabulary_size,
             phase.sequence_length,
             predictions,
@@ -107,12 +114,12 @@ class CostModel:
             optimizer=_OPTIMIZER[self.optimizer] * trained,
         )
 
-    def whole_depth(self, phase, predictions):
+    def whole_depth(self, phase: Phase, predictions: int) -> UpdateCost:
         """The `UpdateCost` of the same phase with all layers, all of them trained."""
         whole = dataclasses.replace(phase, layers=self.size.num_layers, freeze_layers=0)
         return self.update(whole, predictions)
 
-    def parameters(self, layers=None, frozen_layers=0):
+    def parameters(self, layers: int | None = None, frozen_layers: int = 0) -> int:
         """Trained parameters.
 
         Args:
@@ -145,7 +152,12 @@ class Forecast(NamedTuple):
     whole_depth: float
 
 
-def forecast(costs, phases, predictions, flops_per_second):
+def forecast(
+    costs: CostModel,
+    phases: list[Phase],
+    predictions: Sequence[int],
+    flops_per_second: float,
+) -> tuple[list[Forecast], Forecast]:
     """A `Forecast` for each phase, and for all of them together.
 
     Args:
@@ -154,9 +166,6 @@ def forecast(costs, phases, predictions, flops_per_second):
         predictions: Masked positions a sequence, for each of them.
         flops_per_second: What the hardware does in training: the measured peak times a
             utilisation.
-
-    Returns:
-        (list of `Forecast`, `Forecast`).
     """
     here, whole = [], []
     for phase, count in zip(phases, predictions, strict=True):

@@ -1,12 +1,13 @@
-"""Floating-point operations of pre-training, for the utilisation of the hardware.
+"""Matrix products of pre-training in floating-point operations, counted for one sequence.
 
 Matrix products only, a multiplication and an addition counted as two; padding counts, as the
 hardware computes it. What is recomputed to save memory does not count: these are the model's
 operations, not the hardware's (Chowdhery et al. 2022, PaLM, appendix B).
 """
 
-import time
 from typing import NamedTuple
+
+from tfbert.models.sizes import BertSize
 
 BACKWARD = 2  # a product's gradient is two products of its size
 
@@ -25,7 +26,9 @@ class SequenceFlops(NamedTuple):
     next_sentence: int
 
 
-def sequence_flops(size, vocabulary_size, length, predictions):
+def sequence_flops(
+    size: BertSize, vocabulary_size: int, length: int, predictions: int
+) -> SequenceFlops:
     """Operations of one forward pass over one sequence, part by part.
 
     Args:
@@ -59,11 +62,18 @@ class TrainingFlops(NamedTuple):
     heads: int
 
     @property
-    def total(self):
+    def total(self) -> int:
         return self.encoder + self.heads
 
 
-def training_flops(size, vocabulary_size, length, predictions, next_sentence=True, frozen_layers=0):
+def training_flops(
+    size: BertSize,
+    vocabulary_size: int,
+    length: int,
+    predictions: int,
+    next_sentence: bool = True,
+    frozen_layers: int = 0,
+) -> TrainingFlops:
     """Operations of one update for one sequence: forward 1, backward 2 times.
 
     Where the embeddings and the lowest layers are frozen, these have no backward pass, the table
@@ -88,50 +98,3 @@ def training_flops(size, vocabulary_size, length, predictions, next_sentence=Tru
         else:
             heads -= 2 * predictions * width**2 + (2 * width**2 if next_sentence else 0)
     return TrainingFlops(encoder, heads)
-
-
-def matmul_peak(dtype, device=None):
-    """What one device does at most, measured with a large matrix product.
-
-    Args:
-        dtype: `float32`, `bfloat16` or `float16`.
-        device: Its name; None takes what TensorFlow would take.
-
-    Returns:
-        Operations a second, a float; the best of some products that take a second together.
-    """
-    import tensorflow as tf
-
-    times = []
-    with tf.device(device):
-        size = 2_048 if "CPU" in tf.zeros(()).device else 8_192
-        matrix = tf.cast(tf.random.normal((size, size)), dtype)
-        end = time.perf_counter() + 1.0
-        while len(times) < 3 or time.perf_counter() < end:
-            began = time.perf_counter()
-            # Reading one number waits for the device.
-            float(tf.matmul(matrix, matrix)[0, 0])
-            times.append(time.perf_counter() - began)
-    return 2 * size**3 / min(times)
-
-
-def matmul_peak_of(strategy, dtype):
-    """What all devices of a strategy do at most together: `matmul_peak` times their number.
-
-    Logical devices of a CPU share it, so that they are one on each machine. A TPU is not measured,
-    as it is slow at single products that a host asks for.
-
-    Returns:
-        Operations a second, a float; None on a TPU.
-    """
-    import tensorflow as tf
-
-    from tfbert.hardware.strategies import replica_devices
-
-    if isinstance(strategy, tf.distribute.TPUStrategy):
-        return None
-    here = replica_devices(strategy)
-    count = strategy.num_replicas_in_sync
-    if "CPU" in here[0]:
-        count //= len(here)
-    return count * matmul_peak(dtype, here[0])

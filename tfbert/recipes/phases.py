@@ -1,13 +1,15 @@
-"""A phase of training: what stays the same from its first update to its last."""
+"""The phases of a pre-training: what stays the same from an update to the next, and their rate."""
 
 import dataclasses
 import math
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tfbert.errors import InputError
 from tfbert.models.layer_origins import GrowthName, SlotsName
 from tfbert.options import Count, Options, Positive, Rule, at_least, make_options, require
-from tfbert.recipes.batch_size import accumulation
+
+if TYPE_CHECKING:
+    from tfbert.optimizers.schedules import PhasedSchedule
 
 _ShareOfSteps = Annotated[float, Rule("from 0 to 1", lambda value: 0 <= value <= 1)]
 
@@ -74,19 +76,23 @@ class Phase(Options):
             require(not value, "rewarmup", value, "left out where there is a --learning-rate")
 
     @property
-    def continues_schedule(self):
+    def continues_schedule(self) -> bool:
         """Whether the rate goes on from the phase before, without a warm-up of its own."""
         return self.learning_rate is None
 
+    @property
+    def num_layers(self) -> int:
+        """`layers`, of a phase that `with_layers` has filled in."""
+        if self.layers is None:
+            raise ValueError("how many layers the phase has is not filled in: call with_layers")
+        return self.layers
 
-def make_phases(entries):
+
+def make_phases(entries: Any) -> list[Phase]:
     """Phases out of a recipe.
 
     Args:
         entries: List of `Phase`s, or of dictionaries with their fields.
-
-    Returns:
-        List of `Phase`.
 
     Raises:
         InputError: If one is wrong, in the words of the command line: `--phases.0.steps`.
@@ -108,7 +114,7 @@ def make_phases(entries):
     return phases
 
 
-def with_layers(phases, num_layers, is_new=True):
+def with_layers(phases: list[Phase], num_layers: int, is_new: bool = True) -> list[Phase]:
     """The phases, each with the number of layers that the model has in it.
 
     Args:
@@ -116,9 +122,6 @@ def with_layers(phases, num_layers, is_new=True):
         num_layers: Layers of the model: of a new one those at the end, of one to start from those
             that it has.
         is_new: Which of the two it is.
-
-    Returns:
-        List of `Phase`.
 
     Raises:
         InputError: If a phase has fewer layers than the one before or than it freezes, or a new
@@ -147,7 +150,7 @@ def with_layers(phases, num_layers, is_new=True):
     return full
 
 
-def batch_orders(phases):
+def batch_orders(phases: list[Phase]) -> list[tuple[int, int]]:
     """Where each phase takes its batches from.
 
     Phases that differ in nothing that a batch depends on take theirs from one order, one after the
@@ -167,7 +170,7 @@ def batch_orders(phases):
     return orders
 
 
-def scaled_to_batch(phases, global_batch_size):
+def scaled_to_batch(phases: list[Phase], global_batch_size: int) -> list[Phase]:
     """The same training at another batch size, by the rules of the LAMB paper.
 
     The number of sequences stays, so the steps fall as the batch grows; the rate follows the square
@@ -178,11 +181,8 @@ def scaled_to_batch(phases, global_batch_size):
         phases: List of `Phase`.
         global_batch_size: That of the first phase; the others keep their proportion to it.
 
-    Returns:
-        List of `Phase`.
-
     Raises:
-        InputError: If a phase would get no whole number of sequences, or no step.
+        InputError: If a phase would not have a whole number of sequences, or no update.
     """
     first = phases[0].global_batch_size
     factor = global_batch_size / first
@@ -195,8 +195,8 @@ def scaled_to_batch(phases, global_batch_size):
                 f"--global-batch-size {global_batch_size}: {phase.steps} steps of "
                 f"{phase.global_batch_size} sequences cannot be scaled to it"
             )
-        changes = {"global_batch_size": batch, "steps": steps}
-        if not phase.continues_schedule:
+        changes: dict[str, Any] = {"global_batch_size": batch, "steps": steps}
+        if phase.learning_rate is not None:
             changes["learning_rate"] = phase.learning_rate * math.sqrt(factor)
             changes["warmup"] = min(1.0, phase.warmup * factor)
         changes["rewarmup"] = min(1.0, phase.rewarmup * factor)
@@ -204,61 +204,39 @@ def scaled_to_batch(phases, global_batch_size):
     return scaled
 
 
-def accumulate_steps(phase, replicas, device_tokens):
-    """Micro-batches that a device's share of the batch is computed in.
-
-    Args:
-        phase: `Phase`.
-        replicas: Devices that share the batch.
-        device_tokens: Tokens that a device computes at once, where the phase does not say.
-
-    Returns:
-        Int, at least 1.
-
-    Raises:
-        InputError: If the batch cannot be divided that way.
-    """
-    size = phase.per_device_batch_size
-    if phase.global_batch_size % replicas:
-        nearest = max(1, round(phase.global_batch_size / replicas)) * replicas
-        raise InputError(
-            f"--global-batch-size {phase.global_batch_size} cannot be divided among {replicas} "
-            f"devices; {nearest} can"
-        )
-    if size is None:
-        share = max(1, phase.global_batch_size // replicas)
-        limit = min(share, max(1, device_tokens // phase.sequence_length))
-        size = next(size for size in range(limit, 0, -1) if share % size == 0)
-    return accumulation(phase.global_batch_size, size, replicas)
-
-
-def learning_rate_schedule(phases):
+def learning_rate_schedule(phases: list[Phase]) -> "PhasedSchedule":
     """The learning rate of all phases, as a function of the update.
 
+    A phase with a `learning_rate` begins a schedule of its own: at its first update the rate is 0
+    where it has a `warmup`, else its peak. A phase without one lengthens the schedule before it and
+    goes on along that; with a `rewarmup` the rate rises from 0 to it once more.
+
     Returns:
-        A `tfbert.PhasedSchedule`; phases without a rate lengthen the schedule before them.
+        A `tfbert.PhasedSchedule`, which finds the schedule of an update.
     """
     from tfbert.optimizers.schedules import PhasedSchedule, WarmupPolynomialDecay
 
-    lengths, leaders, rewarmups = [], [], []
+    lengths: list[int] = []  # updates of each schedule
+    leaders, peaks, rewarmups = [], [], []
     for phase in phases:
         if phase.rewarmup:
             rewarmups.append((sum(lengths), round(phase.rewarmup * phase.steps)))
-        if phase.continues_schedule:
+        if phase.learning_rate is None:  # it goes on along the schedule before it
             lengths[-1] += phase.steps
         else:
             lengths.append(phase.steps)
             leaders.append(phase)
+            peaks.append(phase.learning_rate)
     return PhasedSchedule(
         [
             WarmupPolynomialDecay(
-                leader.learning_rate,
+                peak,
                 length,
                 warmup_steps=round(leader.warmup * length),
                 power=leader.decay_power,
                 decay_from=leader.decay_from,
             )
-            for leader, length in zip(leaders, lengths, strict=True)
+            for leader, peak, length in zip(leaders, peaks, lengths, strict=True)
         ],
         rewarmups,
     )

@@ -1,22 +1,24 @@
 """What a pre-training says of itself before it runs: phases, operations, time."""
 
+from collections.abc import Sequence
+
 from tfbert.io.progress import duration
-from tfbert.recipes.cost import UTILISATION, forecast
+from tfbert.recipes.cost import UTILISATION, CostModel, forecast
+from tfbert.recipes.phase_data import PhaseData
+from tfbert.recipes.phases import Phase
 
 
-def plan_lines(costs, phases, data, peak):
+def plan_lines(
+    costs: CostModel, phases: list[Phase], data: Sequence[PhaseData], peak: float | None
+) -> list[str]:
     """Lines of text: the model, each phase, and all of them together.
 
     Args:
         costs: `CostModel`.
         phases: List of `Phase`, their `layers` given.
-        data: For each of them its `train` (`PretrainingRecords`), `predictions` and
-            `accumulate_steps`.
+        data: The `PhaseData` of each.
         peak: Operations a second of large matrix products on all devices together, as measured;
             None leaves the times out.
-
-    Returns:
-        List of strings.
     """
     size = costs.size
     lines = [
@@ -27,10 +29,10 @@ def plan_lines(costs, phases, data, peak):
     parts, total = forecast(costs, phases, predictions, UTILISATION * (peak or 1.0))
     for number, (phase, part, expected) in enumerate(zip(phases, data, parts, strict=True), 1):
         times = phase.steps * phase.global_batch_size / part.train.examples
-        pieces = f", in {part.accumulate_steps} parts" if part.accumulate_steps > 1 else ""
+        division = f", in {part.accumulate_steps} parts" if part.accumulate_steps > 1 else ""
         lines.append(
             f"phase {number}: {phase.steps:,} updates of {phase.global_batch_size:,} sequences of "
-            f"{phase.sequence_length} tokens{pieces}; {times:.2g} times over the records; "
+            f"{phase.sequence_length} tokens{division}; {times:.2g} times over the records; "
             f"{_layers_in_words(phase, size.num_layers)}{expected.flops:.1e} operations"
             + (f", about {duration(expected.seconds)}" if peak else "")
         )
@@ -49,9 +51,9 @@ def plan_lines(costs, phases, data, peak):
     return [*lines, line]
 
 
-def _layers_in_words(phase, num_layers):
+def _layers_in_words(phase: Phase, num_layers: int) -> str:
     """`9 layers, 6 of them frozen; `, or nothing where all is trained."""
-    if phase.layers == num_layers and not phase.freeze_layers:
+    if phase.num_layers == num_layers and not phase.freeze_layers:
         return ""
     frozen = f", {phase.freeze_layers} of them frozen" if phase.freeze_layers else ""
-    return f"{phase.layers} layer{'s' if phase.layers > 1 else ''}{frozen}; "
+    return f"{phase.num_layers} layer{'s' if phase.num_layers > 1 else ''}{frozen}; "

@@ -1,16 +1,19 @@
-"""Training in stages, the model growing from one to the next: the papers' settings as phases.
+"""Staged training, in which the model grows from stage to stage: the papers' settings as phases.
 
 `stack` is progressive stacking (Gong et al., "Efficient training of BERT by progressively
 stacking", ICML 2019); `mslt` is multi-stage layerwise training (Yang et al., arXiv 2011.13635).
-Where a default's source is no paper or code, the word "assumed" stands beside it; "recalled" are
-settings of the MSLT paper that could not be read again.
+"Assumed" marks a default that comes from no paper or code, "recalled" a setting of the MSLT paper
+that could not be read again.
 """
 
 import dataclasses
 import itertools
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
 
 from tfbert.errors import InputError
+from tfbert.models.layer_origins import GrowthName, SlotsName
+from tfbert.recipes.phases import Phase
 
 
 class Stage(NamedTuple):
@@ -28,14 +31,14 @@ class Stage(NamedTuple):
 
 
 class Defaults(NamedTuple):
-    """What a way of staging does where nothing else is asked for."""
+    """The options of a way of staging where none are given."""
 
     stages: int
     joint_share: float
-    growth: str
-    growth_slots: str
+    growth: GrowthName
+    growth_slots: SlotsName
     frozen_dropout: bool
-    stage_schedule: str
+    stage_schedule: Literal["whole", "each"]
 
 
 DEFAULTS = {
@@ -59,7 +62,7 @@ DEFAULTS = {
     ),
 }
 
-# What `staged` says of a phase, beside its steps and its rate.
+# What `staged` says of a phase, in addition to its steps and its rate.
 STAGED_FIELDS = (
     "layers",
     "freeze_layers",
@@ -73,22 +76,25 @@ STAGED_FIELDS = (
 _STACK_EARLY = {3: (50, 70)}
 
 
-def make_stages(staging, num_layers, stages=None, joint_share=None, stage_shares=None):
-    """The stages of a training.
+def make_stages(
+    staging: str,
+    num_layers: int,
+    stages: int | None = None,
+    joint_share: float | None = None,
+    stage_shares: Sequence[float] | None = None,
+) -> list[Stage]:
+    """The stages of a staged pre-training.
 
     Args:
         staging: `stack` or `mslt`.
         num_layers: Layers of the whole model.
-        stages: How many: of `stack` all of them, each twice as deep as the one before; of `mslt`
-            those in which layers are added, before the joint one.
+        stages: How many: of `stack` all of them, each with twice the layers of the one before; of
+            `mslt` those in which layers are added, before the joint one.
         joint_share: Share of the updates of the last stage, in which all layers are trained.
         stage_shares: Share of the updates of every stage, in the place of the other two.
 
-    Returns:
-        List of `Stage`.
-
     Raises:
-        InputError: If the layers do not divide into the stages, or the shares are none.
+        InputError: If the layers do not divide into the stages, or the shares do not sum up to 1.
     """
     if stage_shares is not None:
         for name, value in (("stages", stages), ("joint-share", joint_share)):
@@ -129,7 +135,15 @@ def make_stages(staging, num_layers, stages=None, joint_share=None, stage_shares
     return [Stage(*depth, share) for depth, share in zip(depths, stage_shares, strict=True)]
 
 
-def staged(phases, stages, growth, growth_slots, frozen_dropout, stage_schedule, stage_warmup=None):
+def staged(
+    phases: list[Phase],
+    stages: list[Stage],
+    growth: GrowthName,
+    growth_slots: SlotsName,
+    frozen_dropout: bool,
+    stage_schedule: Literal["whole", "each"],
+    stage_warmup: float | None = None,
+) -> list[Phase]:
     """Phases of a recipe as the phases of a staged training.
 
     The stages lie one after the other over the updates of all phases together: a phase in which a
@@ -137,8 +151,8 @@ def staged(phases, stages, growth, growth_slots, frozen_dropout, stage_schedule,
     that is trained at 512, where its share is not smaller than that.
 
     Args:
-        phases: List of `Phase`.
-        stages: List of `Stage`.
+        phases: The recipe's phases.
+        stages: What `make_stages` returns.
         growth, growth_slots, frozen_dropout: As in `Phase`.
         stage_schedule: `whole` lays the recipe's rate over all stages, and lets it rise from 0
             again where a later stage begins; with `each` a stage has the recipe's peak, warm-up
@@ -146,9 +160,6 @@ def staged(phases, stages, growth, growth_slots, frozen_dropout, stage_schedule,
         stage_warmup: Share of a stage's updates in which the rate rises (again); by default the
             `warmup` of the recipe. With `whole` the first stage has the recipe's schedule, whose
             warm-up is a share of all updates.
-
-    Returns:
-        List of `Phase`.
 
     Raises:
         InputError: If a stage would have no update.
@@ -162,7 +173,8 @@ def staged(phases, stages, growth, growth_slots, frozen_dropout, stage_schedule,
             f"--staging: {total} updates are too few for the stages' shares; stage "
             f"{lengths.index(min(lengths)) + 1} would have none"
         )
-    pieces, done, stage_before = [], 0, None
+    divided: list[Phase] = []
+    done, stage_before = 0, None
     for phase in phases:
         if not phase.continues_schedule:
             leader = phase  # whose rate it is
@@ -171,7 +183,7 @@ def staged(phases, stages, growth, growth_slots, frozen_dropout, stage_schedule,
             number = next(n for n, end in enumerate(ends) if done < end)
             end = min(phase_end, ends[number])
             stage = stages[number]
-            changes = {
+            changes: dict[str, Any] = {
                 "steps": end - done,
                 "layers": stage.layers,
                 "freeze_layers": stage.frozen,
@@ -185,13 +197,13 @@ def staged(phases, stages, growth, growth_slots, frozen_dropout, stage_schedule,
                 changes |= _rate(leader, begins_stage, stage_schedule, warmup)
             elif begins_stage and stage_schedule == "each":
                 changes["warmup"] = warmup
-            pieces.append(dataclasses.replace(phase, **changes))
+            divided.append(dataclasses.replace(phase, **changes))
             done, stage_before = end, stage
-    return pieces
+    return divided
 
 
-def _rate(leader, begins_stage, stage_schedule, warmup):
-    """The rate of a piece that is not the first one of a schedule of the recipe."""
+def _rate(leader: Phase, begins_stage: bool, stage_schedule: str, warmup: float) -> dict[str, Any]:
+    """The rate of a phase that is not the first one of a schedule of the recipe."""
     if begins_stage and stage_schedule == "each":
         return {
             "learning_rate": leader.learning_rate,

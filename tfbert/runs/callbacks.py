@@ -1,13 +1,21 @@
-"""What happens beside training: a progress bar, TensorBoard curves, the run's status."""
+"""What a fine-tuning shows of itself: a progress bar, curves for TensorBoard, the run's status."""
+
+from __future__ import annotations
 
 import sys
 import time
+from typing import TYPE_CHECKING, Any
 
 import keras
-import tensorflow as tf
 from tqdm import tqdm
 
-from tfbert.io.whole import saving
+from tfbert.runs.curves import CurveWriter, interval_means
+
+if TYPE_CHECKING:
+    from tfbert.runs.status import RunStatus
+    from tfbert.tasks.batch_sources import TrainingBatches
+
+Logs = dict[str, float] | None  # as Keras hands them out
 
 
 class ProgressBar(keras.callbacks.Callback):
@@ -19,61 +27,62 @@ class ProgressBar(keras.callbacks.Callback):
         title: What is going on.
     """
 
-    def __init__(self, examples, batch_size, title):
+    def __init__(self, examples: int, batch_size: int, title: str) -> None:
         super().__init__()
+        self.examples = examples
         self.batch_size = batch_size
         self.bar = tqdm(total=examples, desc=title, unit=" examples", file=sys.stderr, smoothing=0)
         self._seen = -1
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self._seen = -1
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         self._advance(batch, logs)
 
-    def on_predict_begin(self, logs=None):
+    def on_predict_begin(self, logs: Logs = None) -> None:
         self._seen = -1
 
-    def on_predict_batch_end(self, batch, logs=None):
+    def on_predict_batch_end(self, batch: int, logs: Logs = None) -> None:
         self._advance(batch, None)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         # The last batch of an epoch may have been a small one.
-        self.bar.n = round(self.bar.total * (epoch + 1) / self.params["epochs"])
+        self.bar.n = round(self.examples * (epoch + 1) / self.params["epochs"])
         values = ", ".join(f"{name} {value:.4f}" for name, value in (logs or {}).items())
         self.bar.write(f"epoch {epoch + 1}: {values}", file=sys.stderr)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs = None) -> None:
         self.bar.close()
 
-    def on_predict_end(self, logs=None):
-        self.bar.n = self.bar.total
+    def on_predict_end(self, logs: Logs = None) -> None:
+        self.bar.n = self.examples
         self.bar.close()
 
-    def get_state(self):
+    def get_state(self) -> dict[str, Any]:
         """The examples so far, for a run that is resumed."""
         return {"examples": self.bar.n, "seen": self._seen}
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, Any]) -> None:
         """Goes on where the bar was."""
         self.bar.n = self.bar.initial = state["examples"]
         self._seen = state["seen"]
 
-    def _advance(self, batch, logs):
+    def _advance(self, batch: int, logs: Logs) -> None:
         if logs:
             shown = {name: f"{value:.4f}" for name, value in logs.items() if name != "val"}
             self.bar.set_postfix(shown, refresh=False)
         # Callbacks hear of the last of `steps_per_execution` batches.
         examples = (batch - self._seen) * self.batch_size
         self._seen = batch
-        self.bar.update(min(examples, self.bar.total - self.bar.n))
+        self.bar.update(min(examples, self.examples - self.bar.n))
 
 
 class TensorBoardCurves(keras.callbacks.Callback):
     """Writes loss, accuracy, learning rate and examples a second; the step is the update.
 
-    `keras.callbacks.TensorBoard` would write running means over the epoch, and starts to count
-    anew in every `fit`.
+    `keras.callbacks.TensorBoard` would write running means over the epoch, and count from 0 again
+    in every `fit`.
 
     Args:
         directory: Where TensorBoard looks: `train/` and `evaluation/` in it.
@@ -81,61 +90,45 @@ class TensorBoardCurves(keras.callbacks.Callback):
         every: Updates between two points of the training curves.
     """
 
-    def __init__(self, directory, batches, every=20):
+    def __init__(self, directory: Any, batches: TrainingBatches, every: int = 20) -> None:
         super().__init__()
-        self.directory = directory
-        with saving(directory):
-            self.train = tf.summary.create_file_writer(str(directory / "train"))
-            self.evaluation = tf.summary.create_file_writer(str(directory / "evaluation"))
         self.batches = batches
         self.every = every
-        self._sums, self._batches = {}, 0
+        self._curves = CurveWriter(directory)
+        self._sums: dict[str, float] = {}
+        self._batches = 0
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self._epoch, self._first_update = epoch, epoch * self.params["steps"]
         self._sums, self._batches, self._time = {}, 0, time.perf_counter()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         count, now = batch + 1 - self._batches, time.perf_counter()
         if count < self.every and batch + 1 != self.params["steps"]:
             return
-        values = {"learning_rate": float(self.model.optimizer.learning_rate)}
         examples = self.batches.examples_in(self._epoch, self._batches, batch)
         seen = self.batches.examples_in(self._epoch, 0, batch)
-        values["examples_per_second"] = examples / (now - self._time)
-        for name, mean in (logs or {}).items():
-            # Keras hands out the mean since the epoch began: take the last interval out of it.
-            total = mean * seen
-            values[name] = (total - self._sums.get(name, 0.0)) / examples
-            self._sums[name] = total
-        self._batches, self._time = batch + 1, now
-        self._write(self.train, self._first_update + batch + 1, values)
-
-    def on_epoch_end(self, epoch, logs=None):
         values = {
-            name.removeprefix("val_"): value
-            for name, value in (logs or {}).items()
-            if name.startswith("val_")
+            "learning_rate": float(self.model.optimizer.learning_rate),
+            "examples_per_second": examples / (now - self._time),
+            **interval_means(logs or {}, seen, examples, self._sums),
         }
-        self._write(self.evaluation, self._first_update + self.params["steps"], values)
+        self._batches, self._time = batch + 1, now
+        self._curves.training(self._first_update + batch + 1, values)
 
-    def on_train_end(self, logs=None):
-        self.train.close()
-        self.evaluation.close()
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        self._curves.evaluation(self._first_update + self.params["steps"], logs)
 
-    def get_state(self):
-        """What the next points are reckoned from, for a run that is resumed."""
+    def on_train_end(self, logs: Logs = None) -> None:
+        self._curves.close()
+
+    def get_state(self) -> dict[str, Any]:
+        """What the next points are computed from, for a run that is resumed."""
         return {"sums": self._sums, "batches": self._batches}
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, Any]) -> None:
         """Goes on between two points."""
         self._sums, self._batches = state["sums"], state["batches"]
-
-    def _write(self, writer, update, values):
-        with saving(self.directory), writer.as_default(step=update):
-            for name, value in values.items():
-                tf.summary.scalar(name, value)
-            writer.flush()
 
 
 class StatusUpdates(keras.callbacks.Callback):
@@ -145,21 +138,21 @@ class StatusUpdates(keras.callbacks.Callback):
         status: `RunStatus`.
     """
 
-    def __init__(self, status):
+    def __init__(self, status: RunStatus) -> None:
         super().__init__()
         self.status = status
 
-    def on_train_begin(self, logs=None):
-        self._since = None
+    def on_train_begin(self, logs: Logs = None) -> None:
+        self._since: tuple[int, float] | None = None
         self.status.update(phase="training")
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self._epoch = epoch
         self.status.update(phase="training", epoch=epoch, epochs=self.params["epochs"])
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         steps, now = self.params["steps"], time.monotonic()
-        changes = {"metrics": dict(logs or {})}
+        changes: dict[str, Any] = {"metrics": dict(logs or {})}
         if steps:
             done, total = self._epoch * steps + batch + 1, self.params["epochs"] * steps
             changes |= {"step": done, "steps": total}
@@ -170,11 +163,11 @@ class StatusUpdates(keras.callbacks.Callback):
                 changes |= {"steps_per_second": rate, "seconds_left": (total - done) / rate}
         self.status.update(**changes)
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: Logs = None) -> None:
         self.status.update(phase="evaluating")
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         self.status.update(metrics=dict(logs or {}))
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs = None) -> None:
         self.status.update(phase="saving the model", seconds_left=None)

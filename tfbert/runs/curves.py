@@ -1,9 +1,88 @@
-"""Reads back what training wrote for TensorBoard."""
+"""The curves of a run: written for TensorBoard while it trains, and read back."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+from tfbert.io.whole import saving
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+class CurveWriter:
+    """Writes points of curves: `train/` and `evaluation/` in a folder.
+
+    Args:
+        directory: Where TensorBoard looks, local or `gs://`.
+    """
+
+    def __init__(self, directory: Any) -> None:
+        import tensorflow as tf
+
+        self._directory = directory
+        with saving(directory):
+            self._train = tf.summary.create_file_writer(str(directory / "train"))
+            self._evaluation = tf.summary.create_file_writer(str(directory / "evaluation"))
+
+    def training(self, update: int, values: Mapping[str, float]) -> None:
+        """Writes points of the training curves after so many updates."""
+        self._write(self._train, update, values)
+
+    def evaluation(self, update: int, logs: Mapping[str, float] | None) -> dict[str, float]:
+        """Writes what an epoch's logs say of its evaluation.
+
+        Returns:
+            The values without the `val_` of their names; empty where there was no evaluation.
+        """
+        values = {
+            name.removeprefix("val_"): value
+            for name, value in (logs or {}).items()
+            if name.startswith("val_")
+        }
+        self._write(self._evaluation, update, values)
+        return values
+
+    def close(self) -> None:
+        """Closes the files."""
+        self._train.close()
+        self._evaluation.close()
+
+    def _write(
+        self, writer: tf.summary.SummaryWriter, update: int, values: Mapping[str, float]
+    ) -> None:
+        import tensorflow as tf
+
+        # Keras' TensorBoard callback leaves recording off where a `fit` was interrupted.
+        recording = tf.summary.record_if(True)
+        with saving(self._directory), recording, writer.as_default(step=update):
+            for name, value in values.items():
+                tf.summary.scalar(name, value)
+            writer.flush()
+
+
+def interval_means(
+    logs: Mapping[str, float], seen: int, examples: int, sums: dict[str, float]
+) -> dict[str, float]:
+    """Means over the last interval, from the logs of Keras, which are means since the epoch began.
+
+    Args:
+        logs: Means by name.
+        seen: Examples since the epoch began; batches, where all of them are taken as equal.
+        examples: Of these, those of the interval.
+        sums: By name the sum up to the last interval, empty where the epoch begins; changed to
+            the sum up to this one.
+    """
+    means = {}
+    for name, mean in logs.items():
+        total = float(mean) * seen
+        means[name] = (total - sums.get(name, 0.0)) / examples
+        sums[name] = total
+    return means
 
 
 class Point(NamedTuple):
@@ -20,15 +99,12 @@ class Point(NamedTuple):
     seconds: float
 
 
-def read_curves(run, part="train"):
-    """The curves of a run.
+def read_curves(run: str | Path, part: str = "train") -> dict[str, list[Point]]:
+    """The curves of a run, by name.
 
     Args:
         run: Path of the run directory.
         part: `train` or `evaluation`.
-
-    Returns:
-        By name, a list of `Point`.
     """
     runs = {name: _read_events(Path(run) / "logs" / name) for name in ("train", "evaluation")}
     times = [
@@ -40,7 +116,7 @@ def read_curves(run, part="train"):
     }
 
 
-def epoch_speeds(run, epochs):
+def epoch_speeds(run: str | Path, epochs: int) -> np.ndarray:
     """Examples a second in each epoch of a fine-tuning, evaluation not counted.
 
     The first epoch is slower by the time that tracing and compilation take.
@@ -60,7 +136,7 @@ def epoch_speeds(run, epochs):
     return np.bincount(epoch, updates) / np.bincount(epoch, seconds)
 
 
-def _read_events(folder):
+def _read_events(folder: Path) -> dict[str, list[Any]]:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     # Without the 0 it would keep a sample of ten points.
@@ -68,7 +144,7 @@ def _read_events(folder):
     return {name: events.Tensors(name) for name in events.Tags()["tensors"]}
 
 
-def _value(event):
+def _value(event: Any) -> float:
     import tensorflow as tf
 
     return float(tf.make_ndarray(event.tensor_proto))

@@ -1,58 +1,40 @@
-"""Measures a trained classifier on labelled examples."""
+"""`tfbert evaluate`: measures a trained classifier on labelled examples."""
 
-import logging
+from typing import Any
 
 from tfbert.errors import InputError
 from tfbert.hardware.precision import POLICIES, choose_precision
 from tfbert.hardware.strategies import get_strategy
 from tfbert.models.classifier import load_classifier
-from tfbert.models.sources import resolve_source
-from tfbert.runs.predict import predict_logits
-from tfbert.runs.report import classification_metrics
+from tfbert.runs.command_options import EvaluateConfig
 from tfbert.runs.run_directory import read_run_config
+from tfbert.runs.scoring import evaluate_examples
 from tfbert.tasks.known_tasks import TASKS
-from tfbert.tasks.labelled_data import LabelledData, label_ids
-from tfbert.tasks.token_cache import tokenize_once
-
-log = logging.getLogger("tfbert")
+from tfbert.tasks.labelled_data import LabelledData
+from tfbert.tasks.tables import Examples
 
 
-def evaluate(config):
+def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     """Metrics of a classifier.
 
     Args:
         config: An `EvaluateConfig`. What it leaves out is taken from the run's `config.yaml`.
 
     Returns:
-        The dict of `report.classification_metrics`.
+        The dict of `scoring.classification_metrics`.
 
     Raises:
         InputError: If model or data cannot be read, or a label is not the model's.
     """
-    resolve_source(config.model)
-    examples = _examples(config)
-    strategy = get_strategy(config.strategy, config.replicas)
-    with strategy.scope():
+    with get_strategy(config.strategy, config.replicas).scope():
         classifier = load_classifier(config.model, POLICIES[choose_precision(config.precision)])
     return evaluate_examples(
-        classifier, examples, config.batch_size, config.progress, config.token_cache
+        classifier, _examples(config), config.batch_size, config.progress, config.token_cache
     )
 
 
-def evaluate_examples(classifier, examples, batch_size, progress, token_cache="memory"):
-    """Metrics of a `TrainedClassifier` on `Examples`; see `evaluate`."""
-    unknown = set(examples.labels) - set(classifier.labels)
-    if unknown:
-        raise InputError(
-            f"the label {min(unknown)!r} is not among the labels that the model was trained on "
-            f"({', '.join(classifier.labels)})"
-        )
-    texts = tokenize_once(classifier.tokenizer, examples.texts, classifier.max_length, token_cache)
-    logits = predict_logits(classifier, texts, batch_size, "evaluating" if progress else None)
-    return classification_metrics(logits, label_ids(examples, classifier.labels), classifier.labels)
-
-
-def _examples(config):
+def _examples(config: EvaluateConfig) -> Examples:
+    """The examples that the options name or, where they do not, those that the run recorded."""
     run = read_run_config(config.model)
     if config.task and config.task != run.get("task"):
         run = {}  # what the run recorded is about other data

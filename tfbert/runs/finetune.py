@@ -1,13 +1,16 @@
-"""The main job: from labelled texts and a pre-trained encoder to a run with a classifier in it."""
+"""`tfbert finetune`: from labelled texts and a pre-trained encoder to a run with a classifier."""
 
+import contextlib
 import hashlib
 import logging
 import math
 import time
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfbert.errors import InputError
 from tfbert.fit.compilation import make_optimizer, resolve_jit_compile
@@ -24,19 +27,21 @@ from tfbert.models.classifier import (
 from tfbert.models.encoder import freeze_lower_layers
 from tfbert.models.sources import load_encoder
 from tfbert.optimizers.schedules import WarmupPolynomialDecay
-from tfbert.recipes.batch_size import accumulation
+from tfbert.recipes.batch_size import accumulate_steps
 from tfbert.recovery.session import bring_best_weights_back
 from tfbert.runs.callbacks import ProgressBar, StatusUpdates, TensorBoardCurves
-from tfbert.runs.evaluate import evaluate_examples
-from tfbert.runs.predict import lengths_for, rows_for
+from tfbert.runs.command_options import FinetuneConfig
 from tfbert.runs.run_directory import RunDirectory, size_in_bytes
+from tfbert.runs.scoring import batch_lengths, evaluate_examples, fixed_rows
 from tfbert.runs.starting import start
+from tfbert.runs.status import RunStatus
 from tfbert.tasks.batch_sources import TrainingBatches, evaluation_dataset
 from tfbert.tasks.batching import LengthBatches, TokenBatches
 from tfbert.tasks.known_tasks import TASKS
 from tfbert.tasks.labelled_data import LabelledData, draw, label_ids, label_names
 from tfbert.tasks.tables import Examples
 from tfbert.tasks.token_cache import tokenize_once
+from tfbert.tasks.tokenization import TokenizedTexts
 
 log = logging.getLogger("tfbert")
 
@@ -51,9 +56,9 @@ class FinetuneResult(NamedTuple):
         run_directory: Path of the run directory.
     """
 
-    model: Any
-    history: dict
-    metrics: dict
+    model: BertClassifier
+    history: dict[str, list[float]]
+    metrics: dict[str, Any]
     run_directory: str
 
 
@@ -66,7 +71,7 @@ class _Data(NamedTuple):
     class_weights: np.ndarray
 
 
-def finetune(config):
+def finetune(config: FinetuneConfig) -> FinetuneResult:
     """Trains a sentence classifier (Devlin et al. 2019, section 4.1) with `model.fit`.
 
     Args:
@@ -83,12 +88,14 @@ def finetune(config):
     return start(_finetune, config)
 
 
-def _finetune(config, strategy, run, resumes):
+def _finetune(
+    config: FinetuneConfig, strategy: tf.distribute.Strategy, run: RunDirectory, resumes: bool
+) -> FinetuneResult:
     began = time.perf_counter()
     data = _read_data(config)
     keras.utils.set_random_seed(config.seed)
     replicas = strategy.num_replicas_in_sync
-    accumulate_steps = accumulation(
+    micro_batches = accumulate_steps(
         config.global_batch_size, config.per_device_batch_size, replicas
     )
     precision = choose_precision(config.precision)
@@ -106,13 +113,10 @@ def _finetune(config, strategy, run, resumes):
             data.labels,
             _max_length(config, encoder.backbone),
         )
-    if config.jit_compile is not None:
-        # Known before `compile`, as the lengths of the batches depend on it.
-        classifier.model.jit_compile = resolve_jit_compile(classifier.model, config.jit_compile)
     batches = _training_batches(classifier, data, config)
     with strategy.scope():
         updates = epochs * batches.steps_per_epoch
-        _compile(classifier.model, config, learning_rate, updates, accumulate_steps)
+        _compile(classifier.model, config, learning_rate, updates, micro_batches)
 
     resolved = {
         "epochs": epochs,
@@ -120,7 +124,7 @@ def _finetune(config, strategy, run, resumes):
         "max_length": classifier.max_length,
         "precision": precision,
         "replicas": replicas,
-        "accumulate_steps": accumulate_steps,
+        "accumulate_steps": micro_batches,
         # Where `evaluate` finds them again, from any working directory.
         "data": config.data and absolute(config.data),
         "eval_data": config.eval_data and absolute(config.eval_data),
@@ -141,7 +145,7 @@ def _finetune(config, strategy, run, resumes):
     return FinetuneResult(classifier.model, history, metrics, str(run.path))
 
 
-def _read_data(config):
+def _read_data(config: FinetuneConfig) -> _Data:
     source = LabelledData(
         config.task, config.data, config.text_column, config.label_column, config.encoding
     )
@@ -159,7 +163,7 @@ def _read_data(config):
     return _Data(train, evaluation, labels, class_weights)
 
 
-def _class_weights(requested, ids, labels):
+def _class_weights(requested: str | list[float], ids: np.ndarray, labels: list[str]) -> np.ndarray:
     """(classes,) float32: the weight of each class in the loss."""
     if requested == "none":
         return np.ones(len(labels), np.float32)
@@ -174,14 +178,20 @@ def _class_weights(requested, ids, labels):
     return np.array(requested, np.float32)
 
 
-def _max_length(config, backbone):
+def _max_length(config: FinetuneConfig, backbone: keras.Model) -> int:
     limit = backbone.max_sequence_length
     if config.max_length and config.max_length > limit:
         raise InputError(f"--max-length {config.max_length}: the model ends at {limit} tokens")
     return config.max_length or min(TASKS[config.task].max_length, limit)
 
 
-def _compile(model, config, learning_rate, updates, accumulate_steps):
+def _compile(
+    model: BertClassifier,
+    config: FinetuneConfig,
+    learning_rate: float,
+    updates: int,
+    accumulate_steps: int,
+) -> None:
     schedule = WarmupPolynomialDecay(
         learning_rate, updates, warmup_steps=round(config.warmup_fraction * updates)
     )
@@ -193,12 +203,19 @@ def _compile(model, config, learning_rate, updates, accumulate_steps):
         weighted_metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
         accumulate_steps=accumulate_steps,
         steps_per_execution=config.steps_per_execution,
-        jit_compile="auto" if config.jit_compile is None else config.jit_compile,
+        jit_compile=_jit_compile(config),
         seed=config.seed,
     )
 
 
-def _training_batches(classifier, data, config):
+def _jit_compile(config: FinetuneConfig) -> bool | str:
+    """What `compile` takes."""
+    return "auto" if config.jit_compile is None else config.jit_compile
+
+
+def _training_batches(
+    classifier: TrainedClassifier, data: _Data, config: FinetuneConfig
+) -> TrainingBatches:
     """The `TrainingBatches` of a run.
 
     Raises:
@@ -210,12 +227,14 @@ def _training_batches(classifier, data, config):
             f"{classifier.max_length} tokens; give at least as many, or a lower --max-length"
         )
     texts = _tokenize(classifier, data.train, "training", config.token_cache)
-    lengths = lengths_for(classifier, config.pad_to_max_length)
-    rows = rows_for(classifier, config.global_batch_size)
+    is_compiled = resolve_jit_compile(classifier.model, _jit_compile(config))
+    lengths = batch_lengths(classifier, is_compiled, config.pad_to_max_length)
+    rows = fixed_rows(classifier, config.global_batch_size)
     if config.tokens_per_batch and rows:
         raise InputError(
             "--tokens-per-batch: batches on a TPU have one shape; give --global-batch-size instead"
         )
+    batches: TokenBatches | LengthBatches
     if config.tokens_per_batch:
         batches = TokenBatches(texts.lengths, lengths, config.tokens_per_batch, config.seed)
         log.info(
@@ -232,7 +251,15 @@ def _training_batches(classifier, data, config):
     return TrainingBatches(texts, batches, lengths, labels, data.class_weights, rows)
 
 
-def _fit(classifier, batches, data, config, epochs, run, status):
+def _fit(
+    classifier: TrainedClassifier,
+    batches: TrainingBatches,
+    data: _Data,
+    config: FinetuneConfig,
+    epochs: int,
+    run: RunDirectory,
+    status: RunStatus,
+) -> dict[str, list[float]]:
     """Trains on `TrainingBatches`, and returns Keras' history."""
     model, examples = classifier.model, len(data.train.texts)
     evaluation_texts = _tokenize(classifier, data.evaluation, "evaluation", config.token_cache)
@@ -257,15 +284,15 @@ def _fit(classifier, batches, data, config, epochs, run, status):
         RunDirectory(config.output).checkpoints,
         monitor="val_loss",
         fingerprint={
-            "data": _digest(batches, evaluation_texts, data.evaluation.labels),
+            "data": _digest_of_data(batches, evaluation_texts, data.evaluation.labels),
             # Of what lengths there are, a TPU and XLA decide.
-            "division into batches, which depends on the kind of device": _digest_of(
+            "division into batches, which depends on the kind of device": _digest(
                 batches.batches.epoch(0)
             ),
             "precision": model.backbone.dtype_policy.name,
         },
     )
-    with _explaining_exhausted_memory(classifier, config):
+    with _out_of_memory_advice(classifier, config):
         history = model.fit(
             batches,
             epochs=epochs,
@@ -279,7 +306,9 @@ def _fit(classifier, batches, data, config, epochs, run, status):
     return history.history
 
 
-def _explaining_exhausted_memory(classifier, config):
+def _out_of_memory_advice(
+    classifier: TrainedClassifier, config: FinetuneConfig
+) -> contextlib.AbstractContextManager[None]:
     model, max_length = classifier.model, classifier.max_length
     shorter = max(3, max_length // 2)
     others = f", --rematerialize, --max-length {shorter}, --freeze-layers, or a smaller model"
@@ -293,22 +322,25 @@ def _explaining_exhausted_memory(classifier, config):
             max(max_length, config.tokens_per_batch // 2) % config.tokens_per_batch,
         )
     micro_batch = math.ceil(config.global_batch_size / replicas / model.accumulate_steps)
-    return out_of_memory_advice(micro_batch, max_length, others, option="--per-device-batch-size")
+    return out_of_memory_advice(micro_batch, max_length, others, "--per-device-batch-size")
 
 
-def _digest(batches, evaluation_texts, evaluation_labels):
-    """Tells the data from other data."""
+def _digest_of_data(
+    batches: TrainingBatches, evaluation_texts: TokenizedTexts, evaluation_labels: list[str]
+) -> str:
     texts = batches.texts
-    evaluation_labels = np.array(evaluation_labels, np.str_)
     arrays = (texts.values, texts.lengths, batches.labels, evaluation_texts.values)
-    return _digest_of((*arrays, evaluation_labels))
+    return _digest((*arrays, np.array(evaluation_labels, np.str_)))
 
 
-def _digest_of(arrays):
+def _digest(arrays: Iterable[np.ndarray]) -> str:
+    """Tells arrays from others."""
     return hashlib.sha256(b"".join(np.ascontiguousarray(a).data for a in arrays)).hexdigest()[:16]
 
 
-def _tokenize(classifier, examples, title, cache):
+def _tokenize(
+    classifier: TrainedClassifier, examples: Examples, title: str, cache: str
+) -> TokenizedTexts:
     texts = tokenize_once(classifier.tokenizer, examples.texts, classifier.max_length, cache)
     if texts.truncated_texts:
         log.info(

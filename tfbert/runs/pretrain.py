@@ -1,4 +1,6 @@
-"""Pre-training: from records and a recipe to a run with a preset in it."""
+"""`tfbert pretrain`: from records and a recipe to a run with a preset in it."""
+
+from __future__ import annotations
 
 import dataclasses
 import hashlib
@@ -8,40 +10,28 @@ import time
 from typing import Any, NamedTuple
 
 import keras
+import tensorflow as tf
 
-from tfbert.errors import InputError
-from tfbert.fit.compilation import make_optimizer
 from tfbert.hardware.memory import out_of_memory_advice
-from tfbert.hardware.precision import POLICIES, choose_precision
+from tfbert.hardware.peaks import strategy_matmul_peak
+from tfbert.hardware.precision import choose_precision
 from tfbert.hardware.strategies import sum_over_workers
 from tfbert.io.whole import replacing, saving
-from tfbert.models.growth import grow, grow_optimizer
-from tfbert.models.pretrainer import load_pretrainer, make_pretrainer, save_pretrainer
+from tfbert.models.pretrainer import BertPretrainer, save_pretrainer
 from tfbert.models.sizes import BertSize
-from tfbert.optimizers.loss_scale import innermost
 from tfbert.recipes.cost import CostModel
-from tfbert.recipes.flops import matmul_peak_of
-from tfbert.recipes.phases import (
-    accumulate_steps,
-    batch_orders,
-    learning_rate_schedule,
-    with_layers,
-)
+from tfbert.recipes.phase_data import PhaseData, open_phases
+from tfbert.recipes.phase_model import begin_phase, make_first_model
+from tfbert.recipes.phases import Phase, batch_orders
 from tfbert.recipes.plan import plan_lines
-from tfbert.records.batches import (
-    PretrainingBatches,
-    has_held_out,
-    held_out_dataset,
-)
+from tfbert.recipes.pretrain_options import PretrainConfig
+from tfbert.records.batches import PretrainingBatches
 from tfbert.records.description import read_dataset
-from tfbert.records.reader import PretrainingRecords
-from tfbert.records.record_source import open_prepared
 from tfbert.recovery.phase_checkpoints import phase_to_go_on_with, recovery_of_phase
+from tfbert.recovery.recovery_options import Recovery
 from tfbert.runs.pretrain_callbacks import EvaluationHistory, PretrainingCurves
 from tfbert.runs.run_directory import RunDirectory, size_in_bytes
 from tfbert.runs.starting import start
-from tfbert.text.cooccurrence import start_token_embeddings
-from tfbert.text.tokenizer import make_tokenizer
 
 log = logging.getLogger("tfbert")
 
@@ -56,23 +46,13 @@ class PretrainResult(NamedTuple):
         run_directory: Path of the run directory.
     """
 
-    model: Any
-    history: dict
-    metrics: dict
+    model: BertPretrainer
+    history: dict[str, list[float]]
+    metrics: dict[str, Any]
     run_directory: str
 
 
-class _PhaseData(NamedTuple):
-    """Records of one phase, from `first_batch` on; `held_out` is None where none are held out."""
-
-    train: Any
-    first_batch: int
-    held_out: Any
-    predictions: int
-    accumulate_steps: int
-
-
-def pretrain(config):
+def pretrain(config: PretrainConfig) -> PretrainResult:
     """Trains masked-token and next-sentence prediction phase by phase (Devlin et al. 2019).
 
     Args:
@@ -89,25 +69,23 @@ def pretrain(config):
     return start(_pretrain, config)
 
 
-def _pretrain(config, strategy, run, resumes):
+def _pretrain(
+    config: PretrainConfig, strategy: tf.distribute.Strategy, run: RunDirectory, resumes: bool
+) -> PretrainResult:
     began = time.perf_counter()
     dataset = read_dataset(config.data)
     keras.utils.set_random_seed(config.seed)
     precision = choose_precision(config.precision)
     phases = config.scaled_phases()
-    data = [
-        _open(config, dataset, *order, phase, strategy.num_replicas_in_sync)
-        for order, phase in zip(batch_orders(phases), phases, strict=True)
-    ]
+    data = open_phases(config, dataset, phases, strategy.num_replicas_in_sync)
     # The chief's, from which all workers go on: only it knows whether the run resumes.
     checkpoints = RunDirectory(config.output).checkpoints
     first = phase_to_go_on_with(checkpoints, len(phases)) if resumes else 0
     first = sum_over_workers(strategy, first)
     with strategy.scope():
-        model, tokenizer, phases = _make_model(
+        model, tokenizer, phases = make_first_model(
             config, dataset["options"], data[0].train, precision, phases
         )
-        _prepare_to_train(model, config, phases)
     costs = _cost_model(config, model, phases)
     resolved = {
         "precision": precision,
@@ -115,25 +93,25 @@ def _pretrain(config, strategy, run, resumes):
         "phases": [
             {
                 **dataclasses.asdict(phase),
-                "predictions": part.predictions,
-                "accumulate_steps": part.accumulate_steps,
+                "predictions": of_phase.predictions,
+                "accumulate_steps": of_phase.accumulate_steps,
             }
-            for phase, part in zip(phases, data, strict=True)
+            for phase, of_phase in zip(phases, data, strict=True)
         ],
     }
     fingerprint = {"records": _digest(dataset), "precision": precision}
     with run.writing(config, resumes, command="pretrain", resolved=resolved) as status:
-        peak = matmul_peak_of(strategy, model.mlm_head.compute_dtype)
+        peak = strategy_matmul_peak(strategy, model.mlm_head.compute_dtype)
         for line in plan_lines(costs, phases, data, peak):
             log.info(line)
         flops = [
-            costs.update(phase, part.predictions).products
-            for phase, part in zip(phases, data, strict=True)
+            costs.update(phase, of_phase.predictions).products
+            for phase, of_phase in zip(phases, data, strict=True)
         ]
         curves = PretrainingCurves(run.logs, phases, flops, status, peak, config.progress)
         history = EvaluationHistory()
         for number in range(first, len(phases)):
-            model = _begin_phase(model, config, phases, number, data[number])
+            model = begin_phase(model, config, phases, number, data[number].accumulate_steps)
             curves.begin_phase(number)
             recovery = recovery_of_phase(config, checkpoints, number, fingerprint)
             _fit(model, config, number, phases[number], data[number], [curves, history], recovery)
@@ -141,7 +119,7 @@ def _pretrain(config, strategy, run, resumes):
         size = size_in_bytes(model.variables)
         with saving(run.model, size), replacing(run.model) as temporary:
             save_pretrainer(model, tokenizer, temporary)
-        metrics = {name: values[-1] for name, values in history.history.items()}
+        metrics: dict[str, Any] = {name: values[-1] for name, values in history.history.items()}
         metrics["updates"] = sum(phase.steps for phase in phases)
         metrics["sequences"] = sum(phase.steps * phase.global_batch_size for phase in phases)
         metrics["seconds"] = time.perf_counter() - began
@@ -149,154 +127,19 @@ def _pretrain(config, strategy, run, resumes):
     return PretrainResult(model, history.history, metrics, str(run.path))
 
 
-def _open(config, dataset, order, first_batch, phase, replicas):
-    """The `_PhaseData` of a phase; `order` and `first_batch` as `batch_orders` gives them."""
-    length = phase.sequence_length
-    source = open_prepared(config.data, dataset, "train", length, phase.predictions)
-    # Another order and other masks at each length, also where the text is the same.
-    seed = config.seed + order * 2**32
-    train = PretrainingRecords(source, phase.global_batch_size, seed)
-    pieces = accumulate_steps(phase, replicas, config.device_tokens)
-    held_out = None
-    if has_held_out(dataset, length):
-        held_out = held_out_dataset(
-            open_prepared(config.data, dataset, "validation", length, phase.predictions),
-            phase.global_batch_size // pieces,
-            config.eval_sequences,
-        )
-    return _PhaseData(train, first_batch, held_out, source.predictions, pieces)
-
-
-def _make_model(config, options, records, precision, phases):
-    """A `BertPretrainer`, new or from `--init`, the tokenizer, and the phases with their layers."""
-    vocabulary = list(records.source.vocabulary.pieces)
-    next_sentence = options["sequences"] == "pairs"
-    if not config.init:
-        phases = with_layers(phases, config.bert_size.num_layers)
-        model, tokenizer = _new_model(config, options, records, precision, phases[0].layers)
-        return model, tokenizer, phases
-    model, tokenizer = load_pretrainer(
-        config.init, POLICIES[precision], next_sentence, config.rematerialize
-    )
-    if tokenizer.get_vocabulary() != vocabulary:
-        raise InputError(
-            f"--init {config.init}: has another vocabulary than the records of {config.data}; "
-            "prepare the text with the model's"
-        )
-    longest = max(phase.sequence_length for phase in config.phases)
-    if longest > model.backbone.max_sequence_length:
-        raise InputError(
-            f"--init {config.init}: ends at {model.backbone.max_sequence_length} tokens, and a "
-            f"phase has {longest}"
-        )
-    return model, tokenizer, with_layers(phases, model.backbone.num_layers, is_new=False)
-
-
-def _new_model(config, options, records, precision, num_layers):
-    """A new `BertPretrainer` of so many layers, before its first update, and the tokenizer."""
-    vocabulary = records.source.vocabulary
-    model = make_pretrainer(
-        dataclasses.replace(config.bert_size, num_layers=num_layers),
-        len(vocabulary),
-        options["sequences"] == "pairs",
-        config.dropout,
-        config.max_sequence_length,
-        POLICIES[precision],
-        config.rematerialize,
-    )
-    if config.embeddings == "cooccurrence":
-        log.info("counting which word pieces stand near each other")
-        start_token_embeddings(model, records.sequences(), vocabulary.is_special(), config.seed)
-    return model, make_tokenizer(list(vocabulary.pieces), options["lowercase"])
-
-
-def save_untrained(config, directory):
-    """Saves the model that `pretrain` begins with: what training is to be compared with.
-
-    Args:
-        config: `PretrainConfig` without `init`.
-        directory: Where to write the preset; what is there is not replaced.
-    """
-    keras.utils.set_random_seed(config.seed)
-    dataset = read_dataset(config.data)
-    source = open_prepared(config.data, dataset, "train", config.phases[0].sequence_length)
-    records = PretrainingRecords(source, config.phases[0].global_batch_size)
-    model, tokenizer = _new_model(
-        config, dataset["options"], records, "float32", config.bert_size.num_layers
-    )
-    with replacing(directory) as temporary:
-        save_pretrainer(model, tokenizer, temporary)
-
-
-def _make_optimizer(config, phases, model):
-    schedule = learning_rate_schedule(phases)
-    options = {} if config.optimizer == "adamw" else {"record_statistics": True}
-    return make_optimizer(
-        config.optimizer,
-        model,
-        schedule,
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm or None,
-        **options,
-    )
-
-
-def _digest(dataset):
-    """Tells the records from other records."""
-    content = [dataset["options"], dataset["vocabulary"]]
-    content += [(shard["length"], shard["sha256"]) for shard in dataset["shards"]]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
-
-
-def _prepare_to_train(model, config, phases):
-    """Gives the model its optimizer, with the state of all phases; in the strategy's scope."""
-    _compile(model, _make_optimizer(config, phases, model), config, 1)
-    # Now, while no layer is frozen: an optimizer knows only the variables that it was built with.
-    model.optimizer.build(model.trainable_variables)
-
-
-def _begin_phase(model, config, phases, number, part):
-    """Makes the model of an earlier phase, or a new one, that of this phase; returns it."""
-    phase = phases[number]
-    if phase.layers > model.backbone.num_layers:
-        model = _grown(model, config, phases, number)
-    inner = innermost(model.optimizer)
-    # Updates that float16 skipped count, or the schedule would lag behind the phases.
-    inner.iterations.assign(sum(earlier.steps for earlier in phases[:number]))
-    model.freeze_lower_layers(phase.freeze_layers, phase.frozen_dropout)
-    # Loss scaling, where there is any, goes on through the phases.
-    _compile(model, model.optimizer, config, part.accumulate_steps)
-    return model
-
-
-def _grown(model, config, phases, number):
-    """The model with the layers of a phase, and its optimizer."""
-    phase = phases[number]
-    # New weights are the same ones wherever a run was interrupted before.
-    keras.utils.set_random_seed((config.seed + number) % 2**32)
-    with model.distribute_strategy.scope():
-        deeper = grow(model, phase.layers, phase.growth)
-        _compile(deeper, _make_optimizer(config, phases, deeper), config, 1)
-    grow_optimizer(model, deeper, phase.growth, phase.growth_slots)
-    return deeper
-
-
-def _compile(model, optimizer, config, pieces):
-    model.compile(
-        optimizer=optimizer,
-        loss=model.pretraining_losses(),
-        weighted_metrics=model.pretraining_metrics(),
-        accumulate_steps=pieces,
-        steps_per_execution=config.steps_per_execution,
-        seed=config.seed,
-    )
-
-
-def _fit(model, config, number, phase, part, callbacks, recovery):
+def _fit(
+    model: BertPretrainer,
+    config: PretrainConfig,
+    number: int,
+    phase: Phase,
+    data: PhaseData,
+    callbacks: list[keras.callbacks.Callback],
+    recovery: Recovery,
+) -> None:
     """Trains a phase from its beginning or, where it has checkpoints, from the newest one on."""
-    batches = PretrainingBatches(part.train, config.eval_steps, phase.steps, part.first_batch)
+    batches = PretrainingBatches(data.train, config.eval_steps, phase.steps, data.first_batch)
     replicas = model.distribute_strategy.num_replicas_in_sync
-    micro_batch = phase.global_batch_size // replicas // part.accumulate_steps
+    micro_batch = phase.global_batch_size // replicas // data.accumulate_steps
     if config.staging != "none":  # of the recipe's phases, which the stages divide
         order, _ = batch_orders(config.scaled_phases())[number]
         number = [order for order, _ in batch_orders(config.phases)].index(order)
@@ -305,47 +148,23 @@ def _fit(model, config, number, phase, part, callbacks, recovery):
         model.fit(
             batches,
             epochs=batches.epochs,
-            validation_data=part.held_out,
+            validation_data=data.held_out,
             callbacks=callbacks,
             verbose=0,
             recovery=recovery,
         )
 
 
-def _cost_model(config, model, phases):
+def _cost_model(config: PretrainConfig, model: BertPretrainer, phases: list[Phase]) -> CostModel:
     backbone = model.backbone
     size = BertSize(
-        phases[-1].layers, backbone.hidden_dim, backbone.num_heads, backbone.intermediate_dim
+        phases[-1].num_layers, backbone.hidden_dim, backbone.num_heads, backbone.intermediate_dim
     )
     return CostModel.of(model, size, config.optimizer)
 
 
-def make_phase_model(config, number, vocabulary_size, next_sentence, pieces):
-    """The model of a phase as `pretrain` compiles it, new and without records: for `tpu-check`.
-
-    Args:
-        config: `PretrainConfig`.
-        number: Which of its phases, from 0.
-        vocabulary_size: Word pieces.
-        next_sentence: As in `BertPretrainer`.
-        pieces: Micro-batches that a device's share of the batch is computed in.
-
-    Returns:
-        A `BertPretrainer` whose optimizer is built.
-    """
-    phases = with_layers(config.scaled_phases(), config.bert_size.num_layers)
-    phase = phases[number]
-    precision = "bfloat16" if config.precision == "auto" else config.precision
-    model = make_pretrainer(
-        dataclasses.replace(config.bert_size, num_layers=phase.layers),
-        vocabulary_size,
-        next_sentence,
-        config.dropout,
-        config.max_sequence_length,
-        POLICIES[precision],
-        config.rematerialize,
-    )
-    _prepare_to_train(model, config, phases)
-    model.freeze_lower_layers(phase.freeze_layers, phase.frozen_dropout)
-    _compile(model, model.optimizer, config, pieces)
-    return model
+def _digest(dataset: dict[str, Any]) -> str:
+    """Tells the records from other records."""
+    content = [dataset["options"], dataset["vocabulary"]]
+    content += [(shard["length"], shard["sha256"]) for shard in dataset["shards"]]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]

@@ -1,16 +1,23 @@
-"""What is seen of pre-training: curves for TensorBoard, lines with the time left, a history."""
+"""What a pre-training shows of itself: curves, lines with the time left, the status, a history."""
+
+from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tfbert.io.progress import duration
-from tfbert.io.whole import saving
 from tfbert.optimizers.loss_scale import innermost
-from tfbert.recipes.phases import learning_rate_schedule
+from tfbert.recipes.phases import Phase, learning_rate_schedule
+from tfbert.runs.callbacks import Logs
+from tfbert.runs.curves import CurveWriter, interval_means
+
+if TYPE_CHECKING:
+    from tfbert.runs.status import RunStatus
 
 log = logging.getLogger("tfbert")
 
@@ -31,8 +38,7 @@ class PretrainingCurves(keras.callbacks.Callback):
     The step of every curve is the optimizer's count of updates, over all phases. `train/` holds
     loss and accuracy of both tasks, the rate, the gradient norm, the mean trust ratio, the loss
     scale, the model's layers and how many of them are frozen, sequences and tokens a second, and
-    the utilisation of the hardware (`mfu`);
-    `evaluation/` loss and accuracy on held-out text.
+    the utilisation of the hardware (`mfu`); `evaluation/` loss and accuracy on held-out text.
 
     Args:
         directory: Where TensorBoard looks.
@@ -46,16 +52,15 @@ class PretrainingCurves(keras.callbacks.Callback):
 
     def __init__(
         self,
-        directory,
-        phases,
-        update_flops,
-        status,
-        flops_per_second=None,
-        lines=True,
-        seconds=10.0,
-    ):
+        directory: Any,
+        phases: list[Phase],
+        update_flops: Sequence[float],
+        status: RunStatus,
+        flops_per_second: float | None = None,
+        lines: bool = True,
+        seconds: float = 10.0,
+    ) -> None:
         super().__init__()
-        self.directory = directory
         self.status = status
         self.flops_per_second = flops_per_second
         self.lines = lines
@@ -63,27 +68,26 @@ class PretrainingCurves(keras.callbacks.Callback):
         self._phases = phases
         self._schedule = learning_rate_schedule(phases)
         self._number = 0  # the phase's
-        self._done, self._seen, self._sums = 0, 0, {}
+        self._done, self._seen = 0, 0
+        self._sums: dict[str, float] = {}
         self._ends = np.cumsum([phase.steps for phase in phases])
         self._flops = np.array(update_flops, float)
-        with saving(directory):
-            self._train = tf.summary.create_file_writer(str(directory / "train"))
-            self._evaluation = tf.summary.create_file_writer(str(directory / "evaluation"))
+        self._curves = CurveWriter(directory)
 
-    def begin_phase(self, number):
+    def begin_phase(self, number: int) -> None:
         """To be called before the `fit` of each phase, which are counted from 0."""
         self._number = number
         self.status.update(recipe_phase=number + 1, recipe_phases=len(self._phases))
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         self._is_warm = False
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self._done, self._seen, self._sums = 0, 0, {}
         self._timed_from, self._time = 0, time.perf_counter()
         self.status.update(phase="training")
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         now = time.perf_counter()
         self._done = batch + 1
         is_last = batch + 1 == self.params["steps"]
@@ -93,66 +97,53 @@ class PretrainingCurves(keras.callbacks.Callback):
             return
         if now - self._time < self.seconds and not is_last:
             return
-        count = batch + 1 - self._seen
-        values = {}
-        for name, mean in (logs or {}).items():
-            # Keras hands out the mean since the epoch began: take what was written out of it.
-            total = float(mean) * (batch + 1)
-            values[name] = (total - self._sums.get(name, 0.0)) / count
-            self._sums[name] = total
+        means = interval_means(logs or {}, batch + 1, batch + 1 - self._seen, self._sums)
         updates_per_second = (batch + 1 - self._timed_from) / (now - self._time)
         self._seen = self._timed_from = batch + 1
         self._time = now
         update = self._updates()
-        values |= self._speed(updates_per_second) | self._optimizer_values(update)
-        self._write(self._train, update, values)
+        values = means | self._speed(updates_per_second) | self._optimizer_values(update)
+        self._curves.training(update, values)
         left = self._operations_left(update) / values["model_flops_per_second"]
         self._say(f"{update} of {self._ends[-1]}: {_in_words(values)}, {duration(left)} left")
         self.status.update(
             step=update,
             steps=int(self._ends[-1]),
-            metrics={name: values[name] for name in logs or {}},
+            metrics=means,
             steps_per_second=updates_per_second,
             seconds_left=left,
         )
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: Logs = None) -> None:
         self.status.update(phase="evaluating")
 
-    def on_epoch_end(self, epoch, logs=None):
-        values = {
-            name.removeprefix("val_"): value
-            for name, value in (logs or {}).items()
-            if name.startswith("val_")
-        }
-        if values:
-            update = self._updates()
-            self._write(self._evaluation, update, values)
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        update = self._updates()
+        if values := self._curves.evaluation(update, logs):
             self._say(f"{update}, held-out text: {_in_words(values)}")
 
-    def get_state(self):
-        """What the next point is reckoned from, for a run that is resumed."""
+    def get_state(self) -> dict[str, Any]:
+        """What the next point is computed from, for a run that is resumed."""
         return {"done": self._done, "seen": self._seen, "sums": self._sums}
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, Any]) -> None:
         """Goes on between two points."""
         self._done, self._seen, self._sums = state["done"], state["seen"], state["sums"]
         self._timed_from = self._done
 
-    def close(self):
+    def close(self) -> None:
         """Closes the files; to be called after the last phase."""
         self.status.update(phase="saving the model", seconds_left=None)
-        self._train.close()
-        self._evaluation.close()
+        self._curves.close()
 
     @property
-    def _optimizer(self):
+    def _optimizer(self) -> Any:
         return innermost(self.model.optimizer)
 
-    def _updates(self):
+    def _updates(self) -> int:
         return int(keras.ops.convert_to_numpy(self._optimizer.iterations))
 
-    def _speed(self, updates_per_second):
+    def _speed(self, updates_per_second: float) -> dict[str, float]:
         phase = self._phases[self._number]
         sequences = updates_per_second * phase.global_batch_size
         flops = updates_per_second * self._flops[self._number]
@@ -167,7 +158,7 @@ class PretrainingCurves(keras.callbacks.Callback):
             values["mfu"] = flops / self.flops_per_second
         return values
 
-    def _optimizer_values(self, update):
+    def _optimizer_values(self, update: int) -> dict[str, float]:
         optimizer, inner = self.model.optimizer, self._optimizer
         # Of the update that was made: the optimizer's is the next one's, 0 where a stage begins.
         values = {"learning_rate": float(self._schedule(max(0, update - 1)))}
@@ -183,47 +174,39 @@ class PretrainingCurves(keras.callbacks.Callback):
             values["mean_trust_ratio"] = float(np.mean(ratios))
         return values
 
-    def _operations_left(self, update):
+    def _operations_left(self, update: int) -> float:
         begins = self._ends - [phase.steps for phase in self._phases]
         updates_left = self._ends - np.clip(update, begins, self._ends)
         return updates_left @ self._flops
 
-    def _say(self, text):
+    def _say(self, text: str) -> None:
         if self.lines:
             log.info("update %s", text)
-
-    def _write(self, writer, update, values):
-        # Keras' TensorBoard callback leaves recording off where a `fit` was interrupted.
-        recording = tf.summary.record_if(True)
-        with saving(self.directory), recording, writer.as_default(step=update):
-            for name, value in values.items():
-                tf.summary.scalar(name, value)
-            writer.flush()
 
 
 class EvaluationHistory(keras.callbacks.Callback):
     """By metric, its value after each evaluation of all phases: `history`.
 
-    Keras' own begins anew in every `fit`.
+    Keras' own starts from nothing in every `fit`.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
-        self.history = {}
+        self.history: dict[str, list[float]] = {}
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
 
-    def get_state(self):
+    def get_state(self) -> dict[str, Any]:
         """The history so far, for a run that is resumed."""
         return {"history": self.history}
 
-    def set_state(self, state):
+    def set_state(self, state: dict[str, Any]) -> None:
         """Goes on after that."""
         self.history = state["history"]
 
 
-def _in_words(values):
+def _in_words(values: dict[str, float]) -> str:
     parts = [text.format(values[name]) for name, text in _NAMES_IN_LINES.items() if name in values]
     return ", ".join(parts)

@@ -1,15 +1,29 @@
-"""How a training command starts: on what, in which directory, anew or from where it was."""
+"""How a training command starts: on which devices, in which directory, new or resumed."""
+
+from __future__ import annotations
 
 import dataclasses
 import os
 import tempfile
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 from tfbert.hardware.strategies import get_strategy, is_chief
+from tfbert.recipes.pretrain_options import PretrainConfig
+from tfbert.runs.command_options import FinetuneConfig
 from tfbert.runs.run_directory import RunDirectory
 
+if TYPE_CHECKING:
+    import tensorflow as tf
 
-def start(train, config):
-    """Calls what trains with the devices and the run directory of this process.
+Config = TypeVar("Config", FinetuneConfig, PretrainConfig)
+Result = TypeVar("Result")
+
+
+def start(
+    train: Callable[[Config, tf.distribute.Strategy, RunDirectory, bool], Result], config: Config
+) -> Result:
+    """Calls the function that trains with the devices and the run directory of this process.
 
     Args:
         train: Function of a configuration, a strategy, a `RunDirectory` and whether the run in it
@@ -25,7 +39,7 @@ def start(train, config):
     if "TF_CONFIG" in os.environ:
         strategy = get_strategy(config.strategy, config.replicas)
         if not is_chief(strategy):
-            # The other workers do the same work, and write where nobody looks.
+            # The other workers do the same work, and write into a folder that is removed.
             with tempfile.TemporaryDirectory() as scratch:
                 silent = dataclasses.replace(config, progress=False)
                 return train(silent, strategy, RunDirectory(scratch), False)

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import time
+from typing import Any
 
 os.environ["JAX_PLATFORMS"] = "cpu"  # no TPU is looked for
 os.environ["TPU_SKIP_MDS_QUERY"] = "1"
@@ -23,7 +24,7 @@ from jax._src.lib.mlir import ir
 from jax.experimental import topologies
 
 
-def main(module_path, topology_name, replicas, result_path):
+def main(module_path: str, topology_name: str, replicas: str, result_path: str) -> None:
     """Compiles a module and writes what is known of the program."""
     one_chip = {"chips_per_host_bounds": [1, 1, 1]} if topology_name.endswith(":1x1") else {}
     topology = topologies.get_topology_desc(topology_name, platform="tpu", **one_chip)
@@ -32,7 +33,7 @@ def main(module_path, topology_name, replicas, result_path):
     try:
         program = _compile(module_path, devices)
     except _jax.JaxRuntimeError as error:
-        result = {"error": str(error)}
+        result: dict[str, Any] = {"error": str(error)}
     else:
         memory = program.get_compiled_memory_stats()
         cost = program.cost_analysis()
@@ -49,7 +50,7 @@ def main(module_path, topology_name, replicas, result_path):
         json.dump(result, file)
 
 
-def _compile(path, devices):
+def _compile(path: str, devices: list[Any]) -> Any:
     with open(path, "rb") as file:
         computation = xla_client.XlaComputation(file.read())
     text = xla_client._xla.mlir.xla_computation_to_mlir_module(computation)
@@ -69,8 +70,8 @@ def _compile(path, devices):
         )
 
 
-def _remove_copies(operation):
-    """TensorFlow puts an `mhlo.copy` before each updated variable; the compiler takes no such."""
+def _remove_copies(operation: Any) -> None:
+    """TensorFlow puts an `mhlo.copy` before each updated variable; the compiler refuses them."""
     for region in operation.regions:
         for block in region.blocks:
             for inner in list(block.operations):

@@ -20,12 +20,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import tfbert
 from tfbert.errors import MachineError, TfbertError
 from tfbert.io.whole import replacing, write_json
 from tfbert.tpu_check import lowering
-from tfbert.tpu_check.slices import GIB
+from tfbert.tpu_check.lowering import Request
+from tfbert.tpu_check.slices import GIB, TpuSlice
 
 log = logging.getLogger("tfbert")
 
@@ -45,21 +47,21 @@ class Program:
 
     Args:
         rows: Sequences that the core has of each batch.
-        pieces: Micro-batches that it computes them in.
+        accumulate_steps: Micro-batches that it computes them in.
         fits: Whether it was compiled; None where an operation cannot be.
         problem: Why not, one line; empty otherwise.
         arguments: Bytes of weights, optimizer state and batch.
         outputs: Bytes of results that do not take an argument's place.
         temporaries: Bytes of activations, gradients and the like.
         code: Bytes of the program itself.
-        unused: Bytes of variables that lie beside it.
+        unused: Bytes of variables in the core's memory that it does not use.
         flops: Operations of one execution as the compiler counts them; of a loop, one round.
         used: All these bytes together; of a program that does not fit, as the compiler says.
         seconds: How long the compiler took.
     """
 
     rows: int
-    pieces: int
+    accumulate_steps: int
     fits: bool | None
     problem: str = ""
     arguments: int = 0
@@ -72,18 +74,18 @@ class Program:
     seconds: float = 0.0
 
     @property
-    def batch_size(self):
+    def batch_size(self) -> int:
         """Sequences that the core computes at once."""
-        return self.rows // self.pieces
+        return self.rows // self.accumulate_steps
 
 
-def cache_folder():
+def cache_folder() -> Path:
     """Where the compiler's environment and its results are kept."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "tfbert" / "tpu-compiler"
 
 
-def prepare_environment():
+def prepare_environment() -> Path:
     """The Python of the compiler's environment, which is made where it is not there.
 
     Raises:
@@ -103,7 +105,7 @@ def prepare_environment():
     return python
 
 
-def _install(command):
+def _install(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         lines = (done.stderr + done.stdout).strip().splitlines() or ["no reason given"]
@@ -114,7 +116,7 @@ def _install(command):
         )
 
 
-def compile_program(request, tpu_slice, label):
+def compile_program(request: Request, tpu_slice: TpuSlice, label: str) -> Program:
     """Lowers a training step and compiles it for a slice.
 
     Args:
@@ -126,18 +128,18 @@ def compile_program(request, tpu_slice, label):
         `Program`.
 
     Raises:
-        TfbertError: If one of the two processes fails otherwise than by what it was given.
+        TfbertError: If one of the two processes fails for another reason than its input.
     """
     kept = cache_folder() / "results" / f"{_digest(request, tpu_slice)}.json"
     if kept.exists():
         return Program(**json.loads(kept.read_bytes()))
-    with tempfile.TemporaryDirectory(prefix="tfbert-tpu-check-") as folder:
-        folder = Path(folder)
+    with tempfile.TemporaryDirectory(prefix="tfbert-tpu-check-") as temporary:
+        folder = Path(temporary)
         write_json(folder / "request.json", dataclasses.asdict(request))
         command = [sys.executable, "-m", "tfbert.tpu_check.lowering"]
         _run([*command, folder / "request.json", folder], f"{label}: tracing")
         lowered = json.loads((folder / lowering.RESULT_FILE).read_bytes())
-        shape = {"rows": request.rows, "pieces": request.pieces}
+        shape = {"rows": request.rows, "accumulate_steps": request.accumulate_steps}
         if problem := lowered.get("unsupported"):
             return Program(**shape, fits=None, problem=f"does not compile: XLA has no {problem}")
         words = [folder / lowering.MODULE_FILE, tpu_slice.topology, tpu_slice.cores]
@@ -150,12 +152,14 @@ def compile_program(request, tpu_slice, label):
     return program
 
 
-def _program(shape, result, unused, tpu_slice):
+def _program(
+    shape: dict[str, int], result: dict[str, Any], unused: int, tpu_slice: TpuSlice
+) -> Program:
     seconds = result.pop("seconds")
     if error := result.pop("error", None):
         used = memory_asked_for(error)
         fits = None if used is None else False
-        problem = "does not fit" if used is not None else f"is refused: {first_line(error)}"
+        problem = "does not fit" if used is not None else f"is refused: {_first_line(error)}"
         return Program(**shape, fits=fits, problem=problem, used=used or 0, seconds=seconds)
     used = sum(result[name] for name in ("arguments", "outputs", "temporaries", "code")) + unused
     fits = used <= tpu_slice.usable_bytes
@@ -165,10 +169,11 @@ def _program(shape, result, unused, tpu_slice):
     )
 
 
-def _digest(request, tpu_slice):
+def _digest(request: Request, tpu_slice: TpuSlice) -> str:
     """Tells a program from others, without tracing it.
 
-    Of what it is made from: the module that TensorFlow makes is not the same twice.
+    It is a digest of what the program is made from: the module that TensorFlow makes is not the
+    same twice.
     """
     versions = [importlib.metadata.version(name) for name in ("tensorflow", "keras", "keras-hub")]
     words = [JAX, tpu_slice.topology, versions, dataclasses.asdict(request)]
@@ -178,8 +183,8 @@ def _digest(request, tpu_slice):
     return digest.hexdigest()[:32]
 
 
-def _run(command, label):
-    """Runs a process to its end, and says every half minute that it goes on."""
+def _run(command: list[Any], label: str) -> None:
+    """Runs a process to its end, with a log line every half minute."""
     environment = {
         **os.environ,
         "KERAS_BACKEND": "tensorflow",
@@ -213,7 +218,7 @@ def _run(command, label):
             )
 
 
-def memory_asked_for(error):
+def memory_asked_for(error: str) -> int | None:
     """Bytes that a program was refused for, or None if it was refused for something else."""
     for pattern in _OUT_OF_MEMORY:
         if match := re.search(pattern, error):
@@ -221,6 +226,6 @@ def memory_asked_for(error):
     return 0 if "RESOURCE_EXHAUSTED" in error else None
 
 
-def first_line(error):
+def _first_line(error: str) -> str:
     """A compiler's message without what follows its first line, and not too long."""
     return error.strip().splitlines()[0][:300]

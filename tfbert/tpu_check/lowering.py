@@ -3,17 +3,25 @@
     python -m tfbert.tpu_check.lowering REQUEST.json FOLDER
 
 writes `module.hlo`, XLA's serialized module, and `lowered.json` into the folder. Nothing is
-trained: the weights are made, the step is traced and lowered. A process of its own gives its memory
-back before the compiler needs as much.
+trained: the weights are made, the step is traced and lowered. A process of its own returns its
+memory before the compiler needs as much.
 """
+
+from __future__ import annotations
 
 import dataclasses
 import json
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tfbert.recipes.pretrain_options import PretrainConfig
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from tfbert.models.pretrainer import BertPretrainer
 
 MODULE_FILE = "module.hlo"
 RESULT_FILE = "lowered.json"
@@ -28,7 +36,7 @@ class Request:
         phase: Which of its phases, from 0.
         cores: Replicas of the whole training.
         rows: Sequences that a core has of each batch.
-        pieces: Micro-batches that it computes them in.
+        accumulate_steps: Micro-batches that it computes them in.
         predictions: Masked tokens a sequence.
         vocabulary_size: Word pieces.
         next_sentence: Whether there is a next-sentence head.
@@ -38,17 +46,19 @@ class Request:
     phase: int
     cores: int
     rows: int
-    pieces: int
+    accumulate_steps: int
     predictions: int
     vocabulary_size: int
     next_sentence: bool
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if isinstance(self.recipe, dict):
             object.__setattr__(self, "recipe", PretrainConfig(**self.recipe))
 
 
-def make_program(request):
+def make_program(
+    request: Request,
+) -> tuple[BertPretrainer, tf.types.experimental.PolymorphicFunction, list[tf.TensorSpec]]:
     """The training step of one core, as a function of its part of a batch.
 
     Args:
@@ -59,7 +69,7 @@ def make_program(request):
     """
     import tensorflow as tf
 
-    from tfbert.runs.pretrain import make_phase_model
+    from tfbert.recipes.phase_model import make_phase_model
     from tfbert.tpu_check.core_strategy import OneCoreStrategy
 
     strategy = OneCoreStrategy(request.cores)
@@ -69,27 +79,27 @@ def make_program(request):
             request.phase,
             request.vocabulary_size,
             request.next_sentence,
-            request.pieces,
+            request.accumulate_steps,
         )
     spec = model._prepare(_zeros(request)).spec
     step = model.make_train_function().step
 
     @tf.function(jit_compile=True, autograph=False)
-    def program(*tensors):
+    def program(*tensors: tf.Tensor) -> None:
         strategy.run(step, args=(tf.nest.pack_sequence_as(spec, tensors),))
 
     return model, program, [tf.TensorSpec(t.shape, t.dtype) for t in tf.nest.flatten(spec)]
 
 
-def lower(request):
-    """The training step of one core as an HLO module, and the bytes that stay beside it.
+def lower(request: Request) -> tuple[bytes, int]:
+    """The training step of one core as an HLO module, and the bytes of what it does not use.
 
     Args:
         request: `Request`.
 
     Returns:
-        (serialized HLO module, bytes of variables that the program does not use but that lie in the
-        memory of a core).
+        (serialized HLO module, bytes of variables that the program does not use but that are in
+        the memory of a core).
 
     Raises:
         NotImplementedError: If XLA cannot lower an operation, which the message names.
@@ -99,7 +109,9 @@ def lower(request):
     return lowered(program, specs), unused_bytes
 
 
-def lowered(program, specs):
+def lowered(
+    program: tf.types.experimental.PolymorphicFunction, specs: list[tf.TensorSpec]
+) -> bytes:
     """A `tf.function` that XLA compiles, as a serialized HLO module; raises as `lower` does."""
     import tensorflow as tf
 
@@ -110,8 +122,8 @@ def lowered(program, specs):
         raise NotImplementedError(unsupported_operation(str(error))) from error
 
 
-def _unused_bytes(model, function):
-    """Of the variables that lie on a core and that a concrete function does not take."""
+def _unused_bytes(model: BertPretrainer, function: tf.types.experimental.ConcreteFunction) -> int:
+    """Bytes of the variables that are on a core and that a concrete function does not take."""
     used = {id(handle) for handle in function.captured_inputs}
     variables = {id(v): v.value for v in (*model.variables, *model.optimizer.variables)}
     return sum(
@@ -121,8 +133,8 @@ def _unused_bytes(model, function):
     )
 
 
-def _zeros(request):
-    """A dataset of batches of the right shapes, which nobody reads."""
+def _zeros(request: Request) -> tf.data.Dataset:
+    """A dataset of batches of the right shapes, which are never read."""
     import tensorflow as tf
 
     from tfbert.records.batches import examples_of
@@ -134,7 +146,7 @@ def _zeros(request):
         request.predictions,
     )
 
-    def make(_):
+    def make(_: tf.Tensor) -> Any:
         records = {
             name: tf.zeros((batch, length), tf.int32)
             for name in ("token_ids", "segment_ids", "padding_mask")
@@ -149,7 +161,7 @@ def _zeros(request):
     return tf.data.Dataset.range(1).map(make)
 
 
-def unsupported_operation(message):
+def unsupported_operation(message: str) -> str:
     """What TensorFlow says of an operation that XLA cannot lower, in one line."""
     found = re.findall(r"(\w+) \(No registered '\w+' OpKernel for XLA", message)
     if found:
@@ -157,13 +169,13 @@ def unsupported_operation(message):
     return " ".join(message.split())[:300]
 
 
-def main(request_path, folder):
+def main(request_path: str | Path, folder: str | Path) -> None:
     """Lowers what a file asks for."""
     request = Request(**json.loads(Path(request_path).read_text(encoding="utf-8")))
     try:
         module, unused_bytes = lower(request)
     except NotImplementedError as error:
-        result = {"unsupported": str(error)}
+        result: dict[str, Any] = {"unsupported": str(error)}
     else:
         Path(folder, MODULE_FILE).write_bytes(module)
         result = {"unused_bytes": unused_bytes}

@@ -1,9 +1,13 @@
 """A check as text for the terminal, and as a table for docs/."""
 
-from tfbert.tpu_check.slices import GIB
+from collections.abc import Iterator
+
+from tfbert.tpu_check.check import PhaseCheck, TpuCheck
+from tfbert.tpu_check.compiler import Program
+from tfbert.tpu_check.slices import GIB, TpuSlice
 
 
-def check_lines(check):
+def check_lines(check: TpuCheck) -> list[str]:
     """The lines that `tfbert tpu-check` prints."""
     tpu_slice = check.tpu_slice
     lines = [
@@ -16,12 +20,13 @@ def check_lines(check):
     return lines
 
 
-def _phase_lines(found, tpu_slice):
+def _phase_lines(found: PhaseCheck, tpu_slice: TpuSlice) -> Iterator[str]:
     phase, program = found.phase, found.program
-    parts = f" in {program.pieces} parts" if program.pieces > 1 else ""
+    count = program.accumulate_steps
+    division = f" in {count} parts" if count > 1 else ""
     yield (
         f"phase {found.number}: {found.layers} layers, {phase.global_batch_size:,} sequences of "
-        f"{phase.sequence_length}, a core has {found.share}{parts}"
+        f"{phase.sequence_length}, a core has {found.share}{division}"
     )
     yield f"  compiles   {_verdict(program)}"
     if program.used:
@@ -33,7 +38,7 @@ def _phase_lines(found, tpu_slice):
             f"{_gib(program.code)}"
         )
     counted = f"; the compiler counts {program.flops:.3g}" if program.flops else ""
-    if counted and program.pieces > 1:
+    if counted and count > 1:
         counted += " with one part of the batch"
     yield f"  FLOPs      {found.flops:.3g} a core and update in matrix products{counted}"
     if found.line:
@@ -42,7 +47,8 @@ def _phase_lines(found, tpu_slice):
             f"sequence, room for {found.line.room(tpu_slice.usable_bytes)} at once"
         )
     if found.largest:
-        how = f"{found.accumulation} parts" if found.accumulation > 1 else "one part"
+        needed = found.least_accumulate_steps
+        how = "one part" if needed == 1 else f"{needed} parts"
         yield (
             f"  largest    {found.largest} sequences at once were compiled and fit: the recipe "
             f"needs {how} a core"
@@ -51,7 +57,7 @@ def _phase_lines(found, tpu_slice):
         yield "  largest    none: not even one sequence at once fits"
 
 
-def _verdict(program):
+def _verdict(program: Program) -> str:
     if program.fits is None:
         return f"no: {program.problem}"
     if program.fits:
@@ -59,11 +65,11 @@ def _verdict(program):
     return f"no: {program.problem}"
 
 
-def _gib(number, digits=2):
+def _gib(number: float, digits: int = 2) -> str:
     return f"{number / GIB:.{digits}f}"
 
 
-def markdown_table(name, check):
+def markdown_table(name: str, check: TpuCheck) -> list[str]:
     """A check as rows of a table for docs/: a list of lines."""
     tpu_slice = check.tpu_slice
     rows = [
@@ -81,12 +87,12 @@ def markdown_table(name, check):
             f"{found.number}: {found.layers} layers, length {phase.sequence_length}",
             f"{phase.global_batch_size:,}",
             found.share,
-            program.pieces,
+            program.accumulate_steps,
             "yes" if program.fits else f"no: {program.problem}",
             f"{_gib(program.used)} of {tpu_slice.core.usable_gib:.2f}",
             f"{found.flops:.3g}",
             "not looked for" if found.largest is None else found.largest,
-            found.accumulation or "",
+            found.least_accumulate_steps or "",
             f"{program.seconds:.0f}",
         ]
         rows.append("| " + " | ".join(map(str, cells)) + " |")

@@ -16,7 +16,7 @@ GIB = 2**30
 
 @dataclasses.dataclass(frozen=True)
 class Core:
-    """What one replica of a training runs on, and how many of them a slice can have.
+    """What one replica runs on, and how many of them a slice can have.
 
     Args:
         topology: The generation's name in libtpu.
@@ -38,7 +38,7 @@ class Core:
 CORES = {
     "v2": Core("v2", 2, 2, 8, 7.48, 256),
     "v3": Core("v3", 2, 2, 16, 15.48, 1_024),
-    # Each core for itself: with both as one ("megacore") there are half as many, of 32 GiB.
+    # Each core by itself: with both as one ("megacore") there are half as many, of 32 GiB.
     "v4": Core("v4", 3, 2, 16, 15.25, 4_096),
     "v5litepod": Core("v5e", 2, 1, 16, 15.75, 256),
     "v5p": Core("v5p", 3, 1, 96, 95.74, 4_096),
@@ -61,17 +61,17 @@ class TpuSlice:
     core: Core
 
     @property
-    def cores(self):
-        """Replicas of a training."""
+    def cores(self) -> int:
+        """Replicas that a model is trained on."""
         return self.chips * self.core.a_chip
 
     @property
-    def usable_bytes(self):
+    def usable_bytes(self) -> int:
         """Memory of a core that a program gets."""
         return round(self.core.usable_gib * GIB)
 
     @property
-    def shape(self):
+    def shape(self) -> str:
         """Chips along each axis of the torus, as `2x4`."""
         doublings = self.chips.bit_length() - 1
         dimensions = self.core.dimensions
@@ -81,12 +81,12 @@ class TpuSlice:
         return "x".join(map(str, sides))
 
     @property
-    def topology(self):
+    def topology(self) -> str:
         """The slice's name in libtpu, such as `v5e:2x4`."""
         return f"{self.core.topology}:{self.shape}"
 
 
-def find_slice(name):
+def find_slice(name: str) -> TpuSlice:
     """The slice of a name such as `v5litepod-4`.
 
     Raises:

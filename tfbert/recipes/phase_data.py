@@ -1,0 +1,84 @@
+"""The training records of every phase of a recipe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tfbert.errors import InputError
+from tfbert.recipes.batch_size import accumulate_steps_of
+from tfbert.recipes.phases import Phase, batch_orders
+from tfbert.recipes.pretrain_options import PretrainConfig
+from tfbert.records.batches import has_held_out, held_out_dataset
+from tfbert.records.reader import PretrainingRecords
+from tfbert.records.record_source import open_prepared
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+class PhaseData(NamedTuple):
+    """The records of one phase.
+
+    Args:
+        train: `PretrainingRecords`.
+        first_batch: Number of the batch of `train` with which the phase begins.
+        held_out: One pass over the held-out records; None where none are held out.
+        predictions: Masked positions a sequence.
+        accumulate_steps: Micro-batches that a device's share of a batch is computed in.
+    """
+
+    train: PretrainingRecords
+    first_batch: int
+    held_out: tf.data.Dataset | None
+    predictions: int
+    accumulate_steps: int
+
+
+def open_phases(
+    config: PretrainConfig, dataset: dict[str, Any], phases: list[Phase], replicas: int
+) -> list[PhaseData]:
+    """Finds the training records of all phases, and reads the held-out ones.
+
+    Args:
+        config: `PretrainConfig`.
+        dataset: What `read_dataset` returns for the folder `config.data`.
+        phases: The phases as they are trained, see `PretrainConfig.scaled_phases`.
+        replicas: Devices that share a batch.
+
+    Raises:
+        InputError: If there are no records for a phase, they hold no masks, or its batch cannot be
+            divided.
+    """
+    return [
+        _open(config, dataset, order, first_batch, phase, replicas)
+        for (order, first_batch), phase in zip(batch_orders(phases), phases, strict=True)
+    ]
+
+
+def _open(
+    config: PretrainConfig,
+    dataset: dict[str, Any],
+    order: int,
+    first_batch: int,
+    phase: Phase,
+    replicas: int,
+) -> PhaseData:
+    """The `PhaseData` of a phase; `order` and `first_batch` as `batch_orders` returns them."""
+    length = phase.sequence_length
+    source = open_prepared(config.data, dataset, "train", length, phase.predictions)
+    if not source.predictions:
+        raise InputError(
+            f"{config.data}: its records hold no masks; prepare the text with --masking dynamic"
+        )
+    # Another order and other masks at each length, also where the text is the same.
+    seed = config.seed + order * 2**32
+    train = PretrainingRecords(source, phase.global_batch_size, seed)
+    accumulate_steps = accumulate_steps_of(phase, replicas, config.device_tokens)
+    held_out = None
+    if has_held_out(dataset, length):
+        held_out = held_out_dataset(
+            open_prepared(config.data, dataset, "validation", length, phase.predictions),
+            phase.global_batch_size // accumulate_steps,
+            config.eval_sequences,
+        )
+    return PhaseData(train, first_batch, held_out, source.predictions, accumulate_steps)

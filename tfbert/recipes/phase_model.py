@@ -1,0 +1,242 @@
+"""The model of every phase of a recipe: made for the first one, grown and compiled for the others.
+
+`pretrain` trains it; `tpu-check` compiles it without records.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from typing import Any
+
+import keras
+
+from tfbert.errors import InputError
+from tfbert.fit.compilation import make_optimizer
+from tfbert.hardware.precision import POLICIES
+from tfbert.models.growth import grow, grow_optimizer
+from tfbert.models.pretrainer import BertPretrainer, load_pretrainer, make_pretrainer
+from tfbert.optimizers.loss_scale import innermost
+from tfbert.recipes.phases import Phase, learning_rate_schedule, with_layers
+from tfbert.recipes.pretrain_options import PretrainConfig
+from tfbert.records.reader import PretrainingRecords
+from tfbert.text.cooccurrence import start_token_embeddings
+from tfbert.text.tokenizer import make_tokenizer
+from tfbert.text.wordpieces import Vocabulary
+
+log = logging.getLogger("tfbert")
+
+
+def make_first_model(
+    config: PretrainConfig,
+    options: dict[str, Any],
+    records: PretrainingRecords,
+    precision: str,
+    phases: list[Phase],
+) -> tuple[BertPretrainer, Any, list[Phase]]:
+    """The model with which a pre-training begins, ready to train.
+
+    Args:
+        config: `PretrainConfig`.
+        options: With which the records were prepared.
+        records: Training records of the first phase.
+        precision: A key of `POLICIES`.
+        phases: The phases as they are trained.
+
+    Returns:
+        (`BertPretrainer`, new or from `--init`; its tokenizer; the phases with their `layers`).
+
+    Raises:
+        InputError: If the model of `--init` does not fit records or phases.
+    """
+    if config.init:
+        model, tokenizer = _load_model(config.init, config, options, records, precision)
+        phases = with_layers(phases, model.backbone.num_layers, is_new=False)
+    else:
+        phases = with_layers(phases, config.bert_size.num_layers)
+        model, tokenizer = make_new_model(config, options, records, precision, phases[0].num_layers)
+    _prepare_to_train(model, config, phases)
+    return model, tokenizer, phases
+
+
+def make_new_model(
+    config: PretrainConfig,
+    options: dict[str, Any],
+    records: PretrainingRecords,
+    precision: str,
+    num_layers: int,
+) -> tuple[BertPretrainer, Any]:
+    """A new `BertPretrainer` of so many layers, before its first update, and its tokenizer.
+
+    The arguments are those of `make_first_model`.
+    """
+    vocabulary = _vocabulary_of(records)
+    model = _untrained(
+        config, num_layers, len(vocabulary), options["sequences"] == "pairs", precision
+    )
+    if config.embeddings == "cooccurrence":
+        log.info("counting which word pieces stand near each other")
+        start_token_embeddings(model, records.sequences(), vocabulary.is_special(), config.seed)
+    return model, make_tokenizer(list(vocabulary.pieces), options["lowercase"])
+
+
+def begin_phase(
+    model: BertPretrainer,
+    config: PretrainConfig,
+    phases: list[Phase],
+    number: int,
+    accumulate_steps: int,
+) -> BertPretrainer:
+    """Makes the model of an earlier phase, or a new one, that of this phase.
+
+    Args:
+        model: `BertPretrainer`.
+        config: `PretrainConfig`.
+        phases: The phases as they are trained, with their `layers`.
+        number: Which of them begins, from 0.
+        accumulate_steps: Micro-batches that a device's share of its batch is computed in.
+
+    Returns:
+        The model, a deeper one where it grows.
+    """
+    phase = phases[number]
+    if phase.num_layers > model.backbone.num_layers:
+        model = _grown(model, config, phases, number)
+    optimizer: Any = model.optimizer
+    # Updates that float16 skipped count, or the schedule would lag behind the phases.
+    innermost(optimizer).iterations.assign(sum(earlier.steps for earlier in phases[:number]))
+    model.freeze_lower_layers(phase.freeze_layers, phase.frozen_dropout)
+    # Loss scaling, where there is any, goes on through the phases.
+    _compile(model, optimizer, config, accumulate_steps)
+    return model
+
+
+def make_phase_model(
+    config: PretrainConfig,
+    number: int,
+    vocabulary_size: int,
+    next_sentence: bool,
+    accumulate_steps: int,
+) -> BertPretrainer:
+    """The model of a phase as `pretrain` compiles it, new and without records: for `tpu-check`.
+
+    Args:
+        config: `PretrainConfig`.
+        number: Which of its phases, from 0.
+        vocabulary_size: Word pieces.
+        next_sentence: As in `BertPretrainer`.
+        accumulate_steps: Micro-batches that a device's share of the batch is computed in.
+
+    Returns:
+        A `BertPretrainer` whose optimizer is built.
+    """
+    phases = with_layers(config.scaled_phases(), config.bert_size.num_layers)
+    phase = phases[number]
+    precision = "bfloat16" if config.precision == "auto" else config.precision
+    model = _untrained(config, phase.num_layers, vocabulary_size, next_sentence, precision)
+    _prepare_to_train(model, config, phases)
+    model.freeze_lower_layers(phase.freeze_layers, phase.frozen_dropout)
+    _compile(model, model.optimizer, config, accumulate_steps)
+    return model
+
+
+def _load_model(
+    init: str,
+    config: PretrainConfig,
+    options: dict[str, Any],
+    records: PretrainingRecords,
+    precision: str,
+) -> tuple[BertPretrainer, Any]:
+    """The model of `--init` and its tokenizer."""
+    next_sentence = options["sequences"] == "pairs"
+    model, tokenizer = load_pretrainer(
+        init, POLICIES[precision], next_sentence, config.rematerialize
+    )
+    if tokenizer.get_vocabulary() != list(_vocabulary_of(records).pieces):
+        raise InputError(
+            f"--init {init}: has another vocabulary than the records of {config.data}; "
+            "prepare the text with the model's"
+        )
+    longest = max(phase.sequence_length for phase in config.phases)
+    if longest > model.backbone.max_sequence_length:
+        raise InputError(
+            f"--init {init}: ends at {model.backbone.max_sequence_length} tokens, and a "
+            f"phase has {longest}"
+        )
+    return model, tokenizer
+
+
+def _vocabulary_of(records: PretrainingRecords) -> Vocabulary:
+    vocabulary = records.source.vocabulary
+    if vocabulary is None:
+        raise ValueError("only records of `tfbert prepare` have a vocabulary of their own")
+    return vocabulary
+
+
+def _untrained(
+    config: PretrainConfig,
+    num_layers: int,
+    vocabulary_size: int,
+    next_sentence: bool,
+    precision: str,
+) -> BertPretrainer:
+    return make_pretrainer(
+        dataclasses.replace(config.bert_size, num_layers=num_layers),
+        vocabulary_size,
+        next_sentence,
+        config.dropout,
+        config.max_sequence_length,
+        POLICIES[precision],
+        config.rematerialize,
+    )
+
+
+def _prepare_to_train(model: BertPretrainer, config: PretrainConfig, phases: list[Phase]) -> None:
+    """Gives the model its optimizer, with the state of all phases; in the strategy's scope."""
+    _compile(model, _make_optimizer(config, phases, model), config, 1)
+    # Now, while no layer is frozen: an optimizer knows only the variables that it was built with.
+    model.optimizer.build(model.trainable_variables)
+
+
+def _grown(
+    model: BertPretrainer, config: PretrainConfig, phases: list[Phase], number: int
+) -> BertPretrainer:
+    """The model with the layers of a phase, and its optimizer."""
+    phase = phases[number]
+    # New weights are the same ones wherever a run was interrupted before.
+    keras.utils.set_random_seed((config.seed + number) % 2**32)
+    with model.distribute_strategy.scope():
+        deeper = grow(model, phase.num_layers, phase.growth)
+        _compile(deeper, _make_optimizer(config, phases, deeper), config, 1)
+    grow_optimizer(model, deeper, phase.growth, phase.growth_slots)
+    return deeper
+
+
+def _make_optimizer(
+    config: PretrainConfig, phases: list[Phase], model: BertPretrainer
+) -> keras.optimizers.Optimizer:
+    options = {} if config.optimizer == "adamw" else {"record_statistics": True}
+    return make_optimizer(
+        config.optimizer,
+        model,
+        learning_rate_schedule(phases),
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm or None,
+        **options,
+    )
+
+
+def _compile(
+    model: BertPretrainer,
+    optimizer: keras.optimizers.Optimizer,
+    config: PretrainConfig,
+    accumulate_steps: int,
+) -> None:
+    model.compile(
+        optimizer=optimizer,
+        loss=model.pretraining_losses(),
+        weighted_metrics=model.pretraining_metrics(),
+        accumulate_steps=accumulate_steps,
+        steps_per_execution=config.steps_per_execution,
+        seed=config.seed,
+    )

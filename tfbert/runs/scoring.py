@@ -1,0 +1,184 @@
+"""What a classifier says of texts, and how good that is: logits, metrics, their table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfbert.errors import InputError
+from tfbert.hardware.memory import out_of_memory_advice
+from tfbert.models.classifier import TrainedClassifier
+from tfbert.runs.callbacks import ProgressBar
+from tfbert.tasks.batch_sources import prediction_dataset
+from tfbert.tasks.batching import LengthBatches, padded_lengths
+from tfbert.tasks.labelled_data import label_ids
+from tfbert.tasks.tables import Examples
+from tfbert.tasks.token_cache import tokenize_once
+from tfbert.tasks.tokenization import TokenizedTexts
+
+
+def evaluate_examples(
+    classifier: TrainedClassifier,
+    examples: Examples,
+    batch_size: int,
+    progress: bool,
+    token_cache: str = "memory",
+) -> dict[str, Any]:
+    """The `classification_metrics` of a classifier on labelled examples.
+
+    Args:
+        classifier: `TrainedClassifier`; its model may be distributed.
+        examples: `Examples`.
+        batch_size: Texts a step, over all replicas together.
+        progress: Whether to show a progress bar.
+        token_cache: As in `EvaluateConfig`.
+
+    Raises:
+        InputError: If a label is not one of the model's.
+    """
+    unknown = set(examples.labels) - set(classifier.labels)
+    if unknown:
+        raise InputError(
+            f"the label {min(unknown)!r} is not among the labels that the model was trained on "
+            f"({', '.join(classifier.labels)})"
+        )
+    texts = tokenize_once(classifier.tokenizer, examples.texts, classifier.max_length, token_cache)
+    logits = predict_logits(classifier, texts, batch_size, "evaluating" if progress else None)
+    return classification_metrics(logits, label_ids(examples, classifier.labels), classifier.labels)
+
+
+def predict_logits(
+    classifier: TrainedClassifier,
+    texts: TokenizedTexts,
+    batch_size: int,
+    title: str | None = None,
+) -> np.ndarray:
+    """The logits of tokenized texts, in their order.
+
+    Args:
+        classifier: `TrainedClassifier`; its model may be distributed.
+        texts: `TokenizedTexts`.
+        batch_size: Texts a step, over all replicas together.
+        title: Title of the progress bar; None shows none.
+
+    Returns:
+        (texts, classes) float32.
+
+    Raises:
+        MachineError: If memory is exhausted.
+    """
+    rows, count = fixed_rows(classifier, batch_size), len(texts)
+    if not rows and 0 < count < batch_size:
+        # Every number of rows has programs of its own (see `tfbert.models.kernels.fused`): a
+        # service that gets a few texts at a time must not make them for each number.
+        texts = texts.filled_up(min(batch_size, 1 << (count - 1).bit_length()))
+    # Batches of as many texts as rows: only the last one may be filled up.
+    batches = LengthBatches(texts.lengths, rows or batch_size)
+    lengths = batch_lengths(classifier, classifier.model.jit_compile)
+    dataset = prediction_dataset(texts, batches, lengths, rows)
+    bar = [ProgressBar(count, batch_size, title)] if title else []
+    with out_of_memory_advice(batch_size, classifier.max_length):
+        found = classifier.model.predict(dataset, verbose=0, callbacks=bar)
+    logits = np.empty((len(texts), found.shape[-1]), np.float32)
+    logits[np.concatenate(batches.epoch(0))] = found[: len(texts)]
+    return logits[:count]
+
+
+def batch_lengths(
+    classifier: TrainedClassifier, jit_compile: bool, only_longest: bool = False
+) -> np.ndarray:
+    """The lengths that a classifier's batches may be padded to.
+
+    Args:
+        classifier: `TrainedClassifier`.
+        jit_compile: Whether XLA compiles its steps: then the lengths are few, as it makes a program
+            for each.
+        only_longest: Whether all batches are padded to the longest text that the model takes. On
+            a TPU they are in any case, as it takes batches of one shape only.
+
+    Returns:
+        (lengths,) ascending.
+    """
+    if only_longest or _is_on_tpu(classifier):
+        return np.array([classifier.max_length])
+    return padded_lengths(classifier.max_length, few=jit_compile)
+
+
+def fixed_rows(classifier: TrainedClassifier, batch_size: int) -> int | None:
+    """The rows that every batch must have, or None where they may differ.
+
+    On a TPU all batches have one shape, which its cores can share.
+    """
+    if not _is_on_tpu(classifier):
+        return None
+    cores = classifier.model.distribute_strategy.num_replicas_in_sync
+    return -(-batch_size // cores) * cores
+
+
+def _is_on_tpu(classifier: TrainedClassifier) -> bool:
+    return isinstance(classifier.model.distribute_strategy, tf.distribute.TPUStrategy)
+
+
+def log_probabilities(logits: Any) -> np.ndarray:
+    """(examples, classes) float64: logarithms of the classes' probabilities.
+
+    Args:
+        logits: (examples, classes).
+    """
+    logits = np.asarray(logits, np.float64)
+    return logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
+
+
+def classification_metrics(logits: Any, label_ids: Any, labels: Sequence[str]) -> dict[str, Any]:
+    """Metrics of a classifier, computed in float64.
+
+    Args:
+        logits: (examples, classes).
+        label_ids: (examples,) int, the right class of each.
+        labels: Names of the classes.
+
+    Returns:
+        A dict of `accuracy`, `macro_f1`, `loss` (mean cross-entropy in nats), `examples`, and
+        `per_class`: by label `precision`, `recall`, `f1` and `examples`.
+    """
+    from sklearn.metrics import precision_recall_fscore_support
+
+    logits = np.asarray(logits, np.float64)
+    predictions = logits.argmax(-1)
+    loss = -log_probabilities(logits)[np.arange(len(logits)), label_ids].mean()
+    classes = range(len(labels))
+    rows = precision_recall_fscore_support(label_ids, predictions, labels=classes, zero_division=0)
+    names = ("precision", "recall", "f1")
+    return {
+        "accuracy": float((predictions == label_ids).mean()),
+        "macro_f1": float(rows[2].mean()),
+        "loss": float(loss),
+        "examples": len(logits),
+        "per_class": {
+            label: {
+                **{name: float(row[i]) for name, row in zip(names, rows, strict=False)},
+                "examples": int(rows[3][i]),
+            }
+            for i, label in enumerate(labels)
+        },
+    }
+
+
+def metrics_table(metrics: dict[str, Any]) -> str:
+    """The metrics as lines of text."""
+    per_class = metrics["per_class"]
+    width = max(len(label) for label in (*per_class, "accuracy"))
+    lines = [
+        f"{metrics['examples']} examples: accuracy {metrics['accuracy']:.4f}, "
+        f"macro F1 {metrics['macro_f1']:.4f}, loss {metrics['loss']:.4f}",
+        f"{'':{width}}  precision  recall      F1  examples",
+    ]
+    for label, row in per_class.items():
+        lines.append(
+            f"{label:{width}}  {row['precision']:9.4f}  {row['recall']:6.4f}  {row['f1']:6.4f}  "
+            f"{row['examples']:8d}"
+        )
+    return "\n".join(lines)
