@@ -209,7 +209,7 @@ def test_a_damaged_record_is_named(tmp_path, content, message):
 
 def test_what_is_no_run_is_never_overwritten(tmp_path):
     (tmp_path / "thesis.tex").write_text("")
-    with pytest.raises(InputError, match="holds files of no run"):
+    with pytest.raises(InputError, match="holds files that are not a run"):
         RunDirectory(tmp_path).check_free(overwrite=True)
     with pytest.raises(InputError, match="is a file"):
         RunDirectory(tmp_path / "thesis.tex").check_free(overwrite=True)
