@@ -1,6 +1,8 @@
+import errno
+
 import pytest
 
-from tfbert.errors import InputError
+from tfbert.errors import InputError, MachineError
 from tfbert.io.paths import as_path
 from tfbert.io.whole import (
     FINISHED_FILE,
@@ -12,6 +14,7 @@ from tfbert.io.whole import (
     read_json,
     remove,
     replacing,
+    saving,
     unfinished_folder,
     write_bytes,
     write_json,
@@ -41,6 +44,9 @@ def test_a_file_is_replaced_only_if_all_goes_well(place):
     with replacing(path) as temporary:
         temporary.write_text("[2]")
     assert read_json(path) == [2]
+    with pytest.raises(ZeroDivisionError), replacing(place / "x.weights.h5") as temporary:
+        assert temporary.suffixes[-2:] == [".weights", ".h5"]  # Keras reads the form from them
+        raise ZeroDivisionError
     assert [entry.name for entry in place.iterdir()] == ["file.json"]
 
 
@@ -48,9 +54,15 @@ def test_a_folder_is_replaced_with_all_that_was_in_it(place):
     path = place / "folder"
     assert not is_whole(path)
     write_folder(path, "a", "b")
+    with pytest.raises(OSError), replacing(path) as temporary:
+        temporary.mkdir()
+        (temporary / "a").write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert contents(path) == {"a": "a", "b": "b"}
     write_folder(path, "a", "sub/c")
     assert contents(path) == {"a": "a", "sub/c": "sub/c"}
     assert is_whole(path)
+    assert [entry.name for entry in place.iterdir()] == ["folder"]
     assert contents(local_folder(path)) == contents(path)
     remove(path)
     remove(path)
@@ -147,3 +159,35 @@ def test_what_is_not_json_is_named(place):
 def test_the_mark_of_a_finished_folder_is_only_for_object_stores(tmp_path):
     write_folder(tmp_path / "folder", "a")
     assert not (tmp_path / "folder" / FINISHED_FILE).exists()
+
+
+def test_a_full_disk_is_one_line(tmp_path):
+    message = "cannot write .*: No space left on device; what was"
+    with pytest.raises(MachineError, match=message), saving(tmp_path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert MachineError.exit_status == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError("HDF5 says: errno = 27, error message = 'File too large', buf = 0x1"), "File too"),
+        (RuntimeError("Can't close (errno = 28, 'No space left on device')"), "No space left on"),
+    ],
+)
+def test_the_words_of_hdf5_are_shortened(tmp_path, error, reason):
+    with pytest.raises(MachineError, match=f"cannot write .*: {reason}"), saving(tmp_path):
+        raise error
+
+
+def test_other_errors_are_not_taken_for_a_full_disk(tmp_path):
+    with pytest.raises(RuntimeError, match="a bug"), saving(tmp_path):
+        raise RuntimeError("a bug")
+
+
+def test_what_cannot_fit_is_not_begun(tmp_path):
+    path = tmp_path / "weights"
+    message = r"takes 1000000000000\.0 MB and the disk has \d+\.\d MB left"
+    with pytest.raises(MachineError, match=message), saving(path, size=10**18):
+        path.write_text("begun")
+    assert not path.exists()

@@ -135,10 +135,11 @@ def is_running(pid):
     return False
 
 
-def test_ten_kills_change_nothing(vocabulary_file, tmp_path, files_of, make_text):
-    """SIGKILL at ten random moments, then a run to the end: the bytes of an undisturbed run."""
+@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.slow)])
+def test_kills_change_nothing(vocabulary_file, tmp_path, files_of, make_text, kills):
+    """SIGKILL at random moments, then a run to the end: the bytes of an undisturbed run."""
     text = tmp_path / "text.txt.gz"
-    text.write_bytes(gzip.compress("\n".join(make_text(8000)).encode(), mtime=0))
+    text.write_bytes(gzip.compress("\n".join(make_text(800 * kills)).encode(), mtime=0))
     generator = random.Random(0)
 
     def command(name):
@@ -151,8 +152,8 @@ def test_ten_kills_change_nothing(vocabulary_file, tmp_path, files_of, make_text
     subprocess.run(command("undisturbed"), check=True, capture_output=True)
     killed = tmp_path / "killed"
     shards = len(read_dataset(tmp_path / "undisturbed")["shards"])
-    assert shards > 150
-    for _ in range(10):
+    assert shards > 15 * kills
+    for _ in range(kills):
         before = count_finished(killed)
         with subprocess.Popen(command("killed"), stdout=subprocess.DEVNULL) as process:
             enough = before + generator.randint(0, 12)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from test_checkpoint_files import DAMAGES
 
+from tfbert.io.paths import as_path
 from tfbert.recovery import checkpoints as module
 from tfbert.recovery.checkpoint_files import (
     MANIFEST_FILE,
@@ -86,7 +87,7 @@ def test_those_of_earlier_folders_make_way(place, variables):
     assert last_written(os.fspath(place))["step"] == 4
     save(last, variables, 5, wait=True)
     assert left() == [[], [], [4, 5]]
-    assert not folders[1].exists()
+    assert not as_path(folders[1]).exists()
 
 
 def test_an_object_store_keeps_them_too(object_store, variables):

@@ -1,6 +1,5 @@
 import contextlib
 import dataclasses
-import errno
 import json
 
 import pytest
@@ -8,7 +7,7 @@ import yaml
 
 from tfbert.errors import InputError, MachineError
 from tfbert.io.locks import LOCK_FILE, is_held
-from tfbert.io.whole import replacing, saving, write_bytes
+from tfbert.io.whole import write_bytes
 from tfbert.options import read_options
 from tfbert.recipes.pretrain_options import PretrainConfig
 from tfbert.recovery.checkpoint_files import write_checkpoint
@@ -210,64 +209,10 @@ def test_a_damaged_record_is_named(tmp_path, content, message):
 
 def test_what_is_no_run_is_never_overwritten(tmp_path):
     (tmp_path / "thesis.tex").write_text("")
-    with pytest.raises(InputError, match="holds files of no run"):
+    with pytest.raises(InputError, match="holds files that are not a run"):
         RunDirectory(tmp_path).check_free(overwrite=True)
     with pytest.raises(InputError, match="is a file"):
         RunDirectory(tmp_path / "thesis.tex").check_free(overwrite=True)
-
-
-@pytest.mark.parametrize("kind", ["file", "folder"])
-def test_the_old_one_stays_until_the_new_one_is_whole(tmp_path, kind):
-    path = tmp_path / "x.weights.h5"
-
-    def write(target, text):
-        if kind == "folder":
-            target.mkdir()
-            target = target / "inside"
-        target.write_text(text)
-
-    with replacing(path) as temporary:
-        write(temporary, "old")
-    with pytest.raises(OSError), replacing(path) as temporary:
-        write(temporary, "half")
-        raise OSError(errno.ENOSPC, "No space left on device")
-    assert (path / "inside" if kind == "folder" else path).read_text() == "old"
-    with replacing(path) as temporary:
-        write(temporary, "new")
-    assert (path / "inside" if kind == "folder" else path).read_text() == "new"
-    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
-
-
-def test_a_full_disk_is_one_line(tmp_path):
-    message = "cannot write .*: No space left on device; what was"
-    with pytest.raises(MachineError, match=message), saving(tmp_path):
-        raise OSError(errno.ENOSPC, "No space left on device")
-    assert MachineError.exit_status == 1
-
-
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [
-        (OSError("HDF5 says: errno = 27, error message = 'File too large', buf = 0x1"), "File too"),
-        (RuntimeError("Can't close (errno = 28, 'No space left on device')"), "No space left on"),
-    ],
-)
-def test_the_words_of_hdf5_are_shortened(tmp_path, error, reason):
-    with pytest.raises(MachineError, match=f"cannot write .*: {reason}"), saving(tmp_path):
-        raise error
-
-
-def test_other_errors_are_not_taken_for_a_full_disk(tmp_path):
-    with pytest.raises(RuntimeError, match="a bug"), saving(tmp_path):
-        raise RuntimeError("a bug")
-
-
-def test_what_cannot_fit_is_not_begun(tmp_path):
-    path = tmp_path / "weights"
-    message = r"takes 1000000000000\.0 MB and the disk has \d+\.\d MB left"
-    with pytest.raises(MachineError, match=message), saving(path, size=10**18):
-        path.write_text("begun")
-    assert not path.exists()
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):

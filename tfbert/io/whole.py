@@ -1,7 +1,7 @@
 """Files and folders that are whole or not there, on local disks and on gs://.
 
-What is written stands beside its place first and is renamed into it at the end. On gs://, where no
-folder can be renamed, it is written to a local disk and copied: a file appears there whole, and a
+What is written has another name first and is renamed at the end. On gs://, where no folder can be
+renamed, it is written to a local disk and copied: a file appears there whole, and a
 folder is whole once the file that marks it so is in it, which is written last and removed first.
 
 - `replacing`, for a file or folder that is written in one go;
@@ -79,8 +79,8 @@ def is_whole(folder: AnyPath) -> bool:
 def unfinished_folder(path: AnyPath) -> Path:
     """Where a folder that takes long to write grows until `publish` moves it to `path`.
 
-    It is `path.unfinished` beside it; for a folder on gs:// it lies in this user's cache. It is the
-    same one again after a stop.
+    It is its neighbour `path.unfinished`; for a folder on gs:// it lies in this user's cache. After
+    a stop it is the same one again.
     """
     if is_remote(path):
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -180,7 +180,7 @@ class Replaced:
 
 
 def move(source: Path, target: Path) -> None:
-    """Gives a file or a folder another name, on gs:// a folder file by file.
+    """Renames a file or a folder, on gs:// a folder file by file.
 
     A move of a folder that is cut short there leaves some files at one place and some at the other;
     done again, it goes on.
@@ -235,7 +235,7 @@ def write_bytes(path: AnyPath, content: bytes) -> None:
 
 
 def write_json(path: AnyPath, content: Any) -> None:
-    """Writes an object as JSON; the same object gives the same bytes."""
+    """Writes an object as JSON; the same object becomes the same bytes."""
     text = json.dumps(content, indent=1, ensure_ascii=False)
     write_bytes(path, (text + "\n").encode())
 

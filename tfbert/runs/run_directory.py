@@ -61,7 +61,9 @@ class RunDirectory:
             return
         # A process that was replacing a run may have been killed: its parts are in `.replaced`.
         if not self.config.exists() and not self._replaced.path.exists():
-            raise InputError(f"--output {self.path}: holds files of no run; choose another")
+            raise InputError(
+                f"--output {self.path}: holds files that are not a run; choose another"
+            )
         if not overwrite:
             raise InputError(
                 f"--output {self.path}: holds another run; choose another, or replace it with "

@@ -1,4 +1,4 @@
-"""What a run is doing, in a file beside it, for people and programs that look from outside."""
+"""What a run is doing, in a file of its directory, for people and programs that look at it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from tfbert.recovery.checkpoint_files import last_written
 STATUS_FILE = "status.json"
 _WRITE_SECONDS = 2  # between two writings of what changed
 _BEAT_SECONDS = 20  # between two writings of what did not
-# Phases in which a run has ended by itself; one that stands in another and is not alive was killed.
+# States in which a run has ended by itself; one that is in another and not alive was killed. In the
+# file a run's state is called `phase`; the phases of a recipe are `recipe_phase` there.
 ENDED = ("finished", "preempted", "failed")
 
 
@@ -53,12 +54,12 @@ class RunStatus:
             self._content.update(changes)
         self._changed.set()
 
-    def close(self, phase: str, message: str | None = None) -> None:
-        """Writes how the run ended: a phase of `ENDED`."""
+    def close(self, state: str, message: str | None = None) -> None:
+        """Writes how the run ended: a state of `ENDED`."""
         self._ended.set()
         self._changed.set()
         self._thread.join()
-        self.update(phase=phase, message=message, seconds_left=None)
+        self.update(phase=state, message=message, seconds_left=None)
         self._write()
 
     def _keep_writing(self) -> None:
@@ -134,12 +135,12 @@ def status_lines(directory: AnyPath, status: dict[str, Any], now: float) -> list
 
 
 def _condition(status: dict[str, Any]) -> str:
-    phase = status["phase"]
+    state = status["phase"]
     if status["alive"]:
-        return f"{phase}, alive"
-    if phase in ENDED:
-        return phase
-    return f"not alive, killed while {phase}: start it again to go on from the last checkpoint"
+        return f"{state}, alive"
+    if state in ENDED:
+        return state
+    return f"not alive, killed while {state}: start it again to go on from the last checkpoint"
 
 
 def _duration(seconds: float) -> str:
