@@ -189,8 +189,8 @@ def train_eagerly(optimizer, steps):
 
 def test_the_scale_never_becomes_infinite():
     optimizer = scaled(lambda: make("lamb"), initial_scale=2.0**126, dynamic_growth_steps=1)
+    variables = variables_of({"kernel": np.ones(2)})
     for expected in (2.0**127, 2.0**127):
-        variables = variables_of({"kernel": np.ones(2)})
         apply(optimizer, {"kernel": np.ones(2, "float32")}, variables)
         assert optimizer.dynamic_scale.numpy() == expected
 
