@@ -46,7 +46,7 @@ def examples_of(batch: dict[str, Any]) -> Batch:
 
 
 class PretrainingBatches:
-    """Batches of training records: a batch source (`tfbert.fit.epochs.BatchSource`).
+    """Batches of training records: a batch source (`BatchSource` in `tfbert.fit`).
 
     Epochs here are stretches of `steps_per_epoch` updates between two evaluations; the last one may
     be shorter. The records go on through them and begin anew when all were seen.

@@ -25,46 +25,6 @@ from tfbert.text.vocabulary import read_vocabulary
 from tfbert.text.wordpieces import WordPieceTokenizer
 
 
-def shard_name(split: str, length: int, number: int) -> str:
-    """Name of a shard's file."""
-    return f"{split}-{length}-{number:05d}.tfrecord.gz"
-
-
-def predictions_for(options: PrepareConfig, length: int) -> int:
-    """Most predictions in a sequence of that length."""
-    if not options.max_predictions:
-        return default_predictions(length, options.mask_fraction)
-    return options.max_predictions[options.lengths.index(length)]
-
-
-def record_features(options: PrepareConfig, ids: np.dtype, length: int) -> dict[str, list[Any]]:
-    """The features of a record: dictionary of names and [NumPy type, shape], as `Layout` takes it.
-
-    Args:
-        options: `PrepareConfig`.
-        ids: NumPy type of token ids.
-        length: Tokens a sequence.
-    """
-    features: dict[str, list[Any]] = {
-        "token_ids": [ids.name, [length]],
-        "segment_ids": ["uint8", [length]],
-        "padding_mask": ["uint8", [length]],
-    }
-    if options.sequences == "pairs":
-        features["next_sentence_labels"] = ["uint8", []]
-    if options.masking == "fixed":
-        places = [predictions_for(options, length)]
-        features["mask_positions"] = ["uint16", places]
-        features["mask_ids"] = [ids.name, places]
-        features["mask_weights"] = ["uint8", places]
-    return features
-
-
-def split_lines(text: str) -> list[str]:
-    """The sentences of a text that has one a line."""
-    return [line for line in map(str.strip, text.split("\n")) if line]
-
-
 class ShardWriter:
     """Writes shards, in any process: what it writes depends on the options and the block only.
 
@@ -157,3 +117,43 @@ class ShardWriter:
             keys = example_keys(repr(purpose), 0, np.arange(len(spans.a)))
             arrays |= mask(arrays["token_ids"], keys)
         return arrays, spans.cut_tokens
+
+
+def shard_name(split: str, length: int, number: int) -> str:
+    """Name of a shard's file."""
+    return f"{split}-{length}-{number:05d}.tfrecord.gz"
+
+
+def predictions_for(options: PrepareConfig, length: int) -> int:
+    """Most predictions in a sequence of that length."""
+    if not options.max_predictions:
+        return default_predictions(length, options.mask_fraction)
+    return options.max_predictions[options.lengths.index(length)]
+
+
+def record_features(options: PrepareConfig, ids: np.dtype, length: int) -> dict[str, list[Any]]:
+    """The features of a record: dictionary of names and [NumPy type, shape], as `Layout` takes it.
+
+    Args:
+        options: `PrepareConfig`.
+        ids: NumPy type of token ids.
+        length: Tokens a sequence.
+    """
+    features: dict[str, list[Any]] = {
+        "token_ids": [ids.name, [length]],
+        "segment_ids": ["uint8", [length]],
+        "padding_mask": ["uint8", [length]],
+    }
+    if options.sequences == "pairs":
+        features["next_sentence_labels"] = ["uint8", []]
+    if options.masking == "fixed":
+        places = [predictions_for(options, length)]
+        features["mask_positions"] = ["uint16", places]
+        features["mask_ids"] = [ids.name, places]
+        features["mask_weights"] = ["uint8", places]
+    return features
+
+
+def split_lines(text: str) -> list[str]:
+    """The sentences of a text that has one a line."""
+    return [line for line in map(str.strip, text.split("\n")) if line]

@@ -23,7 +23,7 @@ LabelledBatch: TypeAlias = tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class TrainingBatches:
-    """Labelled batches of all epochs: a batch source (`tfbert.fit.epochs.BatchSource`).
+    """Labelled batches of all epochs: a batch source (`BatchSource` in `tfbert.fit`).
 
     Args:
         texts: `TokenizedTexts`.

@@ -3,6 +3,8 @@
 What a shard holds depends on the text and the options only, not on the processes or the time.
 """
 
+from __future__ import annotations
+
 import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -33,6 +35,61 @@ class Block(NamedTuple):
     parts: list[Part]
     key: str
     read_bytes: int
+
+
+def make_blocks(
+    documents: Iterable[Part],
+    seen: SeenDigests,
+    shard_mb: float,
+    validation_fraction: float,
+    keep_duplicates: bool,
+    counts: dict[str, int],
+) -> Iterator[Block]:
+    """Sorts documents into shards, in the order of the text.
+
+    Args:
+        documents: Iterable of `Part`.
+        seen: `SeenDigests`.
+        shard_mb: Megabytes of text a shard.
+        validation_fraction: Share of the documents held out; a document's digest decides.
+        keep_duplicates: Keep documents whose text was seen before.
+        counts: Dictionary to which this adds `bytes` and `documents` of the input, `duplicates`,
+            and `train` and `validation`, the documents in each.
+
+    Yields:
+        `Block`.
+    """
+    counts |= {"bytes": 0, "documents": 0, "duplicates": 0, "train": 0, "validation": 0}
+    gathering = {
+        split: _Gathering(split, shard_mb * _MEGABYTE) for split in ("train", "validation")
+    }
+    last, split, kept = -1, "train", -1
+    for part in documents:
+        text = part.text.strip()
+        encoded = text.encode("utf-8", "surrogatepass")
+        digest = hashlib.blake2b(encoded, digest_size=_DIGEST_BYTES).digest()
+        if part.document != last:
+            last = part.document
+            counts["documents"] += 1
+            # All parts of a document go where its first part goes.
+            share = int.from_bytes(digest[:8], "little") / 2**64
+            split = "validation" if share < validation_fraction else "train"
+        counts["bytes"] += len(encoded)
+        target = gathering[split]
+        target.read_bytes += len(encoded)
+        if not seen.add(digest) and not keep_duplicates:
+            counts["duplicates"] += 1
+            continue
+        if part.document != kept:
+            kept = part.document
+            counts[split] += 1
+        target.parts.append(Part(part.document, text))
+        target.digests.append(digest)
+        target.size += len(encoded)
+        if target.is_full() and (block := target.close()):
+            yield block
+    for target in gathering.values():
+        yield from target.close_last()
 
 
 class SeenDigests:
@@ -117,58 +174,3 @@ class _Gathering:
         block = Block(self.split, self.number, parts, key.hexdigest(), read_bytes)
         self.number += 1
         return block
-
-
-def make_blocks(
-    documents: Iterable[Part],
-    seen: SeenDigests,
-    shard_mb: float,
-    validation_fraction: float,
-    keep_duplicates: bool,
-    counts: dict[str, int],
-) -> Iterator[Block]:
-    """Sorts documents into shards, in the order of the text.
-
-    Args:
-        documents: Iterable of `Part`.
-        seen: `SeenDigests`.
-        shard_mb: Megabytes of text a shard.
-        validation_fraction: Share of the documents held out; a document's digest decides.
-        keep_duplicates: Keep documents whose text was seen before.
-        counts: Dictionary to which this adds `bytes` and `documents` of the input, `duplicates`,
-            and `train` and `validation`, the documents in each.
-
-    Yields:
-        `Block`.
-    """
-    counts |= {"bytes": 0, "documents": 0, "duplicates": 0, "train": 0, "validation": 0}
-    gathering = {
-        split: _Gathering(split, shard_mb * _MEGABYTE) for split in ("train", "validation")
-    }
-    last, split, kept = -1, "train", -1
-    for part in documents:
-        text = part.text.strip()
-        encoded = text.encode("utf-8", "surrogatepass")
-        digest = hashlib.blake2b(encoded, digest_size=_DIGEST_BYTES).digest()
-        if part.document != last:
-            last = part.document
-            counts["documents"] += 1
-            # All parts of a document go where its first part goes.
-            share = int.from_bytes(digest[:8], "little") / 2**64
-            split = "validation" if share < validation_fraction else "train"
-        counts["bytes"] += len(encoded)
-        target = gathering[split]
-        target.read_bytes += len(encoded)
-        if not seen.add(digest) and not keep_duplicates:
-            counts["duplicates"] += 1
-            continue
-        if part.document != kept:
-            kept = part.document
-            counts[split] += 1
-        target.parts.append(Part(part.document, text))
-        target.digests.append(digest)
-        target.size += len(encoded)
-        if target.is_full() and (block := target.close()):
-            yield block
-    for target in gathering.values():
-        yield from target.close_last()
