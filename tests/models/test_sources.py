@@ -17,7 +17,7 @@ from tfbert.io.whole import FINISHED_FILE, replacing, write_bytes
 from tfbert.models.sources import load_encoder, resolve_source
 from tfbert.tasks.batching import collate, padded_lengths
 from tfbert.tasks.tokenization import tokenize
-from tfbert.text.wordpieces import SPECIAL_TOKENS
+from tfbert.text.vocabulary import SPECIAL_TOKENS
 
 TEXTS = [
     "a charming , funny and quietly moving film .",
