@@ -5,7 +5,7 @@ import numpy as np
 
 from tfbert.models.pretrainer import make_pretrainer
 from tfbert.models.sizes import BertSize
-from tfbert.text.wordpieces import SPECIAL_TOKENS
+from tfbert.text.vocabulary import SPECIAL_TOKENS
 
 SIZE = BertSize(num_layers=2, hidden_dim=16, num_heads=2, intermediate_dim=32)
 TEXT = "good . a long and dull film , at least for those of us who were awake"

@@ -1,17 +1,27 @@
-"""A small pre-training model and a small classifier, and where they were saved.
-
-Both are shared: a test that changes one makes its own.
-"""
+"""Small models and where they were saved, shared: a test that changes one makes its own."""
 
 import shutil
 
 import pytest
-from helpers.small_encoder import move_weights
+from helpers.encoder_steps import results
+from helpers.small_encoder import make_stock, move_weights
 from helpers.small_pretrainer import PIECES, small_pretrainer
 
 from tfbert.models.classifier import BertClassifier, TrainedClassifier, save_classifier
 from tfbert.models.pretrainer import save_pretrainer
 from tfbert.text.tokenizer import make_tokenizer
+
+
+@pytest.fixture(scope="package")
+def stock():
+    """KerasHub's encoder; at a dropout rate of 0 its rows of padding would differ."""
+    return make_stock()
+
+
+@pytest.fixture(scope="package")
+def expected(stock):
+    """Outputs and gradients of `stock`."""
+    return results(stock)
 
 
 @pytest.fixture(scope="package")

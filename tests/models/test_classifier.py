@@ -18,27 +18,26 @@ INPUTS = {"token_ids": IDS, "segment_ids": 0 * IDS, "padding_mask": (np.arange(9
 
 
 @pytest.fixture(scope="module")
-def stock(classifier):
+def exported(classifier):
     """KerasHub's classifier of the same weights, float32."""
-    stock = keras_hub.models.BertTextClassifier(
-        to_stock(classifier.model.backbone, dtype="float32"), 3
-    )
+    backbone = to_stock(classifier.model.backbone, dtype="float32")
+    stock = keras_hub.models.BertTextClassifier(backbone, 3)
     copy_weights(classifier.model, stock)
     return stock
 
 
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16", "mixed_float16"])
-def test_logits_are_float32_whatever_the_encoder_computes_in(classifier, stock, dtype):
+def test_logits_are_float32_whatever_the_encoder_computes_in(classifier, exported, dtype):
     model = BertClassifier(from_stock(classifier.model.backbone, dtype=dtype), num_classes=3)
     copy_weights(classifier.model, model)
     logits = keras.ops.convert_to_numpy(model(INPUTS))
     assert model.backbone.transformer_layers[0].compute_dtype == dtype.removeprefix("mixed_")
     assert logits.dtype == np.float32
-    np.testing.assert_allclose(logits, stock(INPUTS), atol=1e-5 if dtype == "float32" else 0.1)
+    np.testing.assert_allclose(logits, exported(INPUTS), atol=1e-5 if dtype == "float32" else 0.1)
 
 
 def test_what_was_saved_is_opened_with_tfbert_and_with_stock_classes(
-    classifier, stock, saved_classifier, copied
+    classifier, exported, saved_classifier, copied
 ):
     loaded = load_classifier(str(saved_classifier))
     assert (loaded.labels, loaded.max_length) == (["bad", "fair", "good"], 24)
@@ -48,14 +47,14 @@ def test_what_was_saved_is_opened_with_tfbert_and_with_stock_classes(
     assert opened.preprocessor.tokenizer.strip_accents
     for model in (loaded.model, opened):
         assert_same_weights(model, classifier.model)
-        np.testing.assert_allclose(model(INPUTS), stock(INPUTS), atol=1e-5)
+        np.testing.assert_allclose(model(INPUTS), exported(INPUTS), atol=1e-5)
     unnamed = copied(saved_classifier)
     (unnamed / LABELS_FILE).unlink()
     assert load_classifier(str(unnamed)).labels == ["0", "1", "2"]
 
 
 def test_stock_classes_open_saved_models_where_tfbert_was_never_imported(
-    stock, saved_classifier, pretrainer, saved_pretrainer, tmp_path
+    exported, saved_classifier, pretrainer, saved_pretrainer, tmp_path
 ):
     code = (
         "import sys, numpy as np, keras_hub\n"
@@ -70,19 +69,15 @@ def test_stock_classes_open_saved_models_where_tfbert_was_never_imported(
         "assert not [name for name in sys.modules if name.startswith('tfbert')]"
     )
     np.savez(tmp_path / "inputs.npz", **INPUTS)
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", code, saved_classifier, saved_pretrainer],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
+    command = [sys.executable, "-P", "-c", code, saved_classifier, saved_pretrainer]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), stock(INPUTS), atol=1e-5)
+    np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), exported(INPUTS), atol=1e-5)
     table = pretrainer.backbone.token_embedding.embeddings
     np.testing.assert_array_equal(np.load(tmp_path / "table.npy"), table)
 
 
-def test_stock_logits_do_not_depend_on_the_padding(classifier, stock):
+def test_stock_logits_do_not_depend_on_the_padding(classifier, exported):
     """So batches padded to their longest text train what stock trains at a fixed length."""
     preprocessor = keras_hub.models.BertTextClassifierPreprocessor(
         classifier.tokenizer, sequence_length=64
@@ -95,7 +90,7 @@ def test_stock_logits_do_not_depend_on_the_padding(classifier, stock):
     assert length < 64
     for name, values in batch.items():
         np.testing.assert_array_equal(np.asarray(fixed[name])[:, :length], values)
-    np.testing.assert_allclose(stock(fixed), stock(batch), atol=1e-5)
+    np.testing.assert_allclose(exported(fixed), exported(batch), atol=1e-5)
 
 
 def test_keras_format_round_trip(classifier, tmp_path):
@@ -104,10 +99,10 @@ def test_keras_format_round_trip(classifier, tmp_path):
     np.testing.assert_array_equal(loaded(INPUTS), classifier.model(INPUTS))
 
 
-def test_what_is_not_a_whole_classifier_is_named(stock, saved_classifier, copied, tmp_path):
+def test_what_is_not_a_whole_classifier_is_named(exported, saved_classifier, copied, tmp_path):
     with pytest.raises(InputError, match="without a classification head; train one with"):
         load_classifier("embedded")
-    stock.save_to_preset(str(tmp_path / "model"))
+    exported.save_to_preset(str(tmp_path / "model"))
     with pytest.raises(InputError, match="no tokenizer"):
         load_classifier(str(tmp_path / "model"))
     damaged = copied(saved_classifier)

@@ -1,3 +1,5 @@
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -17,8 +19,9 @@ def mask(layer, shape=(SIZE,)):
     return (np.asarray(layer(tf.ones(shape), training=True)) != 0).astype(np.float64)
 
 
-def correlation(a, b):
-    return np.corrcoef(a, b)[0, 1] * np.sqrt(len(a))  # standard normal, if independent
+def assert_uncorrelated(a, b, about=None):
+    score = np.corrcoef(a, b)[0, 1] * np.sqrt(len(a))  # standard normal, if independent
+    assert abs(score) < SIGMAS, about
 
 
 @pytest.mark.parametrize(
@@ -42,7 +45,7 @@ def test_the_rate_is_the_same_in_each_byte_of_a_word():
 def test_elements_are_independent(bits):
     kept = mask(Dropout(0.1, bits=bits, seed=3))
     for lag in (1, 2, 3, 4, 5, 7, 8, 16, 32, 64, 384, 512, 1000, 65536):
-        assert abs(correlation(kept[:-lag], kept[lag:])) < SIGMAS, lag
+        assert_uncorrelated(kept[:-lag], kept[lag:], lag)
 
 
 def test_drops_in_blocks_follow_the_binomial_distribution():
@@ -54,25 +57,16 @@ def test_drops_in_blocks_follow_the_binomial_distribution():
     assert stats.chisquare(counts, np.array(expected) * len(dropped)).pvalue > 1e-4
 
 
-def test_steps_layers_and_seeds_are_independent():
-    one, other = Dropout(0.1, seed=5), Dropout(0.1, seed=6)
-    masks = [mask(one), mask(one), mask(one), mask(other), mask(Dropout(0.1, seed=7))]
-    for index, a in enumerate(masks):
-        for b in masks[:index]:
-            assert abs(correlation(a, b)) < SIGMAS
-
-
-def test_updates_micro_batches_replicas_and_layers_are_independent():
-    """With the seeds that training hands out, which differ by a few bits."""
+def test_seeds_updates_micro_batches_replicas_and_layers_are_independent():
+    one = Dropout(0.1, seed=5)
+    masks = [mask(one), mask(one), mask(Dropout(0.1, seed=6)), mask(Dropout(0.1, seed=7))]
+    # With the seeds that training hands out, which differ by a few bits.
     model = keras.Sequential([Dropout(0.1, name="a"), Dropout(0.1, name="b")])
-    places = [(7, 0, 0), (8, 0, 0), (7, 1, 0), (7, 0, 1), (7, 0, 2), (7, 1, 1)]
-    masks = []
-    for update, micro_batch, replica in places:
-        with stateless_dropout(model, step_key(1, update, micro_batch, replica)):
+    for place in ((7, 0, 0), (8, 0, 0), (7, 1, 0), (7, 0, 1), (7, 0, 2), (7, 1, 1)):
+        with stateless_dropout(model, step_key(1, *place)):
             masks += [mask(layer) for layer in model.layers]
-    for index, a in enumerate(masks):
-        for b in masks[:index]:
-            assert abs(correlation(a, b)) < SIGMAS
+    for a, b in itertools.combinations(masks, 2):
+        assert_uncorrelated(a, b)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
@@ -90,9 +84,8 @@ def test_kept_elements_have_the_exact_scale(dtype):
 @pytest.mark.parametrize("rate", [0.001, 0.002, 0.01, 0.995, 0.9999])
 def test_a_rate_that_8_bits_would_change_takes_16(rate):
     layer = Dropout(rate, seed=1)
-    assert layer.bits == 16
+    assert layer.bits == Dropout.from_config(layer.get_config()).bits == 16
     assert layer.keep_probability == pytest.approx(1 - rate, abs=2**-17)
-    assert Dropout.from_config(layer.get_config()).bits == 16
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.9])
@@ -109,8 +102,7 @@ def test_the_scale_has_no_bias_in_bfloat16():
     From 1 to 2 there are 128 numbers, whose roundings are independent errors.
     """
     layer = Dropout(0.1, seed=8, dtype="bfloat16")
-    inputs = tf.random.stateless_uniform((100_000,), (1, 2), 1.0, 2.0)
-    inputs = tf.cast(inputs, "bfloat16")
+    inputs = tf.cast(tf.random.stateless_uniform((100_000,), (1, 2), 1.0, 2.0), "bfloat16")
     ratios = np.float64(layer(inputs, training=True)) / np.float64(inputs)
     ratios = ratios[ratios != 0]
     assert abs(ratios.mean() * 230 / 256 - 1) < SIGMAS * ratios.std() / np.sqrt(128)
@@ -118,10 +110,9 @@ def test_the_scale_has_no_bias_in_bfloat16():
 
 def test_the_expectation_is_the_input():
     layer = Dropout(0.1, seed=8)
-    inputs = tf.constant([[3.0, -2.0, 0.5]] * 200_000)
-    mean = np.float64(layer(inputs, training=True)).mean(axis=0)
-    error = np.abs([3.0, -2.0, 0.5]) * np.sqrt(26 / 230 / 200_000)
-    assert (np.abs(mean - [3.0, -2.0, 0.5]) < SIGMAS * error).all()
+    row = np.float32([3.0, -2.0, 0.5])
+    mean = np.float64(layer(tf.constant([row] * 200_000), training=True)).mean(axis=0)
+    assert (np.abs(mean - row) < SIGMAS * np.abs(row) * np.sqrt(26 / 230 / 200_000)).all()
 
 
 def test_the_gradient_is_masked_and_scaled_alike():

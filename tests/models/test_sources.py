@@ -2,6 +2,7 @@ import json
 import shutil
 from pathlib import Path
 
+import keras
 import keras_hub
 import numpy as np
 import pytest
@@ -14,7 +15,15 @@ from tfbert.errors import InputError
 from tfbert.io.paths import as_path
 from tfbert.io.whole import FINISHED_FILE, replacing, write_bytes
 from tfbert.models.sources import load_encoder, resolve_source
-from tfbert.text.wordpieces import SPECIAL_TOKENS
+from tfbert.tasks.batching import collate, padded_lengths
+from tfbert.tasks.tokenization import tokenize
+from tfbert.text.vocabulary import SPECIAL_TOKENS
+
+TEXTS = [
+    "a charming , funny and quietly moving film .",
+    "the plot makes no sense , the jokes fall flat and the ending is an insult to the audience .",
+    "unflinchingly bleak and desperate",
+]
 
 
 def test_the_embedded_model():
@@ -135,3 +144,22 @@ def test_a_model_on_gs_is_copied_once(object_store):
         resolve_source(str(run))
     with pytest.raises(InputError, match="no such folder"):
         resolve_source("gs://bucket/none")
+
+
+def test_tanh_gelu_moves_the_outputs_of_minilm_by_a_few_thousandths(real_data, caplog):
+    """The README's number: weights made for erf GELU, run with BERT's tanh GELU."""
+    if not (real_data / "minilm").exists():
+        pytest.skip(f"needs {real_data / 'minilm'}")
+    with caplog.at_level("INFO", "tfbert"):
+        encoder = load_encoder(str(real_data / "minilm"), "float32")
+    assert "erf GELU" in caplog.text
+    tokens = tokenize(encoder.tokenizer, TEXTS, 64)
+    inputs = collate(tokens, np.arange(len(TEXTS)), padded_lengths(64))
+    real = inputs["padding_mask"].astype(bool)
+    ours = np.asarray(encoder.backbone(inputs)["sequence_output"])[real]
+    for layer in encoder.backbone.transformer_layers:
+        layer._feedforward_intermediate_dense.activation = keras.activations.gelu
+    theirs = np.asarray(encoder.backbone(inputs)["sequence_output"])[real]
+    moved = np.abs(ours - theirs).max()
+    print(f"largest difference: {moved:.1e}")
+    assert 1e-4 < moved < 5e-3
