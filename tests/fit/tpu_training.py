@@ -11,7 +11,7 @@ from helpers.fake_tpu_strategy import count_operations, make_strategy
 from helpers.small_models import example_arrays, make_classifier
 
 import tfbert
-from tfbert.fit import trainer
+from tfbert.fit.epoch_data import Execution
 from tfbert.models.growth import grow, grow_optimizer
 from tfbert.models.pretrainer import make_pretrainer
 from tfbert.models.sizes import BertSize
@@ -144,12 +144,12 @@ def finetuning(strategy):
     """`tfbert finetune` as it is, up to the call of its first training step."""
     traced = {}
 
-    def trace_first(executions, exhausted, function, *hooks):
-        graph = function.one_step.get_concrete_function(next(executions).iterator).graph
+    def trace_first(execution, function):
+        graph = function.one_step.get_concrete_function(execution.iterator).graph
         traced.update(count_operations(graph, "TPUReplicateMetadata", "CrossReplicaSum"))
         raise StopIteration
 
-    trainer.run_epoch = trace_first
+    Execution.run = trace_first
     with tempfile.TemporaryDirectory() as folder:
         config = FinetuneConfig(
             task="embedded",

@@ -68,5 +68,5 @@ def test_the_state_of_a_callback_may_be_of_numpy(tmp_path):
     callback = NumpyState()
     train(tmp_path, callbacks=[callback], epochs=2)
     assert callback.state == {"value": 0.5}
-    with pytest.raises(InputError, match=r"NoJson.get_state\(\) must give what JSON can hold"):
+    with pytest.raises(InputError, match=r"NoJson.get_state\(\) must return what JSON can hold"):
         train(tmp_path / "other", callbacks=[NoJson()], epochs=1)

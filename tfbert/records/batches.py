@@ -80,7 +80,7 @@ def open_phase(directory, split, length, predictions=None):
 
 
 class PretrainingBatches:
-    """Batches of training records: a `tfbert.fit.epochs.BatchSource`.
+    """Batches of training records: a `tfbert.fit.epoch_data.BatchSource`.
 
     Epochs here are stretches of `steps_per_epoch` updates between two evaluations; the last one may
     be shorter. The records go on through them and begin anew when all were seen.

@@ -26,7 +26,7 @@ from tfbert.models.sources import load_encoder
 from tfbert.optimizers.choice import make_optimizer
 from tfbert.optimizers.schedules import WarmupPolynomialDecay
 from tfbert.recipes.batch_size import accumulation
-from tfbert.recovery.session import bring_best_weights_back
+from tfbert.recovery.checkpoints import restore_best_weights
 from tfbert.runs.callbacks import ProgressBar, StatusUpdates, TensorBoardCurves
 from tfbert.runs.evaluate import evaluate_examples
 from tfbert.runs.predict import lengths_for, rows_for
@@ -275,7 +275,7 @@ def _fit(classifier, batches, data, config, epochs, run, status):
             recovery=recovery,
         )
     if config.early_stopping:
-        bring_best_weights_back(model, recovery)
+        restore_best_weights(model, recovery)
     return history.history
 
 

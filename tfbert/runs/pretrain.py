@@ -35,7 +35,7 @@ from tfbert.records.batches import (
 )
 from tfbert.records.description import read_dataset
 from tfbert.records.reader import PretrainingRecords
-from tfbert.recovery.phase_checkpoints import phase_to_go_on_with, recovery_of_phase
+from tfbert.recovery.phase_checkpoints import phase_to_resume, recovery_of_phase
 from tfbert.runs.pretrain_callbacks import EvaluationHistory, PretrainingCurves
 from tfbert.runs.run_directory import RunDirectory, size_in_bytes
 from tfbert.runs.starting import start
@@ -100,7 +100,7 @@ def _pretrain(config, strategy, run, resumes):
     ]
     # The chief's, from which all workers go on: only it knows whether the run resumes.
     checkpoints = RunDirectory(config.output).checkpoints
-    first = phase_to_go_on_with(checkpoints, len(phases)) if resumes else 0
+    first = phase_to_resume(checkpoints, len(phases)) if resumes else 0
     first = sum_over_workers(strategy, first)
     with strategy.scope():
         model, tokenizer, phases = _make_model(
@@ -131,10 +131,11 @@ def _pretrain(config, strategy, run, resumes):
         ]
         curves = PretrainingCurves(run.logs, phases, flops, status, peak, config.progress)
         history = EvaluationHistory()
+        steps = [phase.steps for phase in phases]
         for number in range(first, len(phases)):
             model = _begin_phase(model, config, phases, number, data[number])
             curves.begin_phase(number)
-            recovery = recovery_of_phase(config, checkpoints, number, fingerprint)
+            recovery = recovery_of_phase(config, checkpoints, number, steps, fingerprint)
             _fit(model, config, number, phases[number], data[number], [curves, history], recovery)
         curves.close()
         size = size_in_bytes(model.variables)

@@ -12,7 +12,7 @@ from tfbert.tasks.batching import LengthBatches, TokenBatches, collate
 
 @dataclasses.dataclass(frozen=True)
 class TrainingBatches:
-    """Labelled batches of all epochs: a `tfbert.fit.epochs.BatchSource`.
+    """Labelled batches of all epochs: a `tfbert.fit.epoch_data.BatchSource`.
 
     Args:
         texts: `TokenizedTexts`.
