@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from recovery_model import Batches, X, Y, make_model
+from recovery_model import Batches, X, Y, fresh_model
 
 import tfbert
 from tfbert.errors import InputError
@@ -13,7 +13,7 @@ from tfbert.recovery.divergence import Diverged
 def train(directory, data=None, recovery=None, **options):
     recovery = recovery or tfbert.Recovery(str(directory), every_steps=2)
     validation = X[:9], Y[:9]
-    make_model().fit(
+    fresh_model().fit(
         data or Batches(), verbose=0, validation_data=validation, recovery=recovery, **options
     )
 

@@ -11,7 +11,7 @@ from tfbert.fit.epoch_data import EpochData
 
 # A mixin: the methods that it calls are those of the Keras model that it is combined with.
 if TYPE_CHECKING:
-    _Base = keras.Model
+    from keras import Model as _Base
 else:
     _Base = object
 

@@ -84,14 +84,19 @@ def divergence_message(
 
 def _likely_cause(optimizer: Any, watch: LossWatch, was_rising: bool, bad: str | None) -> str:
     """In words; `bad` is the name of a variable with an inf or a NaN in it, or None."""
+    from keras import ops
+
     scale = getattr(optimizer, "dynamic_scale", None)
-    if scale is not None and float(scale) <= getattr(optimizer, "minimum_scale", 1.0):
+    minimum = getattr(optimizer, "minimum_scale", 1.0)
+    # `float(variable)` fails for one that is mirrored.
+    if scale is not None and float(ops.convert_to_numpy(scale)) <= minimum:
         return "float16 overflows at the smallest loss scale; use bfloat16 or float32"
-    rate = f"the learning rate, {float(optimizer.learning_rate):.3g} now, is too high"
+    rate = float(ops.convert_to_numpy(optimizer.learning_rate))
+    too_high = f"the learning rate, {rate:.3g} now, is too high"
     if watch.updates == 0:
         return f"the weights it began with ({bad}), or the first batch, are not finite"
     if was_rising:
-        return f"{rate}, or its warm-up too short: the loss had been rising"
+        return f"{too_high}, or its warm-up too short: the loss had been rising"
     if bad is None:
         return "a batch of bad data: the weights are sound, and the loss had not been rising"
-    return f"{rate}, or a batch of bad data: it came at once, and {bad} is not finite now"
+    return f"{too_high}, or a batch of bad data: it came at once, and {bad} is not finite now"
