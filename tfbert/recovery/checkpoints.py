@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tfbert.errors import MachineError
+from tfbert.io.paths import AnyPath
 from tfbert.io.whole import remove, saving
 from tfbert.recovery.checkpoint_files import (
     MANIFEST_FILE,
@@ -27,6 +28,8 @@ from tfbert.recovery.checkpoint_files import (
 from tfbert.recovery.snapshot import HostCopy, assign_some, non_finite_name, state_variables
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import keras
 
     from tfbert.recovery.options import Recovery
@@ -70,9 +73,9 @@ class Checkpoints:
 
     def __init__(
         self,
-        directory: str | os.PathLike[str],
+        directory: AnyPath,
         keep: int = 2,
-        earlier: Iterable[str | os.PathLike[str]] = (),
+        earlier: Iterable[AnyPath] = (),
     ) -> None:
         self.directory = os.fspath(directory)
         self.keep = keep
@@ -188,7 +191,7 @@ class Checkpoints:
         except DamagedCheckpoint as error:
             raise MachineError(f"{self.path(step)}: damaged: {error}") from error
 
-    def path(self, step: int) -> str:
+    def path(self, step: int) -> Path:
         """The folder of the checkpoint after so many updates: of the last whole one."""
         keys = [key for key in checkpoint_keys(self.directory) if key[0] == step]
         paths = [checkpoint_path(self.directory, *key) for key in reversed(keys)]
@@ -203,15 +206,15 @@ class Checkpoints:
             self.is_spoiled = True
             self._give_up(step, f"{name} holds an inf or a NaN")
             return
-        folder = path = None
+        folder: Path | None = None
         try:
             with saving(self.directory):
                 attempts = [key[1] + 1 for key in checkpoint_keys(self.directory) if key[0] == step]
-                folder = path = checkpoint_path(self.directory, step, max(attempts, default=0))
-                path.parent.mkdir(parents=True, exist_ok=True)
+                folder = checkpoint_path(self.directory, step, max(attempts, default=0))
+                folder.parent.mkdir(parents=True, exist_ok=True)
             # Where it cannot fit, it is not begun: other programs need the disk, too.
             size = sum(array.nbytes for array in tensors.values())
-            with saving(path, size, through_disk=False):
+            with saving(folder, size, through_disk=False):
                 write_checkpoint(folder, tensors, state)
             self.last, self.failure, self.is_spoiled = step, None, False
         except MachineError as error:
@@ -259,7 +262,7 @@ class Checkpoints:
             if not kept:
                 remove(folder)
 
-    def _remove(self, folder):
+    def _remove(self, folder: Path) -> None:
         try:
             # Without its manifest it is no checkpoint, should the rest not be removed.
             remove(folder / MANIFEST_FILE)
@@ -276,7 +279,7 @@ def restore_best_weights(model: keras.Model, recovery: Recovery) -> None:
         assign_some(weights, best.tensors)
 
 
-def _whole(directory: str) -> list[tuple[int, int]]:
+def _whole(directory: AnyPath) -> list[tuple[int, int]]:
     """Keys of the checkpoints that have a manifest, the oldest first."""
     keys = checkpoint_keys(directory)
     return [key for key in keys if has_manifest(checkpoint_path(directory, *key))]

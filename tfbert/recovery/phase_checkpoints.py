@@ -7,12 +7,13 @@ names are those of the run, over all phases.
 from collections.abc import Sequence
 from typing import Any
 
+from tfbert.io.paths import AnyPath
 from tfbert.recovery.checkpoint_files import phase_folder
 from tfbert.recovery.checkpoints import Checkpoints
 from tfbert.recovery.options import Recovery, RunOptions
 
 
-def phase_to_resume(directory: str, count: int) -> int:
+def phase_to_resume(directory: AnyPath, count: int) -> int:
     """The last phase with a sound checkpoint, counted from 0; without any, the first phase.
 
     Args:
@@ -27,7 +28,7 @@ def phase_to_resume(directory: str, count: int) -> int:
 
 def recovery_of_phase(
     options: RunOptions,
-    directory: str,
+    directory: AnyPath,
     number: int,
     steps: Sequence[int],
     fingerprint: dict[str, Any],
