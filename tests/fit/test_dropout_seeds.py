@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.small_models import BATCH, example_arrays, make_classifier
+from helpers.small_models import BATCH, LINEAR_X, LINEAR_Y, Linear, make_classifier, make_linear
 
 import tfbert
 from tfbert.fit import keras_internals
@@ -82,11 +82,10 @@ def test_generators_are_themselves_again():
 
 @pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_run_repeats_itself_and_no_state_is_kept(jit_compile):
-    inputs, labels, _ = example_arrays()
     weights = []
     for seed in (1, 1, 2):
         with get_strategy("cpu").scope():
-            model = make_classifier(dropout=0.3)
+            model = make_linear(dropout=0.3)
             model.compile(
                 tfbert.LAMB(1e-2, jit_compile=False),
                 keras.losses.SparseCategoricalCrossentropy(from_logits=True),
@@ -94,7 +93,7 @@ def test_a_run_repeats_itself_and_no_state_is_kept(jit_compile):
                 jit_compile=jit_compile,
             )
         states = [g.state.numpy() for _, g in keras_internals.seed_generators(model)]
-        model.fit(inputs, labels, batch_size=BATCH, shuffle=False, verbose=0)
+        model.fit(LINEAR_X, LINEAR_Y, batch_size=BATCH, shuffle=False, verbose=0)
         after = [g.state.numpy() for _, g in keras_internals.seed_generators(model)]
         np.testing.assert_array_equal(states, after)
         weights.append(model.get_layer("logits").kernel.numpy())
@@ -105,13 +104,10 @@ def test_a_run_repeats_itself_and_no_state_is_kept(jit_compile):
 def test_micro_batches_and_updates_drop_differently():
     seen = []
 
-    class Spy(tfbert.DistributedTrainer, keras.Model):
-        pass
-
     inputs = keras.Input((64,))
     # A weight that is trained, so that updates are counted.
     hidden = keras.layers.Dense(64, use_bias=False, kernel_initializer="ones")(inputs)
-    model = Spy(inputs, keras.layers.Dropout(0.5)(hidden))
+    model = Linear(inputs, keras.layers.Dropout(0.5)(hidden))
 
     def loss(y, y_pred):
         if not isinstance(y_pred, keras.KerasTensor):

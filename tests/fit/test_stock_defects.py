@@ -1,9 +1,10 @@
-"""What stock Keras gets wrong under `tf.distribute`, beside what is right here.
+"""What stock Keras gets wrong under `tf.distribute`, and what is right here.
 
 Each test runs with both kinds of model, that of stock Keras among the slow tests; where it passes
 one day, its strict expected failure says so. The defects are those measured with Keras 3.15.1.
 """
 
+import functools
 import pathlib
 import sys
 
@@ -12,18 +13,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from helpers.processes import finish, start
-from helpers.small_models import BATCH, example_arrays, make_classifier
+from helpers.small_models import BATCH, LINEAR_X, LINEAR_Y, Linear, make_linear
 
 import tfbert
 from tfbert.hardware.strategies import get_strategy
 
 
-def ours(classifier):
-    return classifier
+def ours(*args):
+    return Linear(*args)
 
 
-def stock(classifier):
-    return keras.Model(classifier.input, classifier.output)
+def stock(*args):
+    return keras.Model(*args)
 
 
 def stock_fails(reason):
@@ -34,29 +35,28 @@ def stock_fails(reason):
 
 def fit(kind, replicas, optimizer=None, loss=None, rows=16, epochs=1, **options):
     """The weights after training on whole batches, by path, and the history."""
-    strategy = get_strategy("cpu", replicas)
-    inputs, labels, _ = example_arrays(rows)
-    with strategy.scope():
-        model = kind(make_classifier())
+    with get_strategy("cpu", replicas).scope():
+        model = make_linear(kind)
         model.compile(
             optimizer() if optimizer else keras.optimizers.SGD(0.1),
             loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             **options,
         )
     history = model.fit(
-        inputs, labels, batch_size=BATCH, epochs=epochs, shuffle=False, verbose=0
+        LINEAR_X[:rows], LINEAR_Y[:rows], BATCH, epochs=epochs, shuffle=False, verbose=0
     ).history
-    weights = [v.numpy().ravel() for v in sorted(model.trainable_variables, key=lambda v: v.path)]
-    return np.concatenate(weights), history
+    return weights_of(model), history
+
+
+def weights_of(model):
+    return np.concatenate([v.numpy().ravel() for v in model.trainable_variables])
+
+
+one_replica = functools.cache(lambda kind: fit(kind, 1)[0])
 
 
 def distance(one, other):
-    start = np.concatenate(
-        [
-            v.numpy().ravel()
-            for v in sorted(make_classifier().trainable_variables, key=lambda v: v.path)
-        ]
-    )
+    start = weights_of(make_linear(ours))
     return np.linalg.norm(one - other) / np.linalg.norm(other - start)
 
 
@@ -83,12 +83,12 @@ def test_accumulation_under_a_strategy(kind):
 
 @stock_fails("an Optional in a while loop")
 def test_several_steps_an_execution(kind):
-    assert distance(fit(kind, 2, steps_per_execution=2)[0], fit(kind, 1)[0]) < 1e-3
+    assert distance(fit(kind, 2, steps_per_execution=2)[0], one_replica(kind)) < 1e-3
 
 
 @stock_fails("a variable on another device")
 def test_xla_under_a_strategy(kind):
-    assert distance(fit(kind, 2, jit_compile=True)[0], fit(kind, 1)[0]) < 1e-3
+    assert distance(fit(kind, 2, jit_compile=True)[0], one_replica(kind)) < 1e-3
 
 
 def mean_crossentropy(labels, logits):
@@ -119,12 +119,10 @@ def test_dropout_differs_between_replicas(kind):
             tf.py_function(lambda r, y: seen.append((int(r), y.numpy())), [replica, logits], [])
         return keras.losses.sparse_categorical_crossentropy(labels, logits, from_logits=True)
 
-    inputs, labels, _ = example_arrays(1)
-    inputs = {name: np.repeat(value, BATCH, 0) for name, value in inputs.items()}
     with strategy.scope():
-        model = kind(make_classifier(dropout=0.5))
+        model = make_linear(kind, dropout=0.5)
         model.compile(keras.optimizers.SGD(0.0), spy)
-    model.fit(inputs, np.repeat(labels, BATCH), batch_size=BATCH, verbose=0)
+    model.fit(np.repeat(LINEAR_X[:1], BATCH, 0), np.zeros(BATCH), BATCH, verbose=0)
     first, second = (next(y for r, y in seen if r == replica) for replica in (0, 1))
     assert not np.allclose(first, second)
 

@@ -1,4 +1,4 @@
-"""A BERT of one small layer, its data, and training runs that must all end in the same weights."""
+"""Small models and their data, and training runs that must all end in the same weights."""
 
 import keras
 import keras_hub
@@ -41,6 +41,22 @@ def make_classifier(dropout=0.0, dtype="float32", model_class=None):
     )
     model_class = model_class or tfbert.BertClassifier
     return model_class(backbone, num_classes=CLASSES, dropout=dropout)
+
+
+class Linear(tfbert.DistributedTrainer, keras.Model):
+    """For what does not depend on the model: quick to trace."""
+
+
+LINEAR_X = np.random.default_rng(0).normal(size=(ROWS, 4)).astype(np.float32)
+LINEAR_Y = np.arange(ROWS) % CLASSES
+
+
+def make_linear(model_class=Linear, dropout=0.0):
+    """One dense layer, with the same weights each time."""
+    keras.utils.set_random_seed(1)
+    inputs = keras.Input((4,))
+    hidden = keras.layers.Dropout(dropout)(inputs) if dropout else inputs
+    return model_class(inputs, keras.layers.Dense(CLASSES, name="logits")(hidden))
 
 
 def train(strategy, optimizer=None, epochs=EPOCHS, **compile_options):

@@ -1,4 +1,4 @@
-"""A run under two replicas that is there to be killed, in a process of its own.
+"""A run under two replicas that is to be killed, in a process of its own.
 
 The processes are forked from a server that has imported TensorFlow and not used it yet: that saves
 each of them some seconds.
@@ -13,22 +13,15 @@ import time
 from pathlib import Path
 
 import keras
-import keras_hub
 import numpy as np
 import tensorflow as tf
+from recovery_model import Batches, X, Y, make_model
 
 import tfbert
-from tfbert.embedded import MODEL_DIRECTORY
-from tfbert.fit.trainer import DistributedTrainer
-from tfbert.models.classifier import BertClassifier
 from tfbert.recovery.snapshot import HostCopy, state_variables
-from tfbert.tasks.batch_sources import TrainingBatches, evaluation_dataset
-from tfbert.tasks.batching import LengthBatches
-from tfbert.tasks.labelled_data import LabelledData, label_ids, label_names
-from tfbert.tasks.tokenization import tokenize
-from tfbert.text.tokenizer import make_tokenizer
 
-EPOCHS, STEPS, BATCH = 6, 10, 8
+EPOCHS, STEPS, BATCH = 6, 10, 8  # of the BERT
+UPDATES = EPOCHS * Batches.steps_per_epoch
 
 
 class Progress(keras.callbacks.Callback):
@@ -52,16 +45,10 @@ def train(folder, bert, xla, connection):
     keras.utils.set_random_seed(3)
     if not xla:
         tf.config.experimental.enable_op_determinism()
-    train_data, evaluation_data = _data()
-    with strategy.scope():
-        model = _bert() if bert else _bag_of_words()
-        model.compile(
-            tfbert.LAMB(0.01, jit_compile=xla),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            weighted_metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
-            jit_compile=xla,
-            seed=5,
-        )
+    if bert:
+        model, train_data, evaluation_data = _bert(strategy, xla)
+    else:
+        model, train_data, evaluation_data = make_model(strategy), Batches(), (X[:13], Y[:13])
     history = model.fit(
         train_data,
         validation_data=evaluation_data,
@@ -82,20 +69,20 @@ def run_with_kills(folder, kills, seed, bert=False, xla=False):
         folder: Where; it must not exist.
         kills: How many times.
         seed: Of the moments.
-        bert: Whether the model is a BERT; else it is one that is quick to trace.
+        bert: Whether the model is a BERT on texts; else it is one that is quick to trace.
         xla: Whether XLA compiles; TensorFlow's operations are deterministic where it does not.
     """
     choice = random.Random(seed)
     os.makedirs(folder)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tensorflow", "keras_hub", "tensorflow_text", "sklearn"])
+    context.set_forkserver_preload(["tensorflow", "keras_hub"] if bert else ["recovery_model"])
     for number in range(kills + 1):
         receiver, sender = context.Pipe(duplex=False)
         process = context.Process(target=train, args=(str(folder), bert, xla, sender))
         process.start()
         sender.close()
         if number < kills:
-            for _ in range(choice.randint(1, max(2, EPOCHS * STEPS // (kills + 1)))):
+            for _ in range(choice.randint(1, max(2, UPDATES // (kills + 1)))):
                 receiver.recv()
             time.sleep(choice.uniform(0, 0.04))
             process.kill()
@@ -120,32 +107,34 @@ def results(folder):
     return weights, history, (folder / "log.csv").read_text()
 
 
-def _bert():
-    backbone = keras_hub.models.BertBackbone(
-        vocabulary_size=8192,
-        num_layers=1,
-        num_heads=2,
-        hidden_dim=16,
-        intermediate_dim=32,
-        max_sequence_length=32,
-    )
-    return BertClassifier(backbone, 2)
+def _bert(strategy, xla):
+    """A compiled classifier, and embedded texts to train it on and to evaluate it."""
+    import keras_hub
 
+    from tfbert.embedded import MODEL_DIRECTORY
+    from tfbert.tasks.batch_sources import TrainingBatches, evaluation_dataset
+    from tfbert.tasks.batching import LengthBatches
+    from tfbert.tasks.labelled_data import LabelledData, label_ids, label_names
+    from tfbert.tasks.tokenization import tokenize
+    from tfbert.text.tokenizer import make_tokenizer
 
-class BagOfWords(DistributedTrainer, keras.Model):
-    """The mean of the words' vectors, with dropout, and a linear layer."""
-
-
-def _bag_of_words():
-    names = ("token_ids", "segment_ids", "padding_mask")
-    inputs = {name: keras.Input((None,), dtype="int32", name=name) for name in names}
-    vectors = keras.layers.Embedding(8192, 16, name="words")(inputs["token_ids"])
-    mean = keras.layers.GlobalAveragePooling1D(name="mean")(vectors, mask=inputs["padding_mask"])
-    dropped = keras.layers.Dropout(0.3, name="dropout")(mean)
-    return BagOfWords(inputs, keras.layers.Dense(2, name="logits")(dropped))
-
-
-def _data():
+    with strategy.scope():
+        backbone = keras_hub.models.BertBackbone(
+            vocabulary_size=8192,
+            num_layers=1,
+            num_heads=2,
+            hidden_dim=16,
+            intermediate_dim=32,
+            max_sequence_length=32,
+        )
+        model = tfbert.BertClassifier(backbone, 2)
+        model.compile(
+            tfbert.LAMB(0.01, jit_compile=xla),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            weighted_metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
+            jit_compile=xla,
+            seed=5,
+        )
     train, evaluation = LabelledData("embedded", None, None, None, "utf-8").splits(None, 0.1, 0)
     labels = label_names(train, evaluation)
     vocabulary = (MODEL_DIRECTORY / "assets/tokenizer/vocabulary.txt").read_text().splitlines()
@@ -154,15 +143,14 @@ def _data():
     rows = STEPS * BATCH
     texts = tokenize(tokenizer, train.texts[:rows], 32)
     held_out = tokenize(tokenizer, evaluation.texts[:13], 32)
-    return (
-        TrainingBatches(
-            texts,
-            LengthBatches(texts.lengths, BATCH, 1),
-            lengths,
-            label_ids(train, labels)[:rows],
-            np.ones(2, np.float32),
-        ),
-        evaluation_dataset(
-            held_out, LengthBatches(held_out.lengths, BATCH), lengths, label_ids(evaluation, labels)
-        ),
+    batches = TrainingBatches(
+        texts,
+        LengthBatches(texts.lengths, BATCH, 1),
+        lengths,
+        label_ids(train, labels)[:rows],
+        np.ones(2, np.float32),
     )
+    held_out_batches = evaluation_dataset(
+        held_out, LengthBatches(held_out.lengths, BATCH), lengths, label_ids(evaluation, labels)
+    )
+    return model, batches, held_out_batches

@@ -1,5 +1,7 @@
 """A small model and data of its own, for the tests of recovery."""
 
+import functools
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -50,14 +52,32 @@ class Batches:
         return tf.data.Dataset.from_generator(generate, output_signature=signature)
 
 
-def make_model(strategy=None, optimizer=None, seed=11, **options):
+@functools.cache
+def _kept(strategy, options):
+    """A model for `fresh_model`, and its values at the start."""
+    model = make_model(strategy, **dict(options))
+    with model.distribute_strategy.scope():
+        model.optimizer.build(model.trainable_variables)
+    return model, [(v, v.numpy()) for v in [*model.variables, *model.optimizer.variables]]
+
+
+def fresh_model(strategy=None, **options):
+    """What a new process would have, without tracing anew: one model, with its first values."""
+    model, values = _kept(strategy, tuple(options.items()))
+    for variable, value in values:
+        variable.assign(value)
+    model.reset_metrics()
+    return model
+
+
+def make_model(strategy=None, optimizer=None, seed=11, dropout=0.3, **options):
     """A compiled `SmallModel`; dropout makes the order of updates count."""
     strategy = strategy or tf.distribute.get_strategy()
     keras.utils.set_random_seed(1)
     with strategy.scope():
         inputs = keras.Input((FEATURES,))
         hidden = keras.layers.Dense(5, activation="tanh", name="hidden")(inputs)
-        hidden = keras.layers.Dropout(0.3, name="dropout")(hidden)
+        hidden = keras.layers.Dropout(dropout, name="dropout")(hidden)
         model = SmallModel(inputs, keras.layers.Dense(2, name="logits")(hidden))
         model.compile(
             optimizer or tfbert.LAMB(0.02, jit_compile=False),  # quicker to trace

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from recovery_model import Batches, X, Y, make_model
+from recovery_model import Batches, X, Y, fresh_model
 
 import tfbert
 from tfbert.errors import InputError
@@ -13,7 +13,7 @@ from tfbert.recovery.divergence import Diverged
 def train(directory, data=None, recovery=None, **options):
     recovery = recovery or tfbert.Recovery(str(directory), every_steps=2)
     validation = X[:9], Y[:9]
-    make_model().fit(
+    fresh_model().fit(
         data or Batches(), verbose=0, validation_data=validation, recovery=recovery, **options
     )
 
@@ -68,5 +68,5 @@ def test_the_state_of_a_callback_may_be_of_numpy(tmp_path):
     callback = NumpyState()
     train(tmp_path, callbacks=[callback], epochs=2)
     assert callback.state == {"value": 0.5}
-    with pytest.raises(InputError, match=r"NoJson.get_state\(\) must give what JSON can hold"):
+    with pytest.raises(InputError, match=r"NoJson.get_state\(\) must return what JSON can hold"):
         train(tmp_path / "other", callbacks=[NoJson()], epochs=1)

@@ -132,7 +132,9 @@ def test_another_model_is_refused(model):
         assign(state_variables(wider), tensors)
     before = wider.layers[0].kernel.numpy()
     tensors["model/two/kernel"] = tensors.pop("model/one/kernel")
-    with pytest.raises(InputError, match="lacks model/one/kernel, and has model/two/kernel beside"):
+    with pytest.raises(
+        InputError, match="lacks model/one/kernel, and has model/two/kernel in addition"
+    ):
         assign(state_variables(make_model()), tensors)
     np.testing.assert_array_equal(wider.layers[0].kernel.numpy(), before)
 

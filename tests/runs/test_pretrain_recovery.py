@@ -17,7 +17,7 @@ from tfbert.errors import InputError
 from tfbert.recovery.checkpoint_files import checkpoint_keys, last_written, phase_folder
 from tfbert.recovery.checkpoints import Checkpoints
 from tfbert.recovery.divergence import Diverged, LossWatch
-from tfbert.recovery.phase_checkpoints import phase_to_go_on_with
+from tfbert.recovery.phase_checkpoints import phase_to_resume
 from tfbert.recovery.preemption import Preempted
 from tfbert.runs.pretrain import pretrain
 from tfbert.runs.pretrain_callbacks import PretrainingCurves
@@ -88,7 +88,7 @@ def test_a_run_that_is_stopped_three_times(pretrain_config, tmp_path, monkeypatc
 
     interrupted("begin_phase", crash_between, Crash)
     assert steps_in(run, 0)[-1] == 5
-    assert phase_to_go_on_with(run / "checkpoints", 2) == 0
+    assert phase_to_resume(run / "checkpoints", 2) == 0
 
     heard.clear()
     interrupted("on_train_batch_end", crash, Crash)

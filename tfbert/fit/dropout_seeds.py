@@ -1,23 +1,26 @@
 """Dropout as a function of (seed, update, micro-batch, replica, layer), and of nothing else.
 
-Keras' seed generators count their calls in a variable: its copies on several replicas are equal, so
-that all replicas drop the same (keras-team/keras#20550 and others), and a run that is resumed or
-recomputes activations would draw other masks. While a step is traced, `stateless_dropout` lets
-every generator of the model hand out a seed that it is given instead.
+Keras' seed generators count their calls in a variable. Its copies on several replicas are equal, so
+all replicas drop the same (keras-team/keras#20550 and others), and a run that is resumed, or that
+recomputes activations, would draw other masks. While a step is traced, `stateless_dropout` makes
+every generator of the model return a seed that it is given instead.
 """
 
 import contextlib
 import itertools
 import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import keras
 import tensorflow as tf
 
 from tfbert.fit import keras_internals
 
 
 @contextlib.contextmanager
-def stateless_dropout(model, key):
-    """Within it, every seed generator of `model` gives the seed of `key` and its layer's place.
+def stateless_dropout(model: keras.Model, key: tf.Tensor) -> Iterator[None]:
+    """Within it, every seed generator of `model` returns the seed of `key` and its layer's place.
 
     Args:
         model: A `keras.Model`.
@@ -35,7 +38,9 @@ def stateless_dropout(model, key):
             del generator.next
 
 
-def step_key(seed, update, micro_batch, replica):
+def step_key(
+    seed: int, update: tf.Tensor | int, micro_batch: tf.Tensor | int, replica: tf.Tensor | int
+) -> tf.Tensor:
     """The part of a seed that all layers share.
 
     Args:
@@ -51,11 +56,11 @@ def step_key(seed, update, micro_batch, replica):
     return tf.stack([word, tf.cast(update, tf.int32)])
 
 
-def _draws(seed, dtype):
+def _draws(seed: tf.Tensor, dtype: Any) -> Callable[..., tf.Tensor]:
     """A generator's `next`: the seed, and for further draws in the same step others of its kind."""
     count = itertools.count()
 
-    def draw(ordered=True):
+    def draw(ordered: bool = True) -> tf.Tensor:
         number = next(count)
         drawn = tf.stack([_mixed(seed[0] + number), seed[1]]) if number else seed
         return tf.cast(drawn, dtype)
@@ -63,18 +68,18 @@ def _draws(seed, dtype):
     return draw
 
 
-def _layer_seeds(key, places):
+def _layer_seeds(key: tf.Tensor, places: list[str]) -> tf.Tensor:
     """(layers, 2) int32; two layers share a seed only where their places share a CRC-32."""
     checksums = [zlib.crc32(place.encode()) - 2**31 for place in places]
     words = _mixed(tf.bitwise.bitwise_xor(key[0], tf.constant(checksums, tf.int32)))
     return tf.stack([words, tf.fill([len(places)], key[1])], axis=1)
 
 
-def _mixed(word):
-    """A bijection of 32-bit words in which every bit of the input moves every bit of the output.
+def _mixed(word: tf.Tensor) -> tf.Tensor:
+    """A bijection of 32-bit words in which every bit of the input changes every bit of the output.
 
-    The finalizer of MurmurHash3 in int32, which devices multiply, and whose right shift would
-    keep the sign.
+    The finalizer of MurmurHash3, in int32 because devices multiply it. Its right shift would keep
+    the sign, hence the mask.
     """
     for shift, factor in ((16, -2048144789), (13, -1028477387), (16, 1)):
         high = tf.bitwise.bitwise_and(tf.bitwise.right_shift(word, shift), 2 ** (32 - shift) - 1)

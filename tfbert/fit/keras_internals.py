@@ -1,10 +1,14 @@
-"""Every private name of Keras that training leans on, each behind a function that says what it is.
+"""Every private name of Keras that training uses, each behind a function that says what it is.
 
-`tests/training/test_keras_internals.py` is the contract: it fails by name on a Keras where one of
-them changed. (The optimizers' own use of their base class is covered there as well.)
+`tests/fit/test_keras_internals.py` is the contract: it fails by name on a Keras where one of them
+changed. (The optimizers' own use of their base class is covered there as well.)
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
+import tensorflow as tf
 from keras.src.backend.tensorflow import trainer as tensorflow_trainer
 from keras.src.trainers import trainer as trainer_module
 from keras.src.trainers.data_adapters import array_slicing, data_adapter_utils, get_data_adapter
@@ -34,25 +38,25 @@ __all__ = [
 ]
 
 
-def data_adapter(**arguments):
+def data_adapter(**arguments: Any) -> Any:
     """Keras' adapter of anything that `fit` takes: `get_tf_dataset`, `num_batches`, epoch hooks."""
     return get_data_adapter(**arguments)
 
 
-def all_layers(model):
-    """The model and all layers inside of it, however deep."""
+def all_layers(model: keras.Model) -> list[keras.layers.Layer]:
+    """The model and all layers inside it, however deep."""
     return list(model._flatten_layers())
 
 
-def seed_generators(model):
-    """List of (place, `keras.random.SeedGenerator`) of everything in the model that draws.
+def seed_generators(model: keras.Model) -> list[tuple[str, keras.random.SeedGenerator]]:
+    """(place, seed generator) of everything in the model that draws random numbers.
 
     The place is made of positions: those of the lower layers stay when layers are put on top, and
     names would not do, because Keras numbers unnamed layers as they come.
     """
-    found = []
+    found: list[tuple[str, keras.random.SeedGenerator]] = []
 
-    def visit(layer, place):
+    def visit(layer: keras.layers.Layer, place: str) -> None:
         for number, generator in enumerate(getattr(layer, "_seed_generators", [])):
             found.append((f"{place}:{number}", generator))
         for number, child in enumerate(layer._layers):
@@ -63,7 +67,7 @@ def seed_generators(model):
     return list({id(generator): (place, generator) for place, generator in found}.values())
 
 
-def build_from_spec(model, spec):
+def build_from_spec(model: keras.Model, spec: Any) -> None:
     """Creates the variables of model, metrics, loss trackers and optimizer that are not there yet.
 
     Args:
@@ -72,7 +76,7 @@ def build_from_spec(model, spec):
     model._symbolic_build(data_batch=spec)
 
 
-def loss_terms(model):
+def loss_terms(model: keras.Model) -> list[Any]:
     """What `compile(loss=...)` became: a list of (path, loss, loss_weights, name), one an output.
 
     `path` leads to the output in `y_pred` and to its target in `y_true`. Empty without a loss.
@@ -81,75 +85,75 @@ def loss_terms(model):
     return [] if compiled is None else list(compiled._flat_losses)
 
 
-def output_structure(model):
+def output_structure(model: keras.Model) -> Any:
     """The containers of the model's outputs, as the loss was built for them; None for a tensor."""
     compiled = model._compile_loss
     return None if compiled is None else compiled._y_pred_build_structure
 
 
-def loss_trackers(model):
+def loss_trackers(model: keras.Model) -> list[keras.metrics.Mean]:
     """A `keras.metrics.Mean` for each of several loss terms; empty where there is only one."""
     compiled = model._compile_loss
     return [] if compiled is None else list(compiled.metrics)
 
 
-def total_loss_tracker(model):
+def total_loss_tracker(model: keras.Model) -> keras.metrics.Mean:
     """The `keras.metrics.Mean` behind `logs["loss"]`."""
     return model._loss_tracker
 
 
-def overrides_compute_loss(model):
-    """Whether the model brings a `compute_loss` of its own."""
+def overrides_compute_loss(model: keras.Model) -> bool:
+    """Whether the model has a `compute_loss` of its own."""
     return type(model).compute_loss is not trainer_module.Trainer.compute_loss
 
 
-def overridden_steps(model):
-    """Which of `train_step`, `test_step` and `predict_step` the model brings itself."""
+def overridden_steps(model: keras.Model) -> list[str]:
+    """Which of `train_step`, `test_step` and `predict_step` the model has of its own."""
     stock = tensorflow_trainer.TensorFlowTrainer
     names = ("train_step", "test_step", "predict_step")
     return [name for name in names if getattr(type(model), name) is not getattr(stock, name)]
 
 
-def strategy_made_in(model):
+def strategy_made_in(model: keras.Model) -> tf.distribute.Strategy | None:
     """The strategy in whose scope the model was made, or None."""
     return model._distribute_strategy
 
 
-def keras_mask(tensor):
+def keras_mask(tensor: Any) -> Any:
     """The mask that a layer put on its output, or None."""
     return keras.src.backend.get_keras_mask(tensor)
 
 
-def should_evaluate(model, epoch, frequency):
+def should_evaluate(model: keras.Model, epoch: int, frequency: int | Sequence[int]) -> bool:
     """Whether `validation_freq` asks for an evaluation after this epoch."""
     return model._should_eval(epoch, frequency)
 
 
-def supports_xla(model):
+def supports_xla(model: keras.Model) -> bool:
     """Whether every layer can be compiled by XLA, and deterministic ops do not forbid it."""
     return trainer_module.model_supports_jit(model)
 
 
-def split_arrays(arrays, share):
+def split_arrays(arrays: tuple, share: float) -> tuple[tuple, tuple]:
     """(x, y, sample_weight) in two: all but the last `share` of the rows, and those."""
     return array_slicing.train_validation_split(arrays, validation_split=share)
 
 
-def sample_weights_of_classes(y, class_weight):
+def sample_weights_of_classes(y: Any, class_weight: dict[int, float]) -> Any:
     """The weight of each row by the class of its target."""
     return data_adapter_utils.class_weight_to_sample_weights(y, class_weight)
 
 
-def initial_epoch(model):
-    """Where `keras.callbacks.BackupAndRestore` wants to go on, or None."""
+def initial_epoch(model: keras.Model) -> int | None:
+    """Where `keras.callbacks.BackupAndRestore` wants to continue, or None."""
     return model._initial_epoch
 
 
-def ragged_concatenation(tensors):
+def ragged_concatenation(tensors: list[tf.Tensor]) -> tf.Tensor | tf.RaggedTensor:
     """Tensors one after the other, as a ragged one where their inner shapes differ."""
     return tensorflow_trainer.potentially_ragged_concat(tensors)
 
 
-def as_numpy(tensor):
+def as_numpy(tensor: Any) -> Any:
     """A dense tensor as an array; ragged and sparse ones as they are."""
     return tensorflow_trainer.convert_to_np_if_not_ragged(tensor)

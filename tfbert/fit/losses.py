@@ -1,4 +1,4 @@
-"""The loss as a mean over the global batch, whatever the batch is split into.
+"""The loss as a mean over the global batch, however the batch is divided.
 
 Keras divides by the elements of a replica's batch, padding included, and then by the replicas. Here
 each term of the loss is a sum over real targets, those of a weight other than 0, divided by their
@@ -23,13 +23,13 @@ class LossTerm(NamedTuple):
         tracker: `keras.metrics.Mean` of this term, or None where it is the only one.
     """
 
-    path: tuple
+    path: tuple[Any, ...]
     loss: Any
     weight: float
     tracker: Any
 
 
-def loss_terms(model):
+def loss_terms(model: keras.Model) -> list[LossTerm]:
     """The `LossTerm`s of a compiled and built model.
 
     Raises:
@@ -49,7 +49,9 @@ def loss_terms(model):
     return terms
 
 
-def target_counts(model, terms, x, y, sample_weight):
+def target_counts(
+    model: keras.Model, terms: list[LossTerm], x: Any, y: Any, sample_weight: Any
+) -> tf.Tensor:
     """What the sums of `loss_sums` are to be divided by: this replica's part of it.
 
     Args:
@@ -67,13 +69,21 @@ def target_counts(model, terms, x, y, sample_weight):
     return tf.stack([*counts, rows])
 
 
-def loss_sums(model, terms, x, y, y_pred, sample_weight, training):
+def loss_sums(
+    model: keras.Model,
+    terms: list[LossTerm],
+    x: Any,
+    y: Any,
+    y_pred: Any,
+    sample_weight: Any,
+    training: bool,
+) -> tf.Tensor:
     """The terms of the loss, each summed over its real targets, and what layers add to it.
 
     Args:
         model: The model, for the losses that its layers added and its own `compute_loss`.
         terms: List of `LossTerm`.
-        x, y, y_pred, sample_weight: One micro-batch and what the model makes of it.
+        x, y, y_pred, sample_weight: One micro-batch, and the model's outputs for it.
         training: Whether this is training.
 
     Returns:
@@ -93,9 +103,9 @@ def loss_sums(model, terms, x, y, y_pred, sample_weight, training):
     return tf.stack([*sums, _times_rows(added, rows)])
 
 
-def scales(terms, totals, parts):
-    """By what the sums of each part of a global batch are multiplied, so that their mean over all
-    parts is the loss.
+def scales(terms: list[LossTerm], totals: tf.Tensor, parts: int) -> tf.Tensor:
+    """The factors of the sums of each part of a global batch, with which their mean over all parts
+    is the loss.
 
     The factor `parts` keeps the gradient of one micro-batch as large as that of its own mean, and
     so in the range of float16.
@@ -113,18 +123,26 @@ def scales(terms, totals, parts):
     return tf.where(is_sum, float(parts), divided)
 
 
-def total_loss(terms, sums, scale):
+def total_loss(terms: list[LossTerm], sums: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
     """The scaled parts of the loss together: a float32 scalar.
 
     Args:
         terms: List of `LossTerm`.
-        sums, scale: What `loss_sums` and `scales` gave.
+        sums, scale: The results of `loss_sums` and `scales`.
     """
     weights = tf.constant([*(term.weight for term in terms), 1.0], tf.float32)
     return tf.reduce_sum(sums * scale * weights)
 
 
-def track(model, terms, sums, counts, total, totals, parts):
+def track(
+    model: keras.Model,
+    terms: list[LossTerm],
+    sums: tf.Tensor,
+    counts: tf.Tensor,
+    total: tf.Tensor,
+    totals: tf.Tensor,
+    parts: int,
+) -> None:
     """Adds a replica's batch to the means behind `logs`.
 
     `logs["loss"]` is the mean over the real targets seen so far; with several terms, over batches.
@@ -148,11 +166,11 @@ def track(model, terms, sums, counts, total, totals, parts):
             term.tracker.count.assign_add(counts[index] if _is_mean(term) else counts[-1])
 
 
-def _is_mean(term):
+def _is_mean(term: LossTerm) -> bool:
     return term.loss.reduction != "sum"
 
 
-def _arranged(model, structure):
+def _arranged(model: keras.Model, structure: Any) -> Any:
     """Targets or weights in the containers of the model's outputs.
 
     Keras takes targets as a list for a model with a dict of outputs, and the reverse.
@@ -167,23 +185,23 @@ def _arranged(model, structure):
     return structure
 
 
-def _at(path, structure):
+def _at(path: tuple[Any, ...], structure: Any) -> Any:
     for key in path:
         structure = structure[key]
     return structure
 
 
-def _weight_of(term, sample_weight):
+def _weight_of(term: LossTerm, sample_weight: Any) -> Any:
     nested = sample_weight is not None and keras.tree.is_nested(sample_weight)
     return _at(term.path, sample_weight) if nested else sample_weight
 
 
-def _elements(tensor, first=1):
-    """Number of elements a row, a float32 scalar that is never 0."""
-    return tf.cast(tf.reduce_prod(tf.shape(tensor)[first:]), tf.float32)
+def _elements(tensor: tf.Tensor) -> tf.Tensor:
+    """Number of elements a row, a float32 scalar."""
+    return tf.cast(tf.reduce_prod(tf.shape(tensor)[1:]), tf.float32)
 
 
-def _count(term, y, sample_weight):
+def _count(term: LossTerm, y: Any, sample_weight: Any) -> tf.Tensor:
     """Targets count by the elements of y, which are known before the model has run."""
     target, weight = _at(term.path, y), _weight_of(term, sample_weight)
     if term.loss.reduction == "sum":
@@ -198,7 +216,7 @@ def _count(term, y, sample_weight):
     return counted * _elements(target) / _elements(weight)
 
 
-def _sum(term, y, y_pred, sample_weight):
+def _sum(term: LossTerm, y: Any, y_pred: Any, sample_weight: Any) -> tf.Tensor:
     target, weight = _at(term.path, y), _weight_of(term, sample_weight)
     prediction = _at(term.path, y_pred)
     if keras_internals.keras_mask(prediction) is not None:
@@ -216,12 +234,12 @@ def _sum(term, y, y_pred, sample_weight):
     if term.loss.reduction == "sum":
         return tf.reduce_sum(values)
     if scalar:
-        # A function that reduces by itself: taken for the mean over the rows it got.
+        # A function that reduces by itself: taken as the mean over the rows it got.
         return _times_rows(tf.reduce_mean(values), rows) * _elements(target)
     return tf.reduce_sum(values) * _elements(target) / _elements(values)
 
 
-def _aligned(weight, values):
+def _aligned(weight: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
     """Weights with as many axes as the values; Keras lets either have a last axis of 1 more."""
     rank = values.shape.rank or 1
     if weight.shape.rank == rank + 1 and weight.shape[-1] == 1:
@@ -231,6 +249,6 @@ def _aligned(weight, values):
     return weight
 
 
-def _times_rows(mean, rows):
+def _times_rows(mean: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     """`mean * rows`, and 0 for the mean over nothing, which is NaN."""
     return tf.where(rows > 0, mean, 0.0) * rows

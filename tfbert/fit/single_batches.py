@@ -1,16 +1,33 @@
-"""`train_on_batch` and its like, on any strategy."""
+"""`train_on_batch`, `test_on_batch` and `predict_on_batch`, on any strategy."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 
 from tfbert.fit import keras_internals
+from tfbert.fit.epoch_data import EpochData
+
+# A mixin: the methods that it calls are those of the Keras model that it is combined with.
+if TYPE_CHECKING:
+    from keras import Model as _Base
+else:
+    _Base = object
 
 
-class SingleBatches:
+class SingleBatches(_Base):
     """The part of `DistributedTrainer` that takes one global batch at a time."""
 
-    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
-        """One update with one global batch."""
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: dict[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """One update with one global batch; returns the metrics."""
         self._assert_compile_called("train_on_batch")
         if class_weight is not None:
             if sample_weight is not None:
@@ -19,25 +36,26 @@ class SingleBatches:
         data = self._prepare(_one_batch(x, y, sample_weight))
         return self._on_batch(self.make_train_function(), data, return_dict)
 
-    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
+    ) -> Any:
         """The metrics of one global batch."""
         self._assert_compile_called("test_on_batch")
         data = self._prepare(_one_batch(x, y, sample_weight))
         return self._on_batch(self.make_test_function(), data, return_dict)
 
-    def predict_on_batch(self, x):
+    def predict_on_batch(self, x: Any) -> Any:
         """The outputs of one global batch."""
         return self.predict(_one_batch(x), verbose=0)
 
-    def _on_batch(self, function, data, return_dict):
+    def _on_batch(self, function: Callable[..., Any], data: EpochData, return_dict: bool) -> Any:
         self.reset_metrics()
         (execution,) = data.executions(1)
-        logs, _ = function(execution.iterator, 1, is_sure=True)
-        logs = keras_internals.pythonify_logs(logs)
+        logs = keras_internals.pythonify_logs(execution.run(function))
         return logs if return_dict else self._flatten_metrics_in_order(logs)
 
 
-def _one_batch(*parts):
+def _one_batch(*parts: Any) -> tf.data.Dataset:
     """A dataset of one batch: (x, y, sample_weight), shortened where the last are None."""
     parts = tuple(part for part in parts if part is not None)
     parts = keras.tree.map_structure(tf.convert_to_tensor, parts)

@@ -1,14 +1,27 @@
-"""`compile`, `fit`, `evaluate` and `predict` that are right under every strategy."""
+"""`compile`, `fit`, `evaluate` and `predict` that are right under every strategy.
 
-import contextlib
+The order of events in `fit`:
+
+1. `_prepare` divides the data among the replicas and makes the variables that are not there yet.
+2. The session (`tfbert.recovery.session`) restores a run that was killed, if there was one.
+3. Each epoch (`_fit_epoch`) is a number of executions. An execution is one call of the training
+   function (`tfbert.fit.train_function`), which makes `steps_per_execution` updates. The callbacks
+   are called around it, and the session looks at the loss and saves a checkpoint when one is due.
+4. At the end of the epoch come the evaluation, if there is one, and a checkpoint.
+"""
+
+from __future__ import annotations
+
 import inspect
 import random
 import types
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
-import tensorflow as tf
 
 from tfbert.fit import keras_internals
+from tfbert.fit.callback_list import make_callback_list
 from tfbert.fit.compilation import (
     check_accumulation,
     check_compile,
@@ -16,24 +29,24 @@ from tfbert.fit.compilation import (
     resolve_jit_compile,
     scaled,
 )
-from tfbert.fit.epochs import EpochData, run_epoch
-from tfbert.fit.inference import make_predict_function, make_test_function
+from tfbert.fit.epoch_data import EpochData
+from tfbert.fit.inference import make_predict_function, make_test_function, several_batches
 from tfbert.fit.replicas import concatenated
 from tfbert.fit.single_batches import SingleBatches
 from tfbert.fit.train_function import make_train_function
-from tfbert.hardware.strategies import is_chief
 from tfbert.optimizers.application import ReducingOptimizer
 from tfbert.optimizers.loss_scale import LossScaleOptimizer
-from tfbert.recovery.callback_state import writes_files
-from tfbert.recovery.session import RollBack, make_session
+from tfbert.recovery.hooks import FitHooks, RollBack
+from tfbert.recovery.recovery_options import Recovery
+from tfbert.recovery.session import make_session
 
 
 class DistributedTrainer(SingleBatches):
     """A mixin that replaces what runs underneath `fit`; first in a model's order of bases.
 
-    Create model, optimizer and metrics in `strategy.scope()`, as ever. A batch of the data is a
+    Create model, optimizer and metrics in `strategy.scope()`, as usual. A batch of the data is a
     global batch: it is divided among the replicas, and a replica's part into `accumulate_steps`
-    micro-batches; the gradient is that of the mean over the whole of it, reduced once.
+    micro-batches; the gradient is that of the mean over the whole batch, reduced once.
 
     Example:
 
@@ -49,35 +62,38 @@ class DistributedTrainer(SingleBatches):
     ```
     """
 
-    accumulate_steps = 1
-    seed = 0
+    accumulate_steps: int = 1
+    seed: int = 0
+    train_function: Callable[..., Any] | None
+    test_function: Callable[..., Any] | None
+    predict_function: Callable[..., Any] | None
 
     def compile(
         self,
-        optimizer="rmsprop",
-        loss=None,
-        loss_weights=None,
-        metrics=None,
-        weighted_metrics=None,
-        run_eagerly=False,
-        steps_per_execution=1,
-        jit_compile="auto",
-        auto_scale_loss=True,
-        accumulate_steps=1,
-        seed=None,
-    ):
+        optimizer: str | dict | keras.optimizers.Optimizer = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: bool | str = "auto",
+        auto_scale_loss: bool = True,
+        accumulate_steps: int = 1,
+        seed: int | None = None,
+    ) -> None:
         """Keras' `compile`, with `accumulate_steps` and `seed`.
 
         Args:
             optimizer, loss, loss_weights, metrics, weighted_metrics, run_eagerly: As in Keras. A
                 loss is averaged over the targets of the global batch whose sample weight is not 0.
-            steps_per_execution: Updates that run in one call; callbacks hear of the last.
+            steps_per_execution: Updates that run in one call; callbacks are called for the last.
             jit_compile: Whether XLA compiles a replica's forward and backward pass; `"auto"` does
                 so on GPUs. On TPUs the whole step is compiled in any case; on CPUs oneDNN is
                 faster for all but the smallest models.
             auto_scale_loss: Whether a model with float16 layers gets a
                 `tfbert.LossScaleOptimizer` around its optimizer.
-            accumulate_steps: Micro-batches that a replica's part of the batch is divided into.
+            accumulate_steps: Micro-batches that a replica's part of a batch is divided into.
             seed: Of dropout; by default Keras' global seed.
 
         Raises:
@@ -111,68 +127,50 @@ class DistributedTrainer(SingleBatches):
         # In a box of a kind that Keras does not look into: it would track the metrics twice.
         self._compile_arguments = types.SimpleNamespace(**arguments)
 
-    def _resolve_auto_jit_compile(self):
+    def _resolve_auto_jit_compile(self) -> bool:
         """What Keras asks for a model that is not compiled."""
         return resolve_jit_compile(self, "auto")
 
-    def get_compile_config(self):
-        """All arguments of `compile`, so that a `.keras` file brings them back."""
+    def get_compile_config(self) -> dict[str, Any]:
+        """All arguments of `compile`, so that a `.keras` file restores them."""
         if not self.compiled:
             return {}
         return keras.saving.serialize_keras_object(vars(self._compile_arguments))
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles as `get_compile_config` says, and makes the optimizer's state to be loaded."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.built and self.optimizer is not None:
             with self.distribute_strategy.scope():
                 self.optimizer.build(self.trainable_variables)
 
-    def make_train_function(self, force=False):
-        """Makes `train_function`, unless it is there."""
-        if self.train_function is None or force:
-            self.train_function = make_train_function(self)
-        return self.train_function
-
-    def make_test_function(self, force=False):
-        """Makes `test_function`, unless it is there."""
-        if self.test_function is None or force:
-            self.test_function = make_test_function(self)
-        return self.test_function
-
-    def make_predict_function(self, force=False):
-        """Makes `predict_function`, unless it is there."""
-        if self.predict_function is None or force:
-            self.predict_function = make_predict_function(self)
-        return self.predict_function
-
     def fit(
         self,
-        x=None,
-        y=None,
-        batch_size=None,
-        epochs=1,
-        verbose="auto",
-        callbacks=None,
-        validation_split=0.0,
-        validation_data=None,
-        shuffle=True,
-        class_weight=None,
-        sample_weight=None,
-        initial_epoch=0,
-        steps_per_epoch=None,
-        validation_steps=None,
-        validation_batch_size=None,
-        validation_freq=1,
-        initial_step=0,
-        recovery=None,
-    ):
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: dict[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | Sequence[int] = 1,
+        initial_step: int = 0,
+        recovery: Recovery | None = None,
+    ) -> keras.callbacks.History:
         """Keras' `fit`, on any strategy.
 
         Args:
             x: As in Keras, or a `BatchSource`. Batches, and `batch_size`, are global.
-            recovery: `tfbert.Recovery`, to save the run and to go on with one that was saved.
-            initial_step: Step of the initial epoch to begin with; the metrics then go on from
+            recovery: `tfbert.Recovery`, to save the run, and to resume one that was saved.
+            initial_step: Step of the initial epoch to begin with; the metrics then continue from
                 where they are. Other data than a `BatchSource` begins at its first batch.
             y, batch_size, epochs, verbose, callbacks, validation_split, validation_data, shuffle,
                 class_weight, sample_weight, initial_epoch, steps_per_epoch, validation_steps,
@@ -182,7 +180,7 @@ class DistributedTrainer(SingleBatches):
             The `keras.callbacks.History`.
 
         Raises:
-            ValueError: If the data gives no batch, or, on a TPU, batches of changing shape.
+            ValueError: If the data has no batch, or, on a TPU, batches of changing shape.
             TfbertError: With a `recovery`: `Diverged`, `Preempted`, or an `InputError` where the
                 checkpoints are of another run.
         """
@@ -203,7 +201,7 @@ class DistributedTrainer(SingleBatches):
         )
         validation = None
         if validation_data is not None:
-            held_out, targets, weights = _unpacked(validation_data)
+            held_out, targets, weights = keras.utils.unpack_x_y_sample_weight(validation_data)
             validation = self._prepare(
                 held_out,
                 steps=validation_steps,
@@ -211,16 +209,16 @@ class DistributedTrainer(SingleBatches):
                 sample_weight=weights,
                 batch_size=validation_batch_size or batch_size,
             )
-        callbacks = self._callback_list(callbacks, data, verbose, epochs, add_history=True)
+        callbacks = make_callback_list(self, callbacks, data.steps, verbose, epochs, True)
         self.stop_training = False
-        logs = {}
+        logs: dict[str, float] = {}
         with make_session(self, recovery, initial_epoch, initial_step) as session:
             session.begin(callbacks.callbacks, data)
             callbacks.on_train_begin()
             if restored := keras_internals.initial_epoch(self):  # by BackupAndRestore
                 session.progress.epoch = restored
                 data.start_at(restored)
-            session.bring_callbacks_back()
+            session.restore_callbacks()
             while session.progress.epoch < epochs and not self.stop_training:
                 evaluates = validation is not None and keras_internals.should_evaluate(
                     self, session.progress.epoch, validation_freq
@@ -237,40 +235,42 @@ class DistributedTrainer(SingleBatches):
         callbacks.on_train_end(logs)
         return self.history
 
-    def _fit_epoch(self, data, validation, callbacks, session):
-        """One epoch from the session's progress on; returns its logs."""
+    def _fit_epoch(
+        self,
+        data: EpochData,
+        validation: EpochData | None,
+        callbacks: keras.callbacks.CallbackList,
+        session: FitHooks,
+    ) -> dict[str, float]:
+        """One epoch, or what is left of it by the session's progress; returns its logs."""
         progress = session.progress
-        epoch, is_begun = progress.epoch, progress.step > 0
+        epoch, is_resumed = progress.epoch, progress.step > 0
         steps = data.steps_in(epoch)
         if data.source is not None:
             callbacks.set_params({**callbacks.params, "steps": steps})
-        if not is_begun:
+        if not is_resumed:
             self.reset_metrics()
         callbacks.on_epoch_begin(epoch)
-        if is_begun:
-            session.bring_callbacks_back()
-
-        def on_begin(step):
-            session.before_execution(step)
-            callbacks.on_train_batch_begin(step)
-
-        def on_end(step, logs):
-            session.check(step, logs)
-            callbacks.on_train_batch_end(step, logs)
-            session.after_execution()
-
+        if is_resumed:
+            session.restore_callbacks()
         logs = progress.logs
+        # One segment, unless a rollback left out steps in the middle of the epoch.
         for first_step, end in list(progress.segments(steps)):
             data.seek(epoch, first_step)
-            logs = run_epoch(
-                data.executions(self.steps_per_execution, first_step, end),
-                data.exhausted,
-                self.make_train_function(),
-                on_begin,
-                on_end,
-                lambda: self.stop_training,
-                logs or None,
-            )
+            train_function = self.make_train_function()
+            for execution in data.executions(self.steps_per_execution, first_step, end):
+                session.before_execution(execution.begin)
+                callbacks.on_train_batch_begin(execution.begin)
+                new_logs = execution.run(train_function)
+                if execution.is_empty:
+                    continue  # the data has ended, and so does this loop
+                logs = new_logs
+                session.check(execution.end, logs)
+                callbacks.on_train_batch_end(execution.end, logs)
+                session.after_execution()
+                if self.stop_training:
+                    break
+            _require_some(logs)
         logs = dict(keras_internals.pythonify_logs(logs))
         if validation is not None:
             session.before_evaluation()
@@ -281,112 +281,118 @@ class DistributedTrainer(SingleBatches):
         session.after_epoch(logs)
         return logs
 
+    def make_train_function(self, force: bool = False) -> Callable[..., Any]:
+        """Makes `train_function`, unless it is there."""
+        if self.train_function is None or force:
+            self.train_function = make_train_function(self)
+        return self.train_function
+
     def evaluate(
         self,
-        x=None,
-        y=None,
-        batch_size=None,
-        verbose="auto",
-        sample_weight=None,
-        steps=None,
-        callbacks=None,
-        return_dict=False,
-    ):
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
         """Keras' `evaluate`: the same results on any strategy, also with an uneven last batch."""
         self._assert_compile_called("evaluate")
         data = self._prepare(
             x, steps=steps, y=y, sample_weight=sample_weight, batch_size=batch_size
         )
-        callbacks = self._callback_list(callbacks, data, verbose, epochs=1)
+        callbacks = make_callback_list(self, callbacks, data.steps, verbose)
         logs = self._evaluate(data, callbacks)
         return logs if return_dict else self._flatten_metrics_in_order(logs)
 
-    def _evaluate(self, data, callbacks, interrupts=lambda: False):
+    def _evaluate(
+        self,
+        data: EpochData,
+        callbacks: keras.callbacks.CallbackList,
+        interrupts: Callable[[], bool] = lambda: False,
+    ) -> dict[str, float]:
+        """One pass over the data; `interrupts` says whether to stop early. Returns the logs."""
         test_function = self.make_test_function()
         self.stop_evaluating = False
         callbacks.on_test_begin()
         self.reset_metrics()
-        logs = run_epoch(
-            data.executions(self.steps_per_execution),
-            data.exhausted,
-            test_function,
-            callbacks.on_test_batch_begin,
-            callbacks.on_test_batch_end,
-            lambda: self.stop_evaluating or interrupts(),
-        )
+        logs = None
+        for execution in data.executions(self.steps_per_execution):
+            callbacks.on_test_batch_begin(execution.begin)
+            new_logs = execution.run(test_function)
+            if execution.is_empty:
+                continue
+            logs = new_logs
+            callbacks.on_test_batch_end(execution.end, logs)
+            if self.stop_evaluating or interrupts():
+                break
+        _require_some(logs)
         logs = dict(keras_internals.pythonify_logs(logs))
         callbacks.on_test_end(logs)
         return logs
 
-    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+    def make_test_function(self, force: bool = False) -> Callable[..., Any]:
+        """Makes `test_function`, unless it is there."""
+        if self.test_function is None or force:
+            self.test_function = make_test_function(self)
+        return self.test_function
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
         """Keras' `predict`: outputs in the order of the data, on every worker all of them."""
         data = EpochData(self.distribute_strategy, x, steps, batch_size=batch_size)
-        callbacks = self._callback_list(callbacks, data, verbose, epochs=1)
-        predict_function = self.make_predict_function()
+        callbacks = make_callback_list(self, callbacks, data.steps, verbose)
+        predict_function = several_batches(self.make_predict_function())
         self.stop_predicting = False
         callbacks.on_predict_begin()
-        outputs = []
-
-        def predict_steps(iterator, steps, is_sure):
-            batches = []
-            with contextlib.suppress(StopIteration, tf.errors.OutOfRangeError):
-                for _ in range(steps):
-                    batches.append(predict_function(iterator))
+        outputs: list[Any] = []
+        for execution in data.executions(self.steps_per_execution):
+            callbacks.on_predict_batch_begin(execution.begin)
+            batches = execution.run(predict_function)
+            if execution.is_empty:
+                continue
             outputs.extend(batches)
-            return {"outputs": concatenated(batches) if batches else None}, len(batches)
-
-        run_epoch(
-            data.executions(self.steps_per_execution),
-            data.exhausted,
-            predict_steps,
-            callbacks.on_predict_batch_begin,
-            callbacks.on_predict_batch_end,
-            lambda: self.stop_predicting,
-        )
+            shown = concatenated(batches) if batches else None
+            callbacks.on_predict_batch_end(execution.end, {"outputs": shown})
+            if self.stop_predicting:
+                break
+        _require_some(outputs)
         callbacks.on_predict_end()
         return keras.tree.map_structure(keras_internals.as_numpy, concatenated(outputs))
 
-    def _prepare(self, x, steps=None, start=(0, 0), **arguments):
+    def make_predict_function(self, force: bool = False) -> Callable[..., Any]:
+        """Makes `predict_function`, unless it is there."""
+        if self.predict_function is None or force:
+            self.predict_function = make_predict_function(self)
+        return self.predict_function
+
+    def _prepare(
+        self, x: Any, steps: int | None = None, start: tuple[int, int] = (0, 0), **arguments: Any
+    ) -> EpochData:
         """The data of an epoch, and all variables that it takes to train or evaluate on it."""
         data = EpochData(self.distribute_strategy, x, steps, start, **arguments)
-        spec = data.spec
-        if isinstance(self.distribute_strategy, tf.distribute.TPUStrategy):
-            for tensor in keras.tree.flatten(spec):
-                if None in tensor.shape:
-                    raise ValueError(
-                        f"a TPU needs batches of one shape, not {tensor.shape}: batch the dataset "
-                        "with drop_remainder=True"
-                    )
+        data.check_shapes()
         check_division(self)
         with self.distribute_strategy.scope():
-            keras_internals.build_from_spec(self, spec)
+            keras_internals.build_from_spec(self, data.spec)
             if isinstance(self.optimizer, (ReducingOptimizer, LossScaleOptimizer)):
                 # State for layers that were frozen when it was built.
                 self.optimizer.build(self.trainable_variables)
         return data
 
-    def _callback_list(self, callbacks, data, verbose, epochs, add_history=False):
-        if isinstance(callbacks, keras.callbacks.CallbackList):
-            return callbacks
-        if not is_chief(self.distribute_strategy):
-            # The others see the same numbers, and would write over the chief's files.
-            callbacks = [c for c in keras.tree.flatten(callbacks or []) if not writes_files(c)]
-            verbose = 0
-        return keras.callbacks.CallbackList(
-            callbacks,
-            add_history=add_history,
-            add_progbar=verbose != 0,
-            verbose=verbose,
-            epochs=epochs,
-            steps=data.steps,
-            model=self,
-        )
-
 
 _COMPILE_ARGUMENTS = tuple(inspect.signature(DistributedTrainer.compile).parameters)[1:]
 
 
-def _unpacked(data):
-    if isinstance(data, (tuple, list)):
-        return keras.utils.unpack_x_y_sample_weight(tuple(data))
-    return data, None, None
+def _require_some(results: Any) -> None:
+    """Raises ValueError unless a step left results."""
+    if not results:
+        raise ValueError("the data gave no batch")

@@ -1,4 +1,6 @@
 """What a killed run goes on from: checkpoints, the state of callbacks, preemption, divergence.
 
-May import `optimizers/`, `hardware/`, `io/`, `tfbert.options` and `tfbert.errors`.
+`hooks` says what `fit` calls and when, `session` what is then done, `checkpoints` which folders are
+written, read and removed, `progress` where in its epochs a run is. May import `optimizers/`,
+`hardware/`, `io/`, `tfbert.options` and `tfbert.errors`.
 """

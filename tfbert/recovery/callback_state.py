@@ -1,13 +1,15 @@
 """The state of callbacks, so that they go on as if the run had not been interrupted.
 
-A callback joins in by `get_state()`, which gives what JSON can hold, and `set_state(state)`, which
-is called after `on_train_begin` and, in the middle of an epoch, `on_epoch_begin`. Keras' own are
-known by their attributes.
+A callback takes part with `get_state()`, which returns what JSON can hold, and `set_state(state)`,
+which is called after `on_train_begin` and, in the middle of an epoch, `on_epoch_begin`. Of Keras'
+own callbacks some attributes are saved.
 """
 
 import json
 import logging
 import os
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,10 +17,10 @@ import numpy as np
 from tfbert.errors import InputError
 from tfbert.io.paths import as_path
 from tfbert.io.whole import write_bytes
-from tfbert.optimizers.logger import OptimizerLogger
 
 log = logging.getLogger("tfbert")
 
+# Private names among them: `tests/recovery/test_callback_state.py` is the contract with Keras.
 _ATTRIBUTES = {
     keras.callbacks.EarlyStopping: ("wait", "stopped_epoch", "best", "best_epoch"),
     keras.callbacks.History: ("epoch", "history"),
@@ -32,29 +34,31 @@ _ATTRIBUTES = {
 }
 
 
-def check_callbacks(callbacks):
-    """Says which callbacks will not go on where they were.
+def check_callbacks(callbacks: list[keras.callbacks.Callback]) -> None:
+    """Warns of the callbacks that will not go on where they were.
 
     Args:
         callbacks: List of Keras callbacks.
 
     Raises:
-        InputError: If one of them would restore the run in its own way.
+        InputError: If one of them would restore the run itself.
     """
     for callback in callbacks:
         if isinstance(callback, keras.callbacks.BackupAndRestore):
             raise InputError(
-                "the callback BackupAndRestore and recovery=... both bring a run back: leave "
+                "the callback BackupAndRestore and recovery=... both restore a run: leave "
                 "BackupAndRestore out"
             )
         if not _is_known(callback):
             log.warning(
-                "callback %s has no get_state and set_state: a resumed run begins it anew",
+                "callback %s has no get_state and set_state: a resumed run starts it anew",
                 type(callback).__name__,
             )
 
 
-def callback_states(callbacks):
+def callback_states(
+    callbacks: list[keras.callbacks.Callback],
+) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
     """What is to be saved.
 
     Args:
@@ -63,7 +67,8 @@ def callback_states(callbacks):
     Returns:
         A list for JSON, in the order of the callbacks, and `{name: array}`.
     """
-    states, arrays = [], {}
+    states: list[dict[str, Any]] = []
+    arrays: dict[str, np.ndarray] = {}
     for index, callback in enumerate(callbacks):
         states.append({"class": type(callback).__name__, "state": _state_of(callback)})
         for number, array in enumerate(getattr(callback, "best_weights", None) or ()):
@@ -71,8 +76,8 @@ def callback_states(callbacks):
     return states, arrays
 
 
-def reopen_files(callbacks, saved):
-    """To be called before `on_train_begin`: a log goes on after the line that was its last.
+def continue_files(callbacks: list[keras.callbacks.Callback], saved: list[dict[str, Any]]) -> None:
+    """Before `on_train_begin`: a log file is continued after its last line of then.
 
     Args:
         callbacks: List of Keras callbacks.
@@ -89,13 +94,17 @@ def reopen_files(callbacks, saved):
                 content = as_path(callback.filename).read_bytes()
                 write_bytes(callback.filename, content[: state["bytes"]])
             except OSError as error:
-                log.warning("%s begins anew: %s", callback.filename, error)
+                log.warning("%s starts anew: %s", callback.filename, error)
                 continue
             callback.append = True
 
 
-def restore_callbacks(callbacks, saved, arrays):
-    """Gives callbacks their state back.
+def restore_callbacks(
+    callbacks: list[keras.callbacks.Callback],
+    saved: list[dict[str, Any]],
+    arrays: Mapping[str, np.ndarray],
+) -> None:
+    """Restores the state of callbacks.
 
     Args:
         callbacks: List of Keras callbacks.
@@ -107,54 +116,58 @@ def restore_callbacks(callbacks, saved, arrays):
             continue
         for name in _attributes(callback):
             setattr(callback, name, state[name])
-        weights = []
+        weights: list[np.ndarray] = []
         while (name := _array_name(index, len(weights))) in arrays:
             weights.append(arrays[name])
         if weights:
             callback.best_weights = weights
 
 
-def _matched(callbacks, saved):
-    """Triples of callback, its index when it was saved, and its state; the n-th of a class is the
-    n-th of that class."""
+def _matched(
+    callbacks: list[keras.callbacks.Callback], saved: list[dict[str, Any]]
+) -> Iterator[tuple[keras.callbacks.Callback, int, Any]]:
+    """Triples of a callback, its index when it was saved, and its state; the n-th of a class now is
+    the n-th of that class then."""
     rest = list(enumerate(saved))
     for callback in callbacks:
         name = type(callback).__name__
         found = next((pair for pair in rest if pair[1]["class"] == name), None)
         if found is None:
-            log.warning("callback %s was not there before: it begins anew", name)
+            log.warning("callback %s was not there before: it starts anew", name)
             continue
         rest.remove(found)
         if found[1]["state"] is not None:
             yield callback, found[0], found[1]["state"]
 
 
-def _state_of(callback):
+def _state_of(callback: keras.callbacks.Callback) -> Any:
     if hasattr(callback, "get_state"):
         state = _plain(callback.get_state())
         try:
             return json.loads(json.dumps(state))
         except TypeError as error:
             name = type(callback).__name__
-            raise InputError(f"{name}.get_state() must give what JSON can hold: {error}") from error
+            raise InputError(
+                f"{name}.get_state() must return what JSON can hold: {error}"
+            ) from error
     if isinstance(callback, keras.callbacks.CSVLogger):
         return {"bytes": as_path(callback.filename).stat().st_size}
     names = _attributes(callback)
     return {name: _plain(getattr(callback, name)) for name in names} or None
 
 
-def _attributes(callback):
+def _attributes(callback: keras.callbacks.Callback) -> tuple[str, ...]:
     return next((names for kind, names in _ATTRIBUTES.items() if isinstance(callback, kind)), ())
 
 
-def _is_known(callback):
+def _is_known(callback: keras.callbacks.Callback) -> bool:
     """Whether a callback's state is saved, or it is one of a library's own that have none."""
     ours = type(callback).__module__.startswith(("keras.", "tfbert."))
     return ours or hasattr(callback, "get_state") or bool(_attributes(callback))
 
 
-def _plain(value):
-    """Numbers of NumPy and tensors as Python's, also inside of lists and dictionaries."""
+def _plain(value: Any) -> Any:
+    """Numbers of NumPy and tensors as Python's, also inside lists and dictionaries."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -164,19 +177,5 @@ def _plain(value):
     return value.item() if isinstance(value, np.generic | np.ndarray) else value
 
 
-def _array_name(index, number):
+def _array_name(index: int, number: int) -> str:
     return f"callbacks/{index}/best_weights/{number}"
-
-
-def writes_files(callback):
-    """Whether a callback is one of those that write files."""
-    return isinstance(
-        callback,
-        (
-            keras.callbacks.BackupAndRestore,
-            keras.callbacks.CSVLogger,
-            keras.callbacks.ModelCheckpoint,
-            keras.callbacks.TensorBoard,
-            OptimizerLogger,
-        ),
-    )

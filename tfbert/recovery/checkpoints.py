@@ -1,15 +1,19 @@
-"""The checkpoints of a run: written beside training, the last few and the best one kept."""
+"""The checkpoints of a run: written while training goes on; the last few and the best one stay."""
+
+from __future__ import annotations
 
 import json
 import logging
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tfbert.errors import MachineError
+from tfbert.io.paths import AnyPath
 from tfbert.io.whole import remove, saving
 from tfbert.recovery.checkpoint_files import (
     MANIFEST_FILE,
@@ -21,7 +25,14 @@ from tfbert.recovery.checkpoint_files import (
     read_state,
     write_checkpoint,
 )
-from tfbert.recovery.snapshot import HostCopy, non_finite_name
+from tfbert.recovery.snapshot import HostCopy, assign_some, non_finite_name, state_variables
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import keras
+
+    from tfbert.recovery.recovery_options import Recovery
 
 log = logging.getLogger("tfbert")
 
@@ -29,12 +40,12 @@ _BACKGROUND_NICENESS = 10
 
 
 class Checkpoint(NamedTuple):
-    """What was read of a checkpoint.
+    """A checkpoint in memory.
 
     Args:
         step: The update after which it was taken.
         tensors: `{name: array}`; see `snapshot.state_variables`.
-        state: All that is no array.
+        state: All that is not an array.
     """
 
     step: int
@@ -46,55 +57,65 @@ class Checkpoints:
     """Writes and finds the checkpoints in one folder.
 
     `save` copies the variables while training waits; a thread of low priority checks, writes and
-    cleans up. There is one copy, so only one checkpoint is under way at a time: a further one is
-    not begun until the thread is done, unless it is waited for.
+    cleans up. There is one copy, so only one checkpoint is written at a time: the next one is not
+    begun until the thread is done, unless `save` is told to wait.
 
     A checkpoint with an inf or a NaN among weights or slots is not written: it would take the
-    place of a good one. A disk that is full, or a store that refuses, costs a line in the log and
-    the checkpoint, not the run; the older ones stay.
+    place of a good one. A disk that is full, or a store that refuses, costs the checkpoint and a
+    line in the log, not the run; the older ones stay.
 
     Args:
         directory: The folder, local or `gs://`; made when it is needed.
-        keep: How many to keep beside the best one.
-        earlier: Folders of the checkpoints that went before these, the oldest first; `keep` counts
+        keep: How many to keep, in addition to the best one.
+        earlier: Folders of earlier checkpoints of the same run, the oldest first; `keep` counts
             all of them together.
     """
 
-    def __init__(self, directory, keep=2, earlier=()):
+    def __init__(
+        self,
+        directory: AnyPath,
+        keep: int = 2,
+        earlier: Iterable[AnyPath] = (),
+    ) -> None:
         self.directory = os.fspath(directory)
         self.keep = keep
         self.earlier = [os.fspath(folder) for folder in earlier]
-        self.last = None  # step of the last one that stands
-        self.failure = None  # in words, why the last one does not stand
+        self.last: int | None = None  # step of the last one that was written
+        self.failure: str | None = None  # in words, why the last one was not written
         self.is_spoiled = False  # whether that was an inf or a NaN
         self._copy = HostCopy()
         self._thread = ThreadPoolExecutor(1, "checkpoint", initializer=_yield_to_training)
-        self._writing = None
-        self._damaged = set()
+        self._writing: Future[None] | None = None
+        self._damaged: set[tuple[int, int]] = set()
 
-    def prepare(self, variables):
+    def prepare(self, variables: Mapping[str, Any]) -> None:
         """Makes room for the copy in the background, so that no checkpoint waits for it."""
         self._begin(self._copy.prepare, variables)
 
-    def save(self, step, variables, state, arrays=None, wait=False):
+    def save(
+        self,
+        step: int,
+        variables: Mapping[str, Any],
+        state: dict[str, Any],
+        arrays: Mapping[str, np.ndarray] | None = None,
+        wait: bool = False,
+    ) -> bool:
         """Takes a checkpoint.
 
         Args:
             step: Updates made so far.
             variables: `{name: Keras variable}` to copy.
             state: What `json` can write; it may change afterwards. `state["best"]` may be
-                `{"step": ..., ...}`, and names the checkpoint to keep beside the last ones.
-            arrays: `{name: array}` that nobody changes, to be saved beside the variables.
+                `{"step": ..., ...}`: the checkpoint to keep in addition to the last ones.
+            arrays: `{name: array}` that do not change, to be saved with the variables.
             wait: Wait for one that is being written, and for this one.
 
         Returns:
             Whether it was begun: False where another one is still being written.
         """
-        if wait:
-            self.wait()
-        elif self.busy:
+        if self.busy and not wait:
             return False
-        self._finish()
+        self.wait()
         state = json.loads(json.dumps(state))
         tensors = {**self._copy.copy(variables), **(arrays or {})}
         self._begin(self._write, step, tensors, state)
@@ -103,20 +124,22 @@ class Checkpoints:
         return True
 
     @property
-    def busy(self):
+    def busy(self) -> bool:
         """Whether a checkpoint is being written."""
         return self._writing is not None and not self._writing.done()
 
-    def wait(self):
-        """Waits for what is being written."""
-        self._finish()
+    def wait(self) -> None:
+        """Waits for what is being written; raises here what was not a failure of the disk."""
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.result()
 
-    def close(self):
+    def close(self) -> None:
         """Waits, and ends the thread."""
         self.wait()
         self._thread.shutdown()
 
-    def newest(self):
+    def newest(self) -> Checkpoint | None:
         """The newest sound `Checkpoint`, or None if there is none.
 
         Each damaged one is passed over with a warning.
@@ -138,10 +161,10 @@ class Checkpoints:
             return Checkpoint(step, tensors, state)
         return None
 
-    def best(self):
-        """The best `Checkpoint`, as the newest sound one knows it.
+    def best(self) -> Checkpoint | None:
+        """The best `Checkpoint`, by what the newest sound one says.
 
-        None if it knows of none; the same with a warning if the best one is damaged.
+        None if it names none; the same with a warning if the best one is damaged.
         """
         self.wait()
         for key in reversed(checkpoint_keys(self.directory)):
@@ -156,7 +179,7 @@ class Checkpoints:
                 return None
         return None
 
-    def read(self, step):
+    def read(self, step: int) -> Checkpoint:
         """The `Checkpoint` of one step.
 
         Raises:
@@ -168,36 +191,30 @@ class Checkpoints:
         except DamagedCheckpoint as error:
             raise MachineError(f"{self.path(step)}: damaged: {error}") from error
 
-    def path(self, step):
-        """The folder of the checkpoint after so many updates: of the last one that stands."""
+    def path(self, step: int) -> Path:
+        """The folder of the checkpoint after so many updates: of the last whole one."""
         keys = [key for key in checkpoint_keys(self.directory) if key[0] == step]
         paths = [checkpoint_path(self.directory, *key) for key in reversed(keys)]
         return next(filter(has_manifest, paths), checkpoint_path(self.directory, step))
 
-    def _begin(self, function, *arguments):
-        self._finish()
+    def _begin(self, function: Callable[..., None], *arguments: Any) -> None:
+        self.wait()
         self._writing = self._thread.submit(function, *arguments)
 
-    def _finish(self):
-        """Waits, and raises here what was no failure of the disk."""
-        if self._writing is not None:
-            writing, self._writing = self._writing, None
-            writing.result()
-
-    def _write(self, step, tensors, state):
+    def _write(self, step: int, tensors: dict[str, np.ndarray], state: dict[str, Any]) -> None:
         if name := non_finite_name(tensors):
             self.is_spoiled = True
             self._give_up(step, f"{name} holds an inf or a NaN")
             return
-        folder = path = None
+        folder: Path | None = None
         try:
             with saving(self.directory):
                 attempts = [key[1] + 1 for key in checkpoint_keys(self.directory) if key[0] == step]
-                folder = path = checkpoint_path(self.directory, step, max(attempts, default=0))
-                path.parent.mkdir(parents=True, exist_ok=True)
-            # Known to be too large, it is not begun, and the disk not filled up for others.
+                folder = checkpoint_path(self.directory, step, max(attempts, default=0))
+                folder.parent.mkdir(parents=True, exist_ok=True)
+            # Where it cannot fit, it is not begun: other programs need the disk, too.
             size = sum(array.nbytes for array in tensors.values())
-            with saving(path, size, through_disk=False):
+            with saving(folder, size, through_disk=False):
                 write_checkpoint(folder, tensors, state)
             self.last, self.failure, self.is_spoiled = step, None, False
         except MachineError as error:
@@ -210,12 +227,12 @@ class Checkpoints:
         except OSError as error:
             log.warning("%s cannot be tidied up: %s", self.directory, error)
 
-    def _give_up(self, step, reason):
+    def _give_up(self, step: int, reason: str) -> None:
         stays = "there is none yet" if self.last is None else f"that of step {self.last} stays"
         self.failure = f"no checkpoint at step {step}, {stays}: {reason}"
         log.warning("%s; training goes on", self.failure)
 
-    def _clean_up(self, state):
+    def _clean_up(self, state: dict[str, Any]) -> None:
         """Removes all but the last ones, those that they name as the best, and the best itself.
 
         Of several after the same updates, the last is kept.
@@ -228,14 +245,14 @@ class Checkpoints:
             try:
                 best.add(_best_step(read_state(checkpoint_path(self.directory, *key))))
             except DamagedCheckpoint:
-                continue  # found out and said when somebody wants to read it
+                continue  # `newest` says so when it is read
         kept += [whole[step] for step in best if step in whole]
         for key in checkpoint_keys(self.directory):
             if key not in kept:
                 self._remove(checkpoint_path(self.directory, *key))
 
-    def _clean_up_earlier(self, keep):
-        """Leaves the last `keep` of the checkpoints that went before."""
+    def _clean_up_earlier(self, keep: int) -> None:
+        """Leaves the last `keep` of the checkpoints in the earlier folders."""
         for folder in reversed(self.earlier):
             kept = _whole(folder)[::-1][:keep]
             keep -= len(kept)
@@ -245,7 +262,7 @@ class Checkpoints:
             if not kept:
                 remove(folder)
 
-    def _remove(self, folder):
+    def _remove(self, folder: Path) -> None:
         try:
             # Without its manifest it is no checkpoint, should the rest not be removed.
             remove(folder / MANIFEST_FILE)
@@ -254,17 +271,25 @@ class Checkpoints:
             log.warning("%s cannot be removed: %s", folder, error)
 
 
-def _whole(directory):
+def restore_best_weights(model: keras.Model, recovery: Recovery) -> None:
+    """Gives a model the weights of its best epoch by `Recovery.monitor`, after `fit`."""
+    best = Checkpoints(recovery.directory).best()
+    if best is not None:
+        weights = {k: v for k, v in state_variables(model).items() if k.startswith("model/")}
+        assign_some(weights, best.tensors)
+
+
+def _whole(directory: AnyPath) -> list[tuple[int, int]]:
     """Keys of the checkpoints that have a manifest, the oldest first."""
     keys = checkpoint_keys(directory)
     return [key for key in keys if has_manifest(checkpoint_path(directory, *key))]
 
 
-def _best_step(state):
+def _best_step(state: dict[str, Any]) -> int | None:
     return (state.get("best") or {}).get("step")
 
 
-def _yield_to_training():
+def _yield_to_training() -> None:
     """Lets all other threads go before this one, where the system knows threads' priorities."""
     if hasattr(os, "setpriority"):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _BACKGROUND_NICENESS)

@@ -1,30 +1,37 @@
-"""Tells when a run has diverged, and what most likely was the cause."""
+"""Detects that a run has diverged, and says what most likely was the cause."""
+
+from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 from tfbert.errors import TfbertError
+from tfbert.recovery.snapshot import HostCopy, non_finite_name, state_variables
+
+if TYPE_CHECKING:
+    import keras
 
 _WINDOW = 20  # updates in an average of the loss
 
 
 class Diverged(TfbertError):
-    """The loss is no number any more, or has grown out of all proportion. Exit status 1."""
+    """The loss is not finite any more, or has grown out of all proportion. Exit status 1."""
 
 
 class LossWatch:
-    """Looks at the loss of every execution.
+    """Watches the loss of every execution.
 
     A loss has grown out of all proportion when its moving average is above 3 times the mean of the
     first 20 updates, plus 2: a cross-entropy is then worse than guessing by far. Noise does not
     reach that, nor a small loss that grows to another small one.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.updates = 0
         self.reference = 0.0  # mean loss of the first updates
-        self.recent = None  # moving average
+        self.recent: float | None = None  # moving average
 
-    def check(self, loss, updates=1):
+    def check(self, loss: float, updates: int = 1) -> str | None:
         """Takes in the mean loss of some updates.
 
         Returns:
@@ -44,36 +51,52 @@ class LossWatch:
         return None
 
     @property
-    def is_rising(self):
+    def is_rising(self) -> bool:
         """Whether the loss was clearly above where it began."""
         return self.recent is not None and self.recent > 1.2 * self.reference
 
-    def get_state(self):
-        """What `set_state` takes, for JSON."""
+    def get_state(self) -> dict[str, Any]:
+        """The state, for JSON."""
         return dict(vars(self))
 
-    def set_state(self, state):
-        """Goes on where another one was."""
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Continues where another one was."""
         vars(self).update(state)
 
 
-def likely_cause(optimizer, watch, rising, bad_variable):
-    """What most likely made a run diverge, in words.
+def divergence_message(
+    model: keras.Model, watch: LossWatch, where: str, reason: str, good: str, was_rising: bool
+) -> str:
+    """What is known of a divergence, in one line.
 
     Args:
-        optimizer: The model's.
+        model: The model, as the divergence left it.
         watch: The `LossWatch`.
-        rising: Its `is_rising` before the loss was too much.
-        bad_variable: Name of a variable with an inf or a NaN in it, or None.
+        where: The update, in words.
+        reason: Of the divergence, in words.
+        good: What there is to go back to, in words.
+        was_rising: `watch.is_rising` before the loss was too much.
     """
+    bad = non_finite_name(HostCopy().copy(state_variables(model)))
+    cause = _likely_cause(model.optimizer, watch, was_rising, bad)
+    return f"training diverged at {where}: {reason}; {good}; likely cause: {cause}"
+
+
+def _likely_cause(optimizer: Any, watch: LossWatch, was_rising: bool, bad: str | None) -> str:
+    """In words; `bad` is the name of a variable with an inf or a NaN in it, or None."""
+    from keras import ops
+
     scale = getattr(optimizer, "dynamic_scale", None)
-    if scale is not None and float(scale) <= getattr(optimizer, "minimum_scale", 1.0):
+    minimum = getattr(optimizer, "minimum_scale", 1.0)
+    # `float(variable)` fails for one that is mirrored.
+    if scale is not None and float(ops.convert_to_numpy(scale)) <= minimum:
         return "float16 overflows at the smallest loss scale; use bfloat16 or float32"
-    rate = f"the learning rate, {float(optimizer.learning_rate):.3g} now, is too high"
+    rate = float(ops.convert_to_numpy(optimizer.learning_rate))
+    too_high = f"the learning rate, {rate:.3g} now, is too high"
     if watch.updates == 0:
-        return f"the weights it began with ({bad_variable}), or the first batch, hold no numbers"
-    if rising:
-        return f"{rate}, or its warm-up too short: the loss had been rising"
-    if bad_variable is None:
+        return f"the weights it began with ({bad}), or the first batch, are not finite"
+    if was_rising:
+        return f"{too_high}, or its warm-up too short: the loss had been rising"
+    if bad is None:
         return "a batch of bad data: the weights are sound, and the loss had not been rising"
-    return f"{rate}, or a batch of bad data: it came at once, and {bad_variable} is not finite now"
+    return f"{too_high}, or a batch of bad data: it came at once, and {bad} is not finite now"

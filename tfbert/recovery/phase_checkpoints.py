@@ -4,11 +4,16 @@ A phase ends with a checkpoint, from which the next one begins. The updates in t
 names are those of the run, over all phases.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
+from tfbert.io.paths import AnyPath
 from tfbert.recovery.checkpoint_files import phase_folder
 from tfbert.recovery.checkpoints import Checkpoints
+from tfbert.recovery.recovery_options import Recovery, RunOptions
 
 
-def phase_to_go_on_with(directory, count):
+def phase_to_resume(directory: AnyPath, count: int) -> int:
     """The last phase with a sound checkpoint, counted from 0; without any, the first phase.
 
     Args:
@@ -21,21 +26,28 @@ def phase_to_go_on_with(directory, count):
     return 0
 
 
-def recovery_of_phase(config, directory, number, fingerprint):
+def recovery_of_phase(
+    options: RunOptions,
+    directory: AnyPath,
+    number: int,
+    steps: Sequence[int],
+    fingerprint: dict[str, Any],
+) -> Recovery:
     """The `Recovery` of one phase's `fit`.
 
     The last checkpoints of the phase before stay until this phase has as many of its own as
     `--keep-checkpoints` says, so that there is one to go back to if its first ones are damaged.
 
     Args:
-        config: A `PretrainConfig`.
+        options: Those of the run.
         directory: Folder of the phases' folders.
         number: The phase, counted from 0.
+        steps: Updates of each phase of the run.
         fingerprint: As in `Recovery`.
     """
-    return config.recovery(
+    return options.recovery(
         phase_folder(directory, number),
-        first_update=sum(phase.steps for phase in config.scaled_phases()[:number]),
-        earlier=[phase_folder(directory, earlier) for earlier in range(number)],
+        first_update=sum(steps[:number]),
+        earlier=[str(phase_folder(directory, earlier)) for earlier in range(number)],
         fingerprint=fingerprint,
     )

@@ -1,13 +1,15 @@
-"""SIGTERM, by which machines are taken away: training is asked to save and to end."""
+"""SIGTERM, by which machines are taken away: training is told to save and to stop."""
 
 import signal
 import threading
+from types import FrameType
+from typing import Any, Self
 
 from tfbert.errors import TfbertError
 
 
 class Preempted(TfbertError):
-    """The run was told to end (SIGTERM) and has saved. Exit status 75: start it again to go on.
+    """The run was told to stop (SIGTERM) and has saved. Exit status 75: start it again to go on.
 
     75 is EX_TEMPFAIL of BSD's sysexits.h; a run killed before it could save ends with 143.
     """
@@ -16,30 +18,30 @@ class Preempted(TfbertError):
 
 
 class TerminationWatch:
-    """While in `with`: notes the first SIGTERM; a second one ends the process as ever.
+    """Within `with`: notes the first SIGTERM; a second one ends the process as usual.
 
     Outside of the main thread, where Python takes no signals, it notes none.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.requested = False
-        self._previous = None
+        self._previous: Any = None
         self._installed = False
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(signal.SIGTERM, self._note)
             self._installed = True
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         self._restore()
 
-    def _note(self, number, frame):
+    def _note(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
         self._restore()
 
-    def _restore(self):
+    def _restore(self) -> None:
         if self._installed:
             signal.signal(signal.SIGTERM, self._previous or signal.SIG_DFL)
             self._installed = False

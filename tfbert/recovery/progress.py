@@ -1,22 +1,26 @@
 """Where a run is: all of its state that is neither a variable nor a callback's."""
 
+from __future__ import annotations
+
 import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from tfbert.recovery.divergence import LossWatch
 
 
 @dataclasses.dataclass
 class Progress:
-    """Position, and what was learned on the way.
+    """Position, and what is known of the epoch so far.
 
     Args:
         epoch, step: What comes next, both counted from 0; the step may be the end of the epoch,
             of which then only the evaluation is missing.
         updates: Updates made.
         epoch_examples: Examples of this epoch, which `mean_loss` is the mean over; updates, where
-            all batches are taken for equal.
-        mean_loss: As the logs gave it last.
-        logs: The logs as they were last.
+            all batches are taken as equal.
+        mean_loss: As the logs last said.
+        logs: The last logs.
         skipped: Lists of epoch, first and last step that are left out.
         rollbacks: How often the run went back.
         best: `step` (the checkpoint's), `epoch` and `value` of the best epoch, or None.
@@ -28,13 +32,45 @@ class Progress:
     updates: int = 0
     epoch_examples: int = 0
     mean_loss: float = 0.0
-    logs: dict = dataclasses.field(default_factory=dict)
-    skipped: list = dataclasses.field(default_factory=list)
+    logs: dict[str, Any] = dataclasses.field(default_factory=dict)
+    skipped: list[list[int]] = dataclasses.field(default_factory=list)
     rollbacks: int = 0
-    best: dict | None = None
+    best: dict[str, Any] | None = None
     watch: LossWatch = dataclasses.field(default_factory=LossWatch)
 
-    def advance(self, first, last, logs, examples=None):
+    @classmethod
+    def from_json(cls, state: dict[str, Any]) -> Progress:
+        """The progress that was saved; the state may have other entries as well."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        watch = LossWatch()
+        watch.set_state(state["watch"])
+        return cls(**{name: state[name] for name in names if name != "watch"}, watch=watch)
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` takes."""
+        return {**vars(self), "watch": self.watch.get_state()}
+
+    def segments(self, steps: int | None) -> Iterator[tuple[int, int | None]]:
+        """Ranges of steps of this epoch to train on: the remaining ones, but for the skipped.
+
+        Args:
+            steps: Steps an epoch, or None where it is not known.
+
+        Yields:
+            (first, end); end is None where the data decides.
+        """
+        first = self.step
+        for epoch, skipped_first, skipped_last in sorted(self.skipped):
+            if epoch == self.epoch and skipped_last >= first:
+                if skipped_first > first:
+                    yield first, skipped_first
+                first = skipped_last + 1
+        if not steps or first < steps:
+            yield first, None
+
+    def advance(
+        self, first: int, last: int, logs: dict[str, float], examples: int | None = None
+    ) -> str | None:
         """Takes in the steps `first` to `last` of this epoch and the logs after them.
 
         Args:
@@ -47,64 +83,58 @@ class Progress:
         """
         updates = last - first + 1
         examples = updates if examples is None else examples
-        total = self.epoch_examples + examples
-        mean = float(logs.get("loss", 0.0))
-        # The logs give the mean over the epoch so far: take what is known already out of it.
-        recent = (mean * total - self.mean_loss * self.epoch_examples) / examples
+        loss = float(logs.get("loss", 0.0))
+        means = IntervalMeans({"loss": self.mean_loss * self.epoch_examples})
+        self.epoch_examples += examples
+        recent = means.advance({"loss": loss}, self.epoch_examples, examples)["loss"]
         reason = self.watch.check(recent, updates)
         self.step = last + 1
         self.updates += updates
-        self.epoch_examples, self.mean_loss, self.logs = total, mean, logs
+        self.mean_loss, self.logs = loss, logs
         return reason
 
-    def end_epoch(self, logs, monitor, mode):
-        """Goes on to the next epoch.
+    def end_epoch(self, logs: dict[str, float], monitor: str | None, mode: str) -> bool:
+        """Moves to the next epoch.
 
         Args:
             logs: Of the epoch.
-            monitor: Name in the logs by which the best epoch is told, or None.
+            monitor: Name in the logs of the value that decides which epoch is the best, or None.
             mode: `min` or `max`.
 
         Returns:
             Whether this epoch was the best one.
         """
-        value = logs.get(monitor)
+        value = None if monitor is None else logs.get(monitor)
         sign = 1 if mode == "min" else -1
-        is_best = value is not None and (
-            self.best is None or sign * value < sign * self.best["value"]
-        )
-        if is_best:
+        before = self.best
+        if value is not None and (before is None or sign * value < sign * before["value"]):
             self.best = {"step": self.updates, "epoch": self.epoch, "value": float(value)}
         self.epoch, self.step = self.epoch + 1, 0
         self.epoch_examples, self.mean_loss, self.logs = 0, 0.0, logs
-        return is_best
+        return self.best is not before
 
-    def segments(self, steps):
-        """Ranges of steps of this epoch to train on: what is left, without what is left out.
+
+class IntervalMeans:
+    """Means over an interval, from the logs of Keras, which are means since the epoch began.
+
+    Args:
+        sums: By name, the sum from the begin of the epoch to the end of the last interval.
+    """
+
+    def __init__(self, sums: Mapping[str, float] | None = None) -> None:
+        self.sums = dict(sums or {})
+
+    def advance(self, logs: Mapping[str, float] | None, seen: int, count: int) -> dict[str, float]:
+        """The means over the next interval, by name.
 
         Args:
-            steps: Steps an epoch, or None where it is not known.
-
-        Yields:
-            (first, end); end is None where the data says it.
+            logs: By name, the mean since the epoch began.
+            seen: What it is the mean over: examples, or updates where all batches are equal.
+            count: How many of these are of the interval.
         """
-        first = self.step
-        for epoch, skipped_first, skipped_last in sorted(self.skipped):
-            if epoch == self.epoch and skipped_last >= first:
-                if skipped_first > first:
-                    yield first, skipped_first
-                first = skipped_last + 1
-        if not steps or first < steps:
-            yield first, None
-
-    def to_json(self):
-        """What `from_json` takes."""
-        return {**vars(self), "watch": self.watch.get_state()}
-
-    @classmethod
-    def from_json(cls, state):
-        """The progress that was saved; other entries may be beside it."""
-        names = [field.name for field in dataclasses.fields(cls)]
-        watch = LossWatch()
-        watch.set_state(state["watch"])
-        return cls(**{name: state[name] for name in names if name != "watch"}, watch=watch)
+        means = {}
+        for name, mean in (logs or {}).items():
+            total = float(mean) * seen
+            means[name] = (total - self.sums.get(name, 0.0)) / count
+            self.sums[name] = total
+        return means

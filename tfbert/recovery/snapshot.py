@@ -5,15 +5,23 @@ Names are variable paths: `model/token_embedding/embeddings`, `optimizer/lamb/..
 reduced) has one array for each: `metrics/loss/total`, `metrics/loss/total@1`, ...
 """
 
+from __future__ import annotations
+
 import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfbert.errors import InputError
 from tfbert.optimizers.slots import variable_path
 
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
 
-def state_variables(model):
+
+def state_variables(model: keras.Model) -> dict[str, keras.Variable]:
     """`{name: Keras variable}`: weights, optimizer with loss scale, metrics.
 
     States of seed generators are left out: dropout is a function of the update's number.
@@ -24,7 +32,8 @@ def state_variables(model):
         "optimizer": model.optimizer.variables if model.optimizer else [],
         "metrics": model.metrics_variables,
     }
-    named, seen = {}, set()
+    named: dict[str, keras.Variable] = {}
+    seen: set[int] = set()
     for group, variables in groups.items():
         for variable in variables:
             if "seed_generator" in variable.path or id(variable) in seen:
@@ -42,8 +51,8 @@ def state_variables(model):
     return named
 
 
-def non_finite_name(tensors):
-    """Name of a first array of weights or slots with an inf or a NaN in it; None without one."""
+def non_finite_name(tensors: Mapping[str, np.ndarray]) -> str | None:
+    """Name of the first array of weights or slots with an inf or a NaN in it; None without one."""
     for name, array in tensors.items():
         if name.startswith(("model/", "optimizer/")) and np.issubdtype(array.dtype, np.floating):
             flat, step = array.reshape(-1), 1 << 20
@@ -55,14 +64,14 @@ def non_finite_name(tensors):
 class HostCopy:
     """Copies variables into arrays that are made once.
 
-    The training thread waits for the copy, so it has to be short: new memory would cost it as
-    much time again as the copying. One set of arrays is kept, the size of the variables.
+    The training thread waits for the copy, so it has to be short: new memory would take as much
+    time again as the copying. One set of arrays is kept, the size of the variables.
     """
 
-    def __init__(self):
-        self._arrays = {}
+    def __init__(self) -> None:
+        self._arrays: dict[str, np.ndarray] = {}
 
-    def prepare(self, variables):
+    def prepare(self, variables: Mapping[str, keras.Variable]) -> None:
         """Makes the arrays, which may take as long as two copies.
 
         Args:
@@ -71,8 +80,8 @@ class HostCopy:
         for name, tensor in _tensors(variables):
             self._array_for(name, tensor)
 
-    def copy(self, variables):
-        """Copies.
+    def copy(self, variables: Mapping[str, keras.Variable]) -> dict[str, np.ndarray]:
+        """Copies the values.
 
         Args:
             variables: `{name: Keras variable}`.
@@ -86,7 +95,7 @@ class HostCopy:
             np.copyto(array, _as_array(tensor))
         return copies
 
-    def _array_for(self, name, tensor):
+    def _array_for(self, name: str, tensor: tf.Tensor) -> np.ndarray:
         array = self._arrays.get(name)
         if array is None:
             array = self._arrays[name] = np.zeros(tensor.shape, tensor.dtype.as_numpy_dtype)
@@ -94,7 +103,7 @@ class HostCopy:
         return array
 
 
-def assign(variables, tensors):
+def assign(variables: Mapping[str, keras.Variable], tensors: Mapping[str, np.ndarray]) -> None:
     """Gives all variables of a model the values of a checkpoint, on any number of replicas.
 
     Args:
@@ -102,13 +111,13 @@ def assign(variables, tensors):
         tensors: `{name: array}` of `HostCopy.copy`; other names may be among them.
 
     Raises:
-        InputError: If weights or optimizer are others than those of the checkpoint.
+        InputError: If weights or optimizer are not those of the checkpoint.
     """
     check_same(variables, tensors)
     assign_some(variables, tensors)
 
 
-def assign_some(variables, tensors):
+def assign_some(variables: Mapping[str, keras.Variable], tensors: Mapping[str, np.ndarray]) -> None:
     """As `assign`, for those of the variables that are in the checkpoint."""
     for name, variable in variables.items():
         if name not in tensors:
@@ -126,18 +135,18 @@ def assign_some(variables, tensors):
             part.assign(np.array(value))
 
 
-def check_same(variables, tensors):
-    """Raises InputError unless `tensors` has weights and optimizer of `variables`, no more, no
-    less, in their shapes."""
+def check_same(variables: Mapping[str, keras.Variable], tensors: Mapping[str, np.ndarray]) -> None:
+    """Raises InputError unless `tensors` has exactly the weights and slots of `variables`, in their
+    shapes."""
 
-    def kept(names):
+    def kept(names: Iterable[str]) -> set[str]:
         return {name for name in names if name.startswith(("model/", "optimizer/"))}
 
     missing, unknown = kept(variables) - kept(tensors), kept(tensors) - kept(variables)
     if missing or unknown:
         raise InputError(
             "the checkpoint is of another model or optimizer: it lacks "
-            f"{_some(missing)}, and has {_some(unknown)} beside"
+            f"{_some(missing)}, and has {_some(unknown)} in addition"
         )
     for name in sorted(kept(variables)):
         here, there = tuple(variables[name].shape), tensors[name].shape
@@ -145,14 +154,13 @@ def check_same(variables, tensors):
             raise InputError(f"the checkpoint is of another model: {name} is {there}, not {here}")
 
 
-def _some(names):
-    names = sorted(names)
-    return (
-        ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "") or "none"
-    )
+def _some(names: set[str]) -> str:
+    """The first two, and how many more there are."""
+    first = ", ".join(sorted(names)[:2])
+    return first + (f" and {len(names) - 2} more" if len(names) > 2 else "") or "none"
 
 
-def _tensors(variables):
+def _tensors(variables: Mapping[str, keras.Variable]) -> Iterator[tuple[str, tf.Tensor]]:
     """Pairs of name and tensor; a tensor shares the variable's memory."""
     import tensorflow as tf
 
@@ -164,7 +172,7 @@ def _tensors(variables):
             yield f"{name}@{number}" if number else name, tensor
 
 
-def _components(variable):
+def _components(variable: keras.Variable) -> Any:
     """The parts of a variable that differs from replica to replica; empty for any other."""
     import tensorflow as tf
 
@@ -173,13 +181,13 @@ def _components(variable):
     return value.values if hasattr(value, "values") and value.synchronization is on_read else ()
 
 
-def _mirrored(variable):
-    """The first of the equal copies on all devices, or the one that there is."""
+def _mirrored(variable: keras.Variable) -> list[Any]:
+    """The first of the equal copies on all devices, or the only one."""
     value = variable.value
     return [value.values[0] if hasattr(value, "values") else value]
 
 
-def _as_array(tensor):
+def _as_array(tensor: tf.Tensor) -> np.ndarray:
     """The tensor's values; on a CPU its own memory, not a copy."""
     try:
         return np.asarray(memoryview(tensor))

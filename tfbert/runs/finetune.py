@@ -28,7 +28,7 @@ from tfbert.models.encoder import freeze_lower_layers
 from tfbert.models.sources import load_encoder
 from tfbert.optimizers.schedules import WarmupPolynomialDecay
 from tfbert.recipes.batch_size import accumulate_steps
-from tfbert.recovery.session import bring_best_weights_back
+from tfbert.recovery.checkpoints import restore_best_weights
 from tfbert.runs.callbacks import ProgressBar, StatusUpdates, TensorBoardCurves
 from tfbert.runs.command_options import FinetuneConfig
 from tfbert.runs.run_directory import RunDirectory, size_in_bytes
@@ -302,7 +302,7 @@ def _fit(
             recovery=recovery,
         )
     if config.early_stopping:
-        bring_best_weights_back(model, recovery)
+        restore_best_weights(model, recovery)
     return history.history
 
 

@@ -27,7 +27,7 @@ from tfbert.recipes.plan import plan_lines
 from tfbert.recipes.pretrain_options import PretrainConfig
 from tfbert.records.batches import PretrainingBatches
 from tfbert.records.description import read_dataset
-from tfbert.recovery.phase_checkpoints import phase_to_go_on_with, recovery_of_phase
+from tfbert.recovery.phase_checkpoints import phase_to_resume, recovery_of_phase
 from tfbert.recovery.recovery_options import Recovery
 from tfbert.runs.pretrain_callbacks import EvaluationHistory, PretrainingCurves
 from tfbert.runs.run_directory import RunDirectory, size_in_bytes
@@ -80,7 +80,7 @@ def _pretrain(
     data = open_phases(config, dataset, phases, strategy.num_replicas_in_sync)
     # The chief's, from which all workers go on: only it knows whether the run resumes.
     checkpoints = RunDirectory(config.output).checkpoints
-    first = phase_to_go_on_with(checkpoints, len(phases)) if resumes else 0
+    first = phase_to_resume(checkpoints, len(phases)) if resumes else 0
     first = sum_over_workers(strategy, first)
     with strategy.scope():
         model, tokenizer, phases = make_first_model(
@@ -110,10 +110,11 @@ def _pretrain(
         ]
         curves = PretrainingCurves(run.logs, phases, flops, status, peak, config.progress)
         history = EvaluationHistory()
+        steps = [phase.steps for phase in phases]
         for number in range(first, len(phases)):
             model = begin_phase(model, config, phases, number, data[number].accumulate_steps)
             curves.begin_phase(number)
-            recovery = recovery_of_phase(config, checkpoints, number, fingerprint)
+            recovery = recovery_of_phase(config, checkpoints, number, steps, fingerprint)
             _fit(model, config, number, phases[number], data[number], [curves, history], recovery)
         curves.close()
         size = size_in_bytes(model.variables)

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfbert.fit.epochs import EpochData, distributed
+from tfbert.fit.division import divide_among_replicas
+from tfbert.fit.epoch_data import EpochData
 from tfbert.hardware.strategies import get_strategy
 
 
@@ -10,7 +11,7 @@ def parts_of(strategy, dataset):
     """[[rows of replica 0, rows of replica 1, ...] of each batch]."""
     return [
         [part.numpy().tolist() for part in strategy.experimental_local_results(batch)]
-        for batch in distributed(strategy, dataset)
+        for batch in divide_among_replicas(strategy, dataset)
     ]
 
 
@@ -45,10 +46,10 @@ def test_a_source_begins_anywhere_and_goes_on_through_epochs(size):
     assert data.steps == 4
     seen = []
     for first_step in (1, 0):
-        for begin, end, iterator, is_sure in data.executions(size, first_step):
-            assert is_sure
-            for step in range(begin, end + 1):
-                batch = next(iterator).numpy()[0].tolist()
+        for execution in data.executions(size, first_step):
+            assert execution.is_sure
+            for step in range(execution.begin, execution.end + 1):
+                batch = next(execution.iterator).numpy()[0].tolist()
                 assert batch[1] == step
                 seen.append(batch)
     assert seen == [[2, 1], [2, 2], [2, 3], [3, 0], [3, 1], [3, 2], [3, 3]]

@@ -1,0 +1,234 @@
+"""The data of `fit`, `evaluate` and `predict`: anything they take, handed out epoch by epoch."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol, runtime_checkable
+
+import keras
+import tensorflow as tf
+
+from tfbert.fit import keras_internals
+from tfbert.fit.division import divide_among_replicas
+
+log = logging.getLogger("tfbert")
+
+
+@runtime_checkable
+class BatchSource(Protocol):
+    """Data whose batches are a function of epoch and step, so that training can start at any.
+
+    `steps_per_epoch` is a number; `dataset(epoch, step)` is a `tf.data.Dataset` of global batches
+    from there on, through all further epochs, without end. Where epochs differ in length, a method
+    `steps_in(epoch)` returns the steps of one, and `steps_per_epoch` is the longest. Where batches
+    differ in size, a method `examples_in(epoch, first, last)` returns the examples of some steps.
+    """
+
+    steps_per_epoch: int
+
+    def dataset(self, epoch: int, step: int) -> tf.data.Dataset:
+        """A `tf.data.Dataset` of global batches from that step of that epoch on."""
+
+
+class Execution:
+    """One call of a training, test or predict function: steps `begin` to `end`, both included.
+
+    Args:
+        begin, end: Steps, counted from 0 in their epoch. After `run`, `end` is the last step that
+            the data sufficed for, or `begin - 1` if there was none.
+        iterator: Iterator over the distributed batches.
+        is_sure: Whether the data is known to suffice.
+    """
+
+    def __init__(self, begin: int, end: int, iterator: Iterator[Any], is_sure: bool) -> None:
+        self.begin = begin
+        self.end = end
+        self.iterator = iterator
+        self.is_sure = is_sure
+
+    def run(self, function: Callable[..., tuple[Any, Any]]) -> Any:
+        """Calls a function as `replicas.run_steps` returns it, and returns its results."""
+        results, done = function(self.iterator, self.end - self.begin + 1, self.is_sure)
+        if not self.is_sure:  # to read the number would wait for the device
+            self.end = self.begin + int(done) - 1
+        return results
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the data had already ended, so that no step was run."""
+        return self.end < self.begin
+
+
+class EpochData:
+    """The data of `fit`, `evaluate` or `predict`.
+
+    Args:
+        strategy: `tf.distribute.Strategy`.
+        x: Arrays, a `tf.data.Dataset` of global batches, a `keras.utils.PyDataset`, a generator, a
+            `tf.distribute.DistributedDataset`, or a `BatchSource`.
+        steps: Steps an epoch; by default as many as the data has.
+        start: (epoch, step) at which a `BatchSource` begins; other data always begin at 0.
+        arguments: The further arguments of Keras' data adapters: y, sample_weight, batch_size,
+            shuffle, class_weight.
+
+    Raises:
+        ValueError: If there is no batch.
+    """
+
+    def __init__(
+        self,
+        strategy: tf.distribute.Strategy,
+        x: Any,
+        steps: int | None = None,
+        start: tuple[int, int] = (0, 0),
+        **arguments: Any,
+    ) -> None:
+        self._strategy = strategy
+        self._adapter = None
+        self._iterator: Iterator[Any] | None = None
+        self._limit = steps
+        self._position = start if isinstance(x, BatchSource) else (start[0], 0)
+        self._lengths: Callable[[int], int] | None = None
+        self.source = x if isinstance(x, BatchSource) else None
+        if self.source is not None:
+            self.steps = steps or x.steps_per_epoch
+            self._lengths = None if steps else getattr(x, "steps_in", None)
+            self._limit = self.steps
+            self._dataset = divide_among_replicas(strategy, x.dataset(*start))
+        elif isinstance(x, tf.distribute.DistributedDataset):
+            size = int(x.cardinality)
+            self.steps = steps or (size if size >= 0 else None)
+            self._dataset = x
+        else:
+            self._adapter = keras_internals.data_adapter(x=x, steps_per_epoch=steps, **arguments)
+            self.steps = steps or self._adapter.num_batches
+            self._dataset = divide_among_replicas(strategy, self._adapter.get_tf_dataset())
+        if self.steps == 0:
+            raise ValueError("the data gave no batch")
+        # Steps that a user asks for may be more than the data has.
+        self._is_sure = isinstance(x, BatchSource) or (not steps and self.steps is not None)
+
+    def steps_in(self, epoch: int) -> int | None:
+        """Steps of an epoch, or None where they are not known."""
+        return self.steps if self._lengths is None else self._lengths(epoch)
+
+    @property
+    def spec(self) -> Any:
+        """Structure of `keras.KerasTensor` as one replica's part of a batch."""
+
+        def symbolic(spec: Any) -> keras.KerasTensor | None:
+            if isinstance(spec, tf.experimental.Optional) or not hasattr(spec, "dtype"):
+                return None
+            return keras.KerasTensor(tuple(spec.shape), spec.dtype.name)
+
+        def of_one_replica(spec: Any) -> Any:
+            return getattr(spec, "_value_specs", (spec,))[0]
+
+        per_replica = tf.nest.map_structure(of_one_replica, self._dataset.element_spec)
+        return tf.nest.map_structure(symbolic, per_replica)
+
+    def check_shapes(self) -> None:
+        """Raises ValueError where a TPU, which compiles for one shape, would get several."""
+        if isinstance(self._strategy, tf.distribute.TPUStrategy):
+            for tensor in keras.tree.flatten(self.spec):
+                if None in tensor.shape:
+                    raise ValueError(
+                        f"a TPU needs batches of one shape, not {tensor.shape}: batch the dataset "
+                        "with drop_remainder=True"
+                    )
+
+    def executions(
+        self, size: int, first_step: int = 0, end: int | None = None
+    ) -> Iterator[Execution]:
+        """One epoch, as `Execution`s of up to `size` steps; it ends where the data does.
+
+        With `steps` given, or a `BatchSource`, an epoch goes on where the last one ended.
+
+        Args:
+            size: Steps an execution.
+            first_step: Step of the epoch to begin with.
+            end: Step to end before, if the epoch does not end here.
+        """
+        if first_step == 0 or self._iterator is None:
+            if self._adapter:
+                self._adapter.on_epoch_begin()
+            if self._iterator is None or not self._limit:
+                self._iterator = iter(self._dataset)
+        stop = self.steps_in(self._position[0]) if end is None else end
+        begins: Iterable[int] = itertools.count(first_step, size)
+        if stop is not None:
+            begins = range(first_step, stop, size)
+        for begin in begins:
+            last = begin + size - 1 if stop is None else min(begin + size, stop) - 1
+            self._position = (self._position[0], last + 1)
+            execution = Execution(begin, last, self._iterator, self._is_sure)
+            yield execution
+            if execution.end < last:
+                self._exhausted(execution.end + 1)
+                return
+        if end is None:
+            self._end_epoch()
+
+    def start_at(self, epoch: int) -> None:
+        """Takes the first epoch for that one; a `BatchSource` begins with it."""
+        if self.source is not None:
+            self.seek(epoch, 0)
+        self._position = (epoch, 0)
+
+    def seek(self, epoch: int, step: int) -> None:
+        """Continues with that step of that epoch, when training is resumed.
+
+        Other data than a `BatchSource` is read up to there and thrown away, which takes as long
+        as reading it does; so it can only go forward.
+        """
+        if (epoch, step) == self._position:
+            return
+        if self.source is not None:
+            dataset = self.source.dataset(epoch, step)
+            self._dataset = divide_among_replicas(self._strategy, dataset)
+            self._iterator = None
+        else:
+            log.warning(
+                "the data is read from its beginning up to step %d of epoch %d: it cannot start "
+                "there, as a BatchSource can",
+                step,
+                epoch + 1,
+            )
+            while self._position[0] < epoch:
+                self._pass_over(None)
+            if step:
+                self._pass_over(step)
+        self._position = (epoch, step)
+
+    def _pass_over(self, end: int | None) -> None:
+        """Reads the batches before step `end` of the epoch, or all of it, and drops them."""
+        for execution in self.executions(1, end=end):
+            try:
+                next(execution.iterator)
+            except (StopIteration, tf.errors.OutOfRangeError):
+                execution.end = execution.begin - 1
+
+    def _exhausted(self, steps: int) -> None:
+        """Ends an epoch that the data sufficed only so many steps for."""
+        if self._limit and steps < self._limit:
+            warnings.warn(
+                f"the data ended after {steps} of {self._limit} steps; give a dataset that "
+                "repeats, or fewer steps_per_epoch",
+                stacklevel=3,
+            )
+        elif not self._limit:
+            self.steps = steps or None
+        self._iterator = None
+        self._end_epoch()
+
+    def _end_epoch(self) -> None:
+        self._position = (self._position[0] + 1, 0)
+        if not self._limit:
+            # Now and not an epoch later: the older an iterator, the longer tf.data takes to free
+            # it (see `tfbert.hardware.input_pipeline.untuned`).
+            self._iterator = None
+        if self._adapter:
+            self._adapter.on_epoch_end()
