@@ -28,6 +28,7 @@ import keras
 import tensorflow as tf
 
 from tfbert.fit import losses
+from tfbert.fit.division import rows_of_part
 from tfbert.fit.dropout_seeds import stateless_dropout, step_key
 from tfbert.fit.replicas import compiled, metric_results, replica_id, run_steps
 from tfbert.optimizers import reduction
@@ -98,7 +99,7 @@ class _Gradients:
             index: tf.Tensor, accumulators: list, sums: tf.Tensor, total: tf.Tensor
         ) -> Any:
             rows = keras.tree.map_structure(
-                lambda t: _rows_of(t, index, self.accumulate_steps), data
+                lambda t: rows_of_part(t, index, self.accumulate_steps), data
             )
             gradients, more, loss = self.micro_batch(rows, scales, key(index))
             none[:] = [g is None for g in gradients]
@@ -138,24 +139,6 @@ class _Gradients:
             gradients = tape.gradient(scaled, [v.value for v in variables])
         model.compute_metrics(x, y, y_pred, sample_weight)
         return [None if g is None else reduction.densify(g) for g in gradients], sums, total
-
-
-def _rows_of(tensor: tf.Tensor | None, index: tf.Tensor, accumulate_steps: int) -> tf.Tensor | None:
-    """Rows of micro-batch `index`; where they do not divide evenly, the last ones get fewer."""
-    if tensor is None:  # no sample weights
-        return None
-    rows = tensor.shape[0]
-    if rows is not None and rows % accumulate_steps == 0:
-        size = rows // accumulate_steps
-        others = tf.shape(tensor)[1:]
-        part = tf.slice(
-            tensor,
-            tf.concat([[index * size], tf.zeros_like(others)], 0),
-            tf.concat([[size], others], 0),
-        )
-        return tf.ensure_shape(part, [size, *tensor.shape[1:]])
-    size = -(-tf.shape(tensor)[0] // accumulate_steps)
-    return tensor[index * size : (index + 1) * size]
 
 
 def _as_taken(

@@ -84,9 +84,9 @@ class Progress:
         updates = last - first + 1
         examples = updates if examples is None else examples
         loss = float(logs.get("loss", 0.0))
-        means = IntervalMeans({"loss": self.mean_loss * self.epoch_examples})
+        before = {"loss": self.mean_loss * self.epoch_examples}
         self.epoch_examples += examples
-        recent = means.advance({"loss": loss}, self.epoch_examples, examples)["loss"]
+        recent = interval_means({"loss": loss}, self.epoch_examples, examples, before)["loss"]
         reason = self.watch.check(recent, updates)
         self.step = last + 1
         self.updates += updates
@@ -114,27 +114,21 @@ class Progress:
         return self.best is not before
 
 
-class IntervalMeans:
-    """Means over an interval, from the logs of Keras, which are means since the epoch began.
+def interval_means(
+    logs: Mapping[str, float], seen: int, examples: int, sums: dict[str, float]
+) -> dict[str, float]:
+    """Means over the last interval, from the logs of Keras, which are means since the epoch began.
 
     Args:
-        sums: By name, the sum from the begin of the epoch to the end of the last interval.
+        logs: Means by name.
+        seen: Examples since the epoch began; batches, where all of them are taken as equal.
+        examples: Of these, those of the interval.
+        sums: By name the sum up to the last interval, empty where the epoch begins; changed to
+            the sum up to this one.
     """
-
-    def __init__(self, sums: Mapping[str, float] | None = None) -> None:
-        self.sums = dict(sums or {})
-
-    def advance(self, logs: Mapping[str, float] | None, seen: int, count: int) -> dict[str, float]:
-        """The means over the next interval, by name.
-
-        Args:
-            logs: By name, the mean since the epoch began.
-            seen: What it is the mean over: examples, or updates where all batches are equal.
-            count: How many of these are of the interval.
-        """
-        means = {}
-        for name, mean in (logs or {}).items():
-            total = float(mean) * seen
-            means[name] = (total - self.sums.get(name, 0.0)) / count
-            self.sums[name] = total
-        return means
+    means = {}
+    for name, mean in logs.items():
+        total = float(mean) * seen
+        means[name] = (total - sums.get(name, 0.0)) / examples
+        sums[name] = total
+    return means

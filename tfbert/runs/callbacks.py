@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 from tqdm import tqdm
 
-from tfbert.runs.curves import CurveWriter, interval_means
+from tfbert.recovery.progress import interval_means
+from tfbert.runs.curves import CurveWriter
 
 if TYPE_CHECKING:
     from tfbert.runs.status import RunStatus

@@ -13,8 +13,9 @@ import numpy as np
 from tfbert.io.progress import duration
 from tfbert.optimizers.loss_scale import innermost
 from tfbert.recipes.phases import Phase, learning_rate_schedule
+from tfbert.recovery.progress import interval_means
 from tfbert.runs.callbacks import Logs
-from tfbert.runs.curves import CurveWriter, interval_means
+from tfbert.runs.curves import CurveWriter
 
 if TYPE_CHECKING:
     from tfbert.runs.status import RunStatus
