@@ -281,8 +281,8 @@ class DistributedTrainer(SingleBatches):
         session.after_epoch(logs)
         return logs
 
-    def make_train_function(self, force: bool = False) -> Callable[..., Any]:
-        """Makes `train_function`, unless it is there."""
+    def make_train_function(self, force: bool = False) -> Any:
+        """Makes `train_function`, of `replicas.run_steps`, unless it is there."""
         if self.train_function is None or force:
             self.train_function = make_train_function(self)
         return self.train_function
