@@ -82,7 +82,7 @@ def make_program(
             request.accumulate_steps,
         )
     spec = model._prepare(_zeros(request)).spec
-    step = model.make_train_function().step  # type: ignore[attr-defined] # a function with a mark
+    step = model.make_train_function().step
 
     @tf.function(jit_compile=True, autograph=False)
     def program(*tensors: tf.Tensor) -> None:
