@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 from tqdm import tqdm
 
-from tfbert.runs.curves import CurveWriter, interval_means
+from tfbert.recovery.progress import IntervalMeans
+from tfbert.runs.curves import CurveWriter
 
 if TYPE_CHECKING:
     from tfbert.runs.status import RunStatus
@@ -95,12 +96,11 @@ class TensorBoardCurves(keras.callbacks.Callback):
         self.batches = batches
         self.every = every
         self._curves = CurveWriter(directory)
-        self._sums: dict[str, float] = {}
-        self._batches = 0
+        self._means, self._batches = IntervalMeans(), 0
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self._epoch, self._first_update = epoch, epoch * self.params["steps"]
-        self._sums, self._batches, self._time = {}, 0, time.perf_counter()
+        self._means, self._batches, self._time = IntervalMeans(), 0, time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         count, now = batch + 1 - self._batches, time.perf_counter()
@@ -111,7 +111,7 @@ class TensorBoardCurves(keras.callbacks.Callback):
         values = {
             "learning_rate": float(self.model.optimizer.learning_rate),
             "examples_per_second": examples / (now - self._time),
-            **interval_means(logs or {}, seen, examples, self._sums),
+            **self._means.advance(logs, seen, examples),
         }
         self._batches, self._time = batch + 1, now
         self._curves.training(self._first_update + batch + 1, values)
@@ -124,11 +124,11 @@ class TensorBoardCurves(keras.callbacks.Callback):
 
     def get_state(self) -> dict[str, Any]:
         """What the next points are computed from, for a run that is resumed."""
-        return {"sums": self._sums, "batches": self._batches}
+        return {"sums": self._means.sums, "batches": self._batches}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Goes on between two points."""
-        self._sums, self._batches = state["sums"], state["batches"]
+        self._means, self._batches = IntervalMeans(state["sums"]), state["batches"]
 
 
 class StatusUpdates(keras.callbacks.Callback):

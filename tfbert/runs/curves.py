@@ -65,26 +65,6 @@ class CurveWriter:
             writer.flush()
 
 
-def interval_means(
-    logs: Mapping[str, float], seen: int, examples: int, sums: dict[str, float]
-) -> dict[str, float]:
-    """Means over the last interval, from the logs of Keras, which are means since the epoch began.
-
-    Args:
-        logs: Means by name.
-        seen: Examples since the epoch began; batches, where all of them are taken as equal.
-        examples: Of these, those of the interval.
-        sums: By name the sum up to the last interval, empty where the epoch begins; changed to
-            the sum up to this one.
-    """
-    means = {}
-    for name, mean in logs.items():
-        total = float(mean) * seen
-        means[name] = (total - sums.get(name, 0.0)) / examples
-        sums[name] = total
-    return means
-
-
 class Point(NamedTuple):
     """A point of a curve.
 

@@ -13,8 +13,9 @@ import numpy as np
 from tfbert.io.progress import duration
 from tfbert.optimizers.loss_scale import innermost
 from tfbert.recipes.phases import Phase, learning_rate_schedule
+from tfbert.recovery.progress import IntervalMeans
 from tfbert.runs.callbacks import Logs
-from tfbert.runs.curves import CurveWriter, interval_means
+from tfbert.runs.curves import CurveWriter
 
 if TYPE_CHECKING:
     from tfbert.runs.status import RunStatus
@@ -68,8 +69,7 @@ class PretrainingCurves(keras.callbacks.Callback):
         self._phases = phases
         self._schedule = learning_rate_schedule(phases)
         self._number = 0  # the phase's
-        self._done, self._seen = 0, 0
-        self._sums: dict[str, float] = {}
+        self._done, self._seen, self._means = 0, 0, IntervalMeans()
         self._ends = np.cumsum([phase.steps for phase in phases])
         self._flops = np.array(update_flops, float)
         self._curves = CurveWriter(directory)
@@ -83,7 +83,7 @@ class PretrainingCurves(keras.callbacks.Callback):
         self._is_warm = False
 
     def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
-        self._done, self._seen, self._sums = 0, 0, {}
+        self._done, self._seen, self._means = 0, 0, IntervalMeans()
         self._timed_from, self._time = 0, time.perf_counter()
         self.status.update(phase="training")
 
@@ -97,7 +97,7 @@ class PretrainingCurves(keras.callbacks.Callback):
             return
         if now - self._time < self.seconds and not is_last:
             return
-        means = interval_means(logs or {}, batch + 1, batch + 1 - self._seen, self._sums)
+        means = self._means.advance(logs, batch + 1, batch + 1 - self._seen)
         updates_per_second = (batch + 1 - self._timed_from) / (now - self._time)
         self._seen = self._timed_from = batch + 1
         self._time = now
@@ -124,11 +124,12 @@ class PretrainingCurves(keras.callbacks.Callback):
 
     def get_state(self) -> dict[str, Any]:
         """What the next point is computed from, for a run that is resumed."""
-        return {"done": self._done, "seen": self._seen, "sums": self._sums}
+        return {"done": self._done, "seen": self._seen, "sums": self._means.sums}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Goes on between two points."""
-        self._done, self._seen, self._sums = state["done"], state["seen"], state["sums"]
+        self._done, self._seen = state["done"], state["seen"]
+        self._means = IntervalMeans(state["sums"])
         self._timed_from = self._done
 
     def close(self) -> None:
