@@ -19,8 +19,8 @@ SENTIMENT = {
     "TASK": "embedded",
     "MODEL": "embedded",
     "PRECISION": "bfloat16",  # so that no step is left out
-    "MAX_LENGTH": 8,  # one length, one program of XLA
-    "TRAIN_EXAMPLES": 64,
+    "MAX_LENGTH": 16,
+    "TRAIN_EXAMPLES": 128,
     "EPOCHS": 2,
     "BATCH_SIZE": 16,
     "LEARNING_RATE": 5e-4,
