@@ -71,7 +71,7 @@ def test_files_and_names_that_a_page_mentions_exist(page):
     text = page.read_text("utf-8")
     for name in re.findall(r"\b((?:tfbert|scripts|tests)/[\w/]+\.(?:py|sh|yaml))\b", text):
         assert (ROOT / name).is_file(), name
-    for file, name in re.findall(r"`(tfbert/[\w/]+\.py)`\)?, `(\w+(?:\.\w+)?)", text):
+    for file, name in re.findall(r"`(tfbert/[\w/]+\.py)`\)?, `(\w+(?:\.\w+)?)`", text):
         tree = ast.parse((ROOT / file).read_text())
         for part in name.split("."):
             found = [n for n in tree.body if getattr(n, "name", None) == part]
