@@ -1,5 +1,5 @@
 """The one training loop: `trainer` runs epochs, `train_function` runs updates.
 
-It serves pre-training, staged training and every task. Nothing else knows of replicas, apart from
-`optimizers/reduction`. May import `recovery/`, `optimizers/` and what lies below these.
+It serves pre-training, staged training and every task, and it alone runs several replicas; the sum
+over them is `optimizers/reduction`. May import `recovery/`, `optimizers/` and what these import.
 """
