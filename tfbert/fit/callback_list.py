@@ -30,7 +30,6 @@ def make_callback_list(
     numbers, and would write over the chief's files.
 
     Args:
-        model: The model.
         callbacks: What the user gave: a list, a callback, None, or such a list of Keras', which is
             returned as it is.
         steps: Steps an epoch, or None where they are not known.

@@ -14,7 +14,6 @@ def divide_among_replicas(
     every batch, if need be one of 0 rows.
 
     Args:
-        strategy: `tf.distribute.Strategy`.
         dataset: `tf.data.Dataset` of global batches, the same on every worker.
     """
     replicas = strategy.num_replicas_in_sync

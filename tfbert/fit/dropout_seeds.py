@@ -23,7 +23,6 @@ def stateless_dropout(model: keras.Model, key: tf.Tensor) -> Iterator[None]:
     """Within it, every seed generator of `model` returns the seed of `key` and its layer's place.
 
     Args:
-        model: A `keras.Model`.
         key: (2,) int32 of `step_key`.
     """
     generators = keras_internals.seed_generators(model)

@@ -66,7 +66,6 @@ class EpochData:
     """The data of `fit`, `evaluate` or `predict`.
 
     Args:
-        strategy: `tf.distribute.Strategy`.
         x: Arrays, a `tf.data.Dataset` of global batches, a `keras.utils.PyDataset`, a generator, a
             `tf.distribute.DistributedDataset`, or a `BatchSource`.
         steps: Steps an epoch; by default as many as the data has.

@@ -55,8 +55,6 @@ def target_counts(
     """What the sums of `loss_sums` are to be divided by: this replica's part of it.
 
     Args:
-        model: The model.
-        terms: List of `LossTerm`.
         x, y, sample_weight: This replica's part of the batch.
 
     Returns:
@@ -82,7 +80,6 @@ def loss_sums(
 
     Args:
         model: The model, for the losses that its layers added and its own `compute_loss`.
-        terms: List of `LossTerm`.
         x, y, y_pred, sample_weight: One micro-batch, and the model's outputs for it.
         training: Whether this is training.
 
@@ -111,7 +108,6 @@ def scales(terms: list[LossTerm], totals: tf.Tensor, parts: int) -> tf.Tensor:
     so in the range of float16.
 
     Args:
-        terms: List of `LossTerm`.
         totals: (terms + 1,) float32, `target_counts` summed over the global batch.
         parts: Number of micro-batches of all replicas together.
 
@@ -127,7 +123,6 @@ def total_loss(terms: list[LossTerm], sums: tf.Tensor, scale: tf.Tensor) -> tf.T
     """The scaled parts of the loss together: a float32 scalar.
 
     Args:
-        terms: List of `LossTerm`.
         sums, scale: The results of `loss_sums` and `scales`.
     """
     weights = tf.constant([*(term.weight for term in terms), 1.0], tf.float32)
@@ -148,8 +143,6 @@ def track(
     `logs["loss"]` is the mean over the real targets seen so far; with several terms, over batches.
 
     Args:
-        model: The model.
-        terms: List of `LossTerm`.
         sums: (terms + 1,) float32, `loss_sums` of this replica.
         counts: (terms + 1,) float32, `target_counts` of this replica.
         total: Scalar float32: sum of this replica's parts of the loss, as scaled by `scales`.

@@ -105,7 +105,6 @@ def in_order(strategy: tf.distribute.Strategy, value: Any) -> tf.Tensor:
     """The rows that all replicas of all workers returned, in the order of the global batch.
 
     Args:
-        strategy: `tf.distribute.Strategy`.
         value: What `strategy.run` returned for a tensor whose first axis is the batch.
     """
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):

@@ -103,7 +103,6 @@ def save_classifier(classifier: TrainedClassifier, directory: str | os.PathLike)
     returns logits.
 
     Args:
-        classifier: A `TrainedClassifier`.
         directory: Where to write; must not exist.
     """
     model = classifier.model
@@ -126,9 +125,6 @@ def load_classifier(source: str, dtype: str = "float32") -> TrainedClassifier:
     Args:
         source: A run directory, preset directory or preset name.
         dtype: Keras dtype policy of the encoder.
-
-    Returns:
-        `TrainedClassifier`.
 
     Raises:
         InputError: If there is no such model, or it has no classification head.

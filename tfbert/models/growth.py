@@ -25,9 +25,6 @@ def grow(model: BertPretrainer, num_layers: int, growth: GrowthName = "stack") -
         num_layers: Layers of the deeper model.
         growth: What the new layers begin with, see `origin_of_layer`.
 
-    Returns:
-        A `BertPretrainer`.
-
     Raises:
         ValueError: If the model is not shallower, or `growth` is not one of the names.
 

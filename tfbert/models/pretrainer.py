@@ -160,7 +160,6 @@ def make_pretrainer(
     """A `BertPretrainer` with new weights.
 
     Args:
-        size: `BertSize`.
         vocabulary_size: Word pieces.
         next_sentence: As in `BertPretrainer`.
         dropout: Rate of dropout in the encoder.
@@ -193,7 +192,6 @@ def save_pretrainer(
     `tfbert finetune --model` and `load_pretrainer`.
 
     Args:
-        model: `BertPretrainer`.
         tokenizer: `keras_hub.models.BertTokenizer` of the vocabulary.
         directory: Where to write.
     """

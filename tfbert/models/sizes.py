@@ -63,9 +63,6 @@ def bert_size(
         num_heads: As in `BertSize`.
         intermediate_dim: As in `BertSize`.
 
-    Returns:
-        A `BertSize`.
-
     Raises:
         InputError: If there is no such name, or the numbers do not fit together.
     """

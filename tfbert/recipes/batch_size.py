@@ -43,7 +43,6 @@ def accumulate_steps_of(phase: Phase, replicas: int, device_tokens: int) -> int:
     """`accumulate_steps` of a phase of pre-training.
 
     Args:
-        phase: `Phase`.
         replicas: Devices that share the batch.
         device_tokens: Tokens that a device computes at once, where the phase does not say.
 

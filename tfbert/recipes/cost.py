@@ -92,7 +92,6 @@ class CostModel:
         """The `UpdateCost` of a `Phase` whose `layers` are given.
 
         Args:
-            phase: `Phase`.
             predictions: Masked positions a sequence.
         """
         flops = training_flops(
@@ -161,7 +160,6 @@ def forecast(
     """A `Forecast` for each phase, and for all of them together.
 
     Args:
-        costs: `CostModel`.
         phases: List of `Phase`, their `layers` given.
         predictions: Masked positions a sequence, for each of them.
         flops_per_second: What the hardware does in training: the measured peak times a

@@ -32,13 +32,9 @@ def sequence_flops(
     """Operations of one forward pass over one sequence, part by part.
 
     Args:
-        size: `BertSize`.
         vocabulary_size: Word pieces.
         length: Tokens a sequence.
         predictions: Masked positions a sequence.
-
-    Returns:
-        `SequenceFlops`.
     """
     width = size.hidden_dim
     projections = 4 * width**2 + 2 * width * size.intermediate_dim  # multiplications a token
@@ -83,9 +79,6 @@ def training_flops(
         size, vocabulary_size, length, predictions: As in `sequence_flops`.
         next_sentence: Whether the model has a next-sentence head.
         frozen_layers: Lowest layers that are frozen; 0 means that the embeddings are not, either.
-
-    Returns:
-        `TrainingFlops`.
     """
     parts = sequence_flops(size, vocabulary_size, length, predictions)
     width, trained = size.hidden_dim, size.num_layers - frozen_layers

@@ -20,7 +20,6 @@ class PhaseData(NamedTuple):
     """The records of one phase.
 
     Args:
-        train: `PretrainingRecords`.
         first_batch: Number of the batch of `train` with which the phase begins.
         held_out: One pass over the held-out records; None where none are held out.
         predictions: Masked positions a sequence.
@@ -40,7 +39,6 @@ def open_phases(
     """Finds the training records of all phases, and reads the held-out ones.
 
     Args:
-        config: `PretrainConfig`.
         dataset: What `read_dataset` returns for the folder `config.data`.
         phases: The phases as they are trained, see `PretrainConfig.scaled_phases`.
         replicas: Devices that share a batch.

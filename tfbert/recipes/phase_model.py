@@ -37,7 +37,6 @@ def make_first_model(
     """The model with which a pre-training begins, ready to train.
 
     Args:
-        config: `PretrainConfig`.
         options: With which the records were prepared.
         records: Training records of the first phase.
         precision: A key of `POLICIES`.
@@ -90,8 +89,6 @@ def begin_phase(
     """Makes the model of an earlier phase, or a new one, that of this phase.
 
     Args:
-        model: `BertPretrainer`.
-        config: `PretrainConfig`.
         phases: The phases as they are trained, with their `layers`.
         number: Which of them begins, from 0.
         accumulate_steps: Micro-batches that a device's share of its batch is computed in.
@@ -121,7 +118,6 @@ def make_phase_model(
     """The model of a phase as `pretrain` compiles it, new and without records: for `tpu-check`.
 
     Args:
-        config: `PretrainConfig`.
         number: Which of its phases, from 0.
         vocabulary_size: Word pieces.
         next_sentence: As in `BertPretrainer`.

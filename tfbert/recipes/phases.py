@@ -118,7 +118,6 @@ def with_layers(phases: list[Phase], num_layers: int, is_new: bool = True) -> li
     """The phases, each with the number of layers that the model has in it.
 
     Args:
-        phases: List of `Phase`.
         num_layers: Layers of the model: of a new one those at the end, of one to start from those
             that it has.
         is_new: Which of the two it is.
@@ -178,7 +177,6 @@ def scaled_to_batch(phases: list[Phase], global_batch_size: int) -> list[Phase]:
     4.3). From 6.25e-4 and 1/320 at 512 this gives the paper's table of untuned LAMB.
 
     Args:
-        phases: List of `Phase`.
         global_batch_size: That of the first phase; the others keep their proportion to it.
 
     Raises:

@@ -14,7 +14,6 @@ def plan_lines(
     """Lines of text: the model, each phase, and all of them together.
 
     Args:
-        costs: `CostModel`.
         phases: List of `Phase`, their `layers` given.
         data: The `PhaseData` of each.
         peak: Operations a second of large matrix products on all devices together, as measured;

@@ -37,9 +37,6 @@ _ATTRIBUTES = {
 def check_callbacks(callbacks: list[keras.callbacks.Callback]) -> None:
     """Warns of the callbacks that will not go on where they were.
 
-    Args:
-        callbacks: List of Keras callbacks.
-
     Raises:
         InputError: If one of them would restore the run itself.
     """
@@ -61,9 +58,6 @@ def callback_states(
 ) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
     """What is to be saved.
 
-    Args:
-        callbacks: List of Keras callbacks.
-
     Returns:
         A list for JSON, in the order of the callbacks, and `{name: array}`.
     """
@@ -80,7 +74,6 @@ def continue_files(callbacks: list[keras.callbacks.Callback], saved: list[dict[s
     """Before `on_train_begin`: a log file is continued after its last line of then.
 
     Args:
-        callbacks: List of Keras callbacks.
         saved: The list of `callback_states`.
     """
     for callback, _, state in _matched(callbacks, saved):
@@ -107,7 +100,6 @@ def restore_callbacks(
     """Restores the state of callbacks.
 
     Args:
-        callbacks: List of Keras callbacks.
         saved, arrays: As from `callback_states`.
     """
     for callback, index, state in _matched(callbacks, saved):

@@ -71,7 +71,6 @@ def divergence_message(
 
     Args:
         model: The model, as the divergence left it.
-        watch: The `LossWatch`.
         where: The update, in words.
         reason: Of the divergence, in words.
         good: What there is to go back to, in words.

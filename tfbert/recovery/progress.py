@@ -24,7 +24,6 @@ class Progress:
         skipped: Lists of epoch, first and last step that are left out.
         rollbacks: How often the run went back.
         best: `step` (the checkpoint's), `epoch` and `value` of the best epoch, or None.
-        watch: `LossWatch`.
     """
 
     epoch: int = 0

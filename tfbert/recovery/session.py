@@ -52,7 +52,6 @@ class RecoverySession(FitHooks):
 
     Args:
         model: A compiled `DistributedTrainer`.
-        recovery: `Recovery`.
         epoch, step: Where a new run begins.
 
     Raises:

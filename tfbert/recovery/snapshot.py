@@ -72,19 +72,12 @@ class HostCopy:
         self._arrays: dict[str, np.ndarray] = {}
 
     def prepare(self, variables: Mapping[str, keras.Variable]) -> None:
-        """Makes the arrays, which may take as long as two copies.
-
-        Args:
-            variables: `{name: Keras variable}`.
-        """
+        """Makes the arrays, which may take as long as two copies."""
         for name, tensor in _tensors(variables):
             self._array_for(name, tensor)
 
     def copy(self, variables: Mapping[str, keras.Variable]) -> dict[str, np.ndarray]:
         """Copies the values.
-
-        Args:
-            variables: `{name: Keras variable}`.
 
         Returns:
             `{name: array}`; the arrays are overwritten by the next call.
@@ -107,7 +100,6 @@ def assign(variables: Mapping[str, keras.Variable], tensors: Mapping[str, np.nda
     """Gives all variables of a model the values of a checkpoint, on any number of replicas.
 
     Args:
-        variables: `{name: Keras variable}`.
         tensors: `{name: array}` of `HostCopy.copy`; other names may be among them.
 
     Raises:

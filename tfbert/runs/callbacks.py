@@ -133,11 +133,7 @@ class TensorBoardCurves(keras.callbacks.Callback):
 
 
 class StatusUpdates(keras.callbacks.Callback):
-    """Tells a `RunStatus` where training is.
-
-    Args:
-        status: `RunStatus`.
-    """
+    """Tells a `RunStatus` where training is."""
 
     def __init__(self, status: RunStatus) -> None:
         super().__init__()

@@ -83,7 +83,6 @@ def read_curves(run: str | Path, part: str = "train") -> dict[str, list[Point]]:
     """The curves of a run, by name.
 
     Args:
-        run: Path of the run directory.
         part: `train` or `evaluation`.
     """
     runs = {name: _read_events(Path(run) / "logs" / name) for name in ("train", "evaluation")}
@@ -102,7 +101,6 @@ def epoch_speeds(run: str | Path, epochs: int) -> np.ndarray:
     The first epoch is slower by the time that tracing and compilation take.
 
     Args:
-        run: Path of the run directory.
         epochs: How many it had.
 
     Returns:

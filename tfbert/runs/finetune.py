@@ -74,9 +74,6 @@ class _Data(NamedTuple):
 def finetune(config: FinetuneConfig) -> FinetuneResult:
     """Trains a sentence classifier (Devlin et al. 2019, section 4.1) with `model.fit`.
 
-    Args:
-        config: A `FinetuneConfig`.
-
     Returns:
         A `FinetuneResult`; the run directory holds `config.yaml`, `metrics.json`, `logs/`,
         `checkpoints/` and `model/`.

@@ -21,9 +21,6 @@ _CHUNK = 4096  # lines read before the first answer: enough to sort into batches
 def predict(config: PredictConfig) -> Iterator[dict[str, Any]]:
     """Labels the lines of a file or of standard input; memory does not grow with their number.
 
-    Args:
-        config: A `PredictConfig`.
-
     Yields:
         One answer a line, in order: a dict of `text`, `label` and `probability`, the label's own.
     """

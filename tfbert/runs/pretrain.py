@@ -55,9 +55,6 @@ class PretrainResult(NamedTuple):
 def pretrain(config: PretrainConfig) -> PretrainResult:
     """Trains masked-token and next-sentence prediction phase by phase (Devlin et al. 2019).
 
-    Args:
-        config: A `PretrainConfig`.
-
     Returns:
         A `PretrainResult`; the run directory holds `config.yaml`, `metrics.json`, `logs/`,
         `checkpoints/` and `model/`, a KerasHub preset that `tfbert finetune --model` takes.

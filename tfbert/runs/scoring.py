@@ -31,7 +31,6 @@ def evaluate_examples(
 
     Args:
         classifier: `TrainedClassifier`; its model may be distributed.
-        examples: `Examples`.
         batch_size: Texts a step, over all replicas together.
         progress: Whether to show a progress bar.
         token_cache: As in `EvaluateConfig`.
@@ -60,7 +59,6 @@ def predict_logits(
 
     Args:
         classifier: `TrainedClassifier`; its model may be distributed.
-        texts: `TokenizedTexts`.
         batch_size: Texts a step, over all replicas together.
         title: Title of the progress bar; None shows none.
 
@@ -93,7 +91,6 @@ def batch_lengths(
     """The lengths that a classifier's batches may be padded to.
 
     Args:
-        classifier: `TrainedClassifier`.
         jit_compile: Whether XLA compiles its steps: then the lengths are few, as it makes a program
             for each.
         only_longest: Whether all batches are padded to the longest text that the model takes. On
