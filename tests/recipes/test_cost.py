@@ -17,7 +17,7 @@ SIZE = BertSize(num_layers=3, hidden_dim=8, num_heads=2, intermediate_dim=12)
 @pytest.mark.parametrize("next_sentence", [True, False])
 def test_as_many_parameters_as_the_model_has(next_sentence):
     model = make_pretrainer(SIZE, 50, next_sentence, max_sequence_length=12)
-    costs = CostModel.of(model, SIZE)
+    costs = CostModel.of(model, SIZE.num_layers)
     for frozen in (0, 1, 3):
         model.freeze_lower_layers(frozen)
         trained = sum(variable.value.shape.num_elements() for variable in model.trainable_variables)

@@ -80,7 +80,7 @@ def test_the_curves(trained_run):
 
 @pytest.fixture(scope="module")
 def second_run(data, trained_run, tmp_path_factory):
-    """The `FinetuneResult`."""
+    """The `RunResult`."""
     options = quick_options(data, trained_run, tmp_path_factory.mktemp("second") / "run")
     changes = {"precision": "float16", "optimizer": "adamw", "replicas": 2, "freeze_layers": 1}
     # All the weight on one class.

@@ -30,11 +30,8 @@ def make_callback_list(
     numbers, and would write over the chief's files.
 
     Args:
-        callbacks: What the user gave: a list, a callback, None, or such a list of Keras', which is
-            returned as it is.
+        callbacks, verbose, epochs: As in Keras' `fit`. A `CallbackList` is returned as it is.
         steps: Steps an epoch, or None where they are not known.
-        verbose, epochs: As in Keras' `fit`.
-        add_history: Whether there is a `History`.
     """
     if isinstance(callbacks, keras.callbacks.CallbackList):
         return callbacks

@@ -14,8 +14,8 @@ from tfbert.optimizers.loss_scale import LossScaleOptimizer, innermost
 
 _OPTIMIZERS = {"adamw": AdamW, "lamb": LAMB}
 
-# Parameters from which on XLA's faster updates are worth the seconds that it compiles: an update
-# of fewer takes milliseconds either way.
+# Parameters from which on XLA's faster updates are worth the seconds of compilation: with fewer, an
+# update takes milliseconds either way.
 _WORTH_COMPILING = 4_000_000
 
 
@@ -26,9 +26,7 @@ def make_optimizer(
 
     Args:
         name: `adamw` or `lamb`.
-        model: What it will train.
-        learning_rate: Float or schedule.
-        **options: Further arguments of `tfbert.AdamW` or `tfbert.LAMB`.
+        learning_rate, **options: Arguments of `tfbert.AdamW` or `tfbert.LAMB`.
     """
     worth_it = model.count_params() >= _WORTH_COMPILING
     return _OPTIMIZERS[name](learning_rate, jit_compile=worth_it, **options)
@@ -49,7 +47,7 @@ def resolve_jit_compile(model: keras.Model, jit_compile: bool | str) -> bool:
 
 
 def scaled(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
-    """The optimizer, in our `LossScaleOptimizer` where a layer computes in float16."""
+    """The optimizer, inside our `LossScaleOptimizer` if a layer computes in float16."""
     if isinstance(optimizer, LossScaleOptimizer):
         return optimizer
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):

@@ -1,9 +1,9 @@
 """Dropout as a function of (seed, update, micro-batch, replica, layer), and of nothing else.
 
 Keras' seed generators count their calls in a variable. Its copies on several replicas are equal, so
-all replicas drop the same (keras-team/keras#20550 and others), and a run that is resumed, or that
-recomputes activations, would draw other masks. While a step is traced, `stateless_dropout` makes
-every generator of the model return a seed that it is given instead.
+all replicas drop the same elements (keras-team/keras#20550 and others), and a run that is resumed,
+or that recomputes activations, would draw other masks. While a step is traced, `stateless_dropout`
+replaces the `next` of every generator of the model.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from tfbert.fit import keras_internals
 
 @contextlib.contextmanager
 def stateless_dropout(model: keras.Model, key: tf.Tensor) -> Iterator[None]:
-    """Within it, every seed generator of `model` returns the seed of `key` and its layer's place.
+    """Inside it, a seed generator of `model` returns a seed made of `key` and its layer's place.
 
     Args:
         key: (2,) int32 of `step_key`.
@@ -40,11 +40,7 @@ def stateless_dropout(model: keras.Model, key: tf.Tensor) -> Iterator[None]:
 def step_key(
     seed: int, update: tf.Tensor | int, micro_batch: tf.Tensor | int, replica: tf.Tensor | int
 ) -> tf.Tensor:
-    """The part of a seed that all layers share.
-
-    Args:
-        seed: Python int.
-        update, micro_batch, replica: Scalar int32 tensors or ints.
+    """The part of a seed that all layers share, from scalar int32 tensors or ints.
 
     Returns:
         (2,) int32: a hash of all but the update, and the update.

@@ -1,4 +1,4 @@
-"""The data of `fit`, `evaluate` and `predict`: anything they take, handed out epoch by epoch."""
+"""The data of `fit`, `evaluate` and `predict`, epoch by epoch, whatever its kind."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class BatchSource(Protocol):
     steps_per_epoch: int
 
     def dataset(self, epoch: int, step: int) -> tf.data.Dataset:
-        """A `tf.data.Dataset` of global batches from that step of that epoch on."""
+        """Global batches from that step of that epoch on."""
 
 
 class Execution:
@@ -38,8 +38,8 @@ class Execution:
 
     Args:
         begin, end: Steps, counted from 0 in their epoch. After `run`, `end` is the last step that
-            the data sufficed for, or `begin - 1` if there was none.
-        iterator: Iterator over the distributed batches.
+            there was data for, or `begin - 1` if there was none.
+        iterator: Over the distributed batches.
         is_sure: Whether the data is known to suffice.
     """
 
@@ -144,12 +144,12 @@ class EpochData:
     ) -> Iterator[Execution]:
         """One epoch, as `Execution`s of up to `size` steps; it ends where the data does.
 
-        With `steps` given, or a `BatchSource`, an epoch goes on where the last one ended.
+        With `steps` given, or a `BatchSource`, an epoch continues where the last one ended.
 
         Args:
             size: Steps an execution.
             first_step: Step of the epoch to begin with.
-            end: Step to end before, if the epoch does not end here.
+            end: Step before which to stop, if the epoch does not end there.
         """
         if first_step == 0 or self._iterator is None:
             if self._adapter:
@@ -172,7 +172,7 @@ class EpochData:
             self._end_epoch()
 
     def start_at(self, epoch: int) -> None:
-        """Takes the first epoch for that one; a `BatchSource` begins with it."""
+        """Counts the epochs from that one on; a `BatchSource` begins with it."""
         if self.source is not None:
             self.seek(epoch, 0)
         self._position = (epoch, 0)
@@ -180,8 +180,8 @@ class EpochData:
     def seek(self, epoch: int, step: int) -> None:
         """Continues with that step of that epoch, when training is resumed.
 
-        Other data than a `BatchSource` is read up to there and thrown away, which takes as long
-        as reading it does; so it can only go forward.
+        Data that is not a `BatchSource` is read up to there, in the time that this takes, and
+        dropped; so it can only go forward.
         """
         if (epoch, step) == self._position:
             return
@@ -211,7 +211,7 @@ class EpochData:
                 execution.end = execution.begin - 1
 
     def _exhausted(self, steps: int) -> None:
-        """Ends an epoch that the data sufficed only so many steps for."""
+        """Ends an epoch whose data ended after so many steps."""
         if self._limit and steps < self._limit:
             warnings.warn(
                 f"the data ended after {steps} of {self._limit} steps; give a dataset that "

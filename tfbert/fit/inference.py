@@ -13,7 +13,7 @@ from tfbert.optimizers import reduction
 
 
 def make_test_function(model: keras.Model) -> Callable[..., tuple[Any, Any]]:
-    """The function behind `evaluate`: as `make_train_function`'s, without updates."""
+    """The function behind `evaluate`: that of `make_train_function`, without updates."""
     terms = losses.loss_terms(model)
     parts = model.distribute_strategy.num_replicas_in_sync
 
@@ -62,8 +62,8 @@ def make_predict_function(model: keras.Model) -> Callable[[Any], Any]:
 def several_batches(
     predict_function: Callable[[Any], Any],
 ) -> Callable[..., tuple[list[Any], int]]:
-    """A predict function in the form of `run_steps`': it returns the outputs of each batch, and
-    how many batches there were."""
+    """A predict function in the form of `run_steps`: it returns the outputs of each batch, and the
+    number of batches."""
 
     def function(iterator: Any, steps: int, is_sure: bool) -> tuple[list[Any], int]:
         outputs: list[Any] = []

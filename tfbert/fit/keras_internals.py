@@ -1,4 +1,4 @@
-"""Every private name of Keras that training uses, each behind a function that says what it is.
+"""Every private name of Keras that training uses, under a name that says what it is.
 
 `tests/fit/test_keras_internals.py` is the contract: it fails by name on a Keras where one of them
 changed. (The optimizers' own use of their base class is covered there as well.)
@@ -10,37 +10,27 @@ from typing import Any
 import keras
 import tensorflow as tf
 from keras.src.backend.tensorflow import trainer as tensorflow_trainer
+from keras.src.trainers import data_adapters
 from keras.src.trainers import trainer as trainer_module
-from keras.src.trainers.data_adapters import array_slicing, data_adapter_utils, get_data_adapter
-from keras.src.utils.python_utils import pythonify_logs
+from keras.src.trainers.data_adapters import array_slicing, data_adapter_utils
+from keras.src.utils import python_utils
 
-__all__ = [
-    "all_layers",
-    "as_numpy",
-    "build_from_spec",
-    "data_adapter",
-    "initial_epoch",
-    "keras_mask",
-    "loss_terms",
-    "loss_trackers",
-    "output_structure",
-    "overridden_steps",
-    "overrides_compute_loss",
-    "pythonify_logs",
-    "ragged_concatenation",
-    "sample_weights_of_classes",
-    "seed_generators",
-    "should_evaluate",
-    "split_arrays",
-    "strategy_made_in",
-    "supports_xla",
-    "total_loss_tracker",
-]
-
-
-def data_adapter(**arguments: Any) -> Any:
-    """Keras' adapter of anything that `fit` takes: `get_tf_dataset`, `num_batches`, epoch hooks."""
-    return get_data_adapter(**arguments)
+# The adapter of anything that `fit` takes: `get_tf_dataset`, `num_batches`, epoch hooks.
+data_adapter = data_adapters.get_data_adapter
+# Logs, whose values may be tensors, as Python's numbers.
+pythonify_logs = python_utils.pythonify_logs
+# (x, y, sample_weight) in two: all but the last `validation_split` of the rows, and those.
+split_arrays = array_slicing.train_validation_split
+# The weight of each row by the class of its target.
+sample_weights_of_classes = data_adapter_utils.class_weight_to_sample_weights
+# Tensors one after the other, as a ragged one where their inner shapes differ.
+ragged_concatenation = tensorflow_trainer.potentially_ragged_concat
+# A dense tensor as an array; ragged and sparse ones as they are.
+as_numpy = tensorflow_trainer.convert_to_np_if_not_ragged
+# The mask that a layer put on its output, or None.
+keras_mask = keras.src.backend.get_keras_mask
+# Whether XLA can compile every layer of a model, and deterministic ops do not forbid it.
+supports_xla = trainer_module.model_supports_jit
 
 
 def all_layers(model: keras.Model) -> list[keras.layers.Layer]:
@@ -119,41 +109,11 @@ def strategy_made_in(model: keras.Model) -> tf.distribute.Strategy | None:
     return model._distribute_strategy
 
 
-def keras_mask(tensor: Any) -> Any:
-    """The mask that a layer put on its output, or None."""
-    return keras.src.backend.get_keras_mask(tensor)
-
-
 def should_evaluate(model: keras.Model, epoch: int, frequency: int | Sequence[int]) -> bool:
     """Whether `validation_freq` asks for an evaluation after this epoch."""
     return model._should_eval(epoch, frequency)
 
 
-def supports_xla(model: keras.Model) -> bool:
-    """Whether every layer can be compiled by XLA, and deterministic ops do not forbid it."""
-    return trainer_module.model_supports_jit(model)
-
-
-def split_arrays(arrays: tuple, share: float) -> tuple[tuple, tuple]:
-    """(x, y, sample_weight) in two: all but the last `share` of the rows, and those."""
-    return array_slicing.train_validation_split(arrays, validation_split=share)
-
-
-def sample_weights_of_classes(y: Any, class_weight: dict[int, float]) -> Any:
-    """The weight of each row by the class of its target."""
-    return data_adapter_utils.class_weight_to_sample_weights(y, class_weight)
-
-
 def initial_epoch(model: keras.Model) -> int | None:
     """Where `keras.callbacks.BackupAndRestore` wants to continue, or None."""
     return model._initial_epoch
-
-
-def ragged_concatenation(tensors: list[tf.Tensor]) -> tf.Tensor | tf.RaggedTensor:
-    """Tensors one after the other, as a ragged one where their inner shapes differ."""
-    return tensorflow_trainer.potentially_ragged_concat(tensors)
-
-
-def as_numpy(tensor: Any) -> Any:
-    """A dense tensor as an array; ragged and sparse ones as they are."""
-    return tensorflow_trainer.convert_to_np_if_not_ragged(tensor)

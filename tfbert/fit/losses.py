@@ -52,7 +52,7 @@ def loss_terms(model: keras.Model) -> list[LossTerm]:
 def target_counts(
     model: keras.Model, terms: list[LossTerm], x: Any, y: Any, sample_weight: Any
 ) -> tf.Tensor:
-    """What the sums of `loss_sums` are to be divided by: this replica's part of it.
+    """This replica's part of the numbers by which the sums of `loss_sums` are divided.
 
     Args:
         x, y, sample_weight: This replica's part of the batch.
@@ -79,9 +79,8 @@ def loss_sums(
     """The terms of the loss, each summed over its real targets, and what layers add to it.
 
     Args:
-        model: The model, for the losses that its layers added and its own `compute_loss`.
+        model: For the losses that its layers added and its own `compute_loss`.
         x, y, y_pred, sample_weight: One micro-batch, and the model's outputs for it.
-        training: Whether this is training.
 
     Returns:
         (terms + 1,) float32; the last is what regularizers and `add_loss` add, times the rows.
@@ -101,8 +100,7 @@ def loss_sums(
 
 
 def scales(terms: list[LossTerm], totals: tf.Tensor, parts: int) -> tf.Tensor:
-    """The factors of the sums of each part of a global batch, with which their mean over all parts
-    is the loss.
+    """Factors of the sums of each part of a global batch: their mean over all parts is the loss.
 
     The factor `parts` keeps the gradient of one micro-batch as large as that of its own mean, and
     so in the range of float16.
@@ -120,11 +118,7 @@ def scales(terms: list[LossTerm], totals: tf.Tensor, parts: int) -> tf.Tensor:
 
 
 def total_loss(terms: list[LossTerm], sums: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-    """The scaled parts of the loss together: a float32 scalar.
-
-    Args:
-        sums, scale: The results of `loss_sums` and `scales`.
-    """
+    """The sum of the loss's terms, a float32 scalar, from what `loss_sums` and `scales` return."""
     weights = tf.constant([*(term.weight for term in terms), 1.0], tf.float32)
     return tf.reduce_sum(sums * scale * weights)
 
@@ -146,8 +140,7 @@ def track(
         sums: (terms + 1,) float32, `loss_sums` of this replica.
         counts: (terms + 1,) float32, `target_counts` of this replica.
         total: Scalar float32: sum of this replica's parts of the loss, as scaled by `scales`.
-        totals: As in `scales`.
-        parts: As in `scales`.
+        totals, parts: As in `scales`.
     """
     weight = 0 if len(terms) == 1 and terms[0].loss is not None and _is_mean(terms[0]) else -1
     tracker = keras_internals.total_loss_tracker(model)
@@ -195,7 +188,7 @@ def _elements(tensor: tf.Tensor) -> tf.Tensor:
 
 
 def _count(term: LossTerm, y: Any, sample_weight: Any) -> tf.Tensor:
-    """Targets count by the elements of y, which are known before the model has run."""
+    """Targets are counted by the elements of y, which are known before the model has run."""
     target, weight = _at(term.path, y), _weight_of(term, sample_weight)
     if term.loss.reduction == "sum":
         return tf.zeros((), tf.float32)
@@ -227,7 +220,7 @@ def _sum(term: LossTerm, y: Any, y_pred: Any, sample_weight: Any) -> tf.Tensor:
     if term.loss.reduction == "sum":
         return tf.reduce_sum(values)
     if scalar:
-        # A function that reduces by itself: taken as the mean over the rows it got.
+        # A function that reduces itself: taken as the mean over its rows.
         return _times_rows(tf.reduce_mean(values), rows) * _elements(target)
     return tf.reduce_sum(values) * _elements(target) / _elements(values)
 

@@ -1,4 +1,4 @@
-"""Running steps on all replicas, several in a call, and bringing their results together."""
+"""Runs steps on all replicas, several in a call, and combines their results."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -23,14 +23,14 @@ def run_steps(
 
     Args:
         model: A compiled `DistributedTrainer`.
-        step: Function of one replica's batch; it returns nothing.
-        results: Function without arguments that a replica calls after the last step; it returns a
-            structure of tensors that are the same on every replica.
+        step: Function of one replica's batch.
+        results: A replica calls it after the last step; it returns a structure of tensors that are
+            the same on every replica.
 
     Returns:
         A function of a (distributed) iterator, a Python number of steps, at least 1, and whether
         the data is known to suffice for them. It returns (results, number of steps done as a
-        scalar tensor); the data may end among the steps or before the first.
+        scalar tensor); the data may end between the steps or before the first.
     """
     strategy = model.distribute_strategy
 
@@ -73,7 +73,7 @@ def run_steps(
             return one_step(iterator)
         return several_steps(iterator, tf.constant(steps, tf.int32))
 
-    # For those who trace one of them: an attribute of a function, which mypy does not know.
+    # For code that traces one of them. mypy does not know attributes of functions.
     function.one_step, function.several_steps = one_step, several_steps  # type: ignore[attr-defined]
     function.step = step  # type: ignore[attr-defined]
     return function
@@ -82,7 +82,7 @@ def run_steps(
 def metric_results(model: keras.Model) -> dict[str, Any]:
     """The results of all metrics over all replicas: a dict, the same on each.
 
-    Each replica counts what it has seen; the counts of all metrics are summed in one reduction.
+    Each replica counts its own batches; the counts of all metrics are summed in one reduction.
     """
     variables = [v for metric in model.metrics for v in metric.variables]
     values = {id(v): tf.convert_to_tensor(v.value) for v in variables}
@@ -102,22 +102,14 @@ def metric_results(model: keras.Model) -> dict[str, Any]:
 
 
 def in_order(strategy: tf.distribute.Strategy, value: Any) -> tf.Tensor:
-    """The rows that all replicas of all workers returned, in the order of the global batch.
-
-    Args:
-        value: What `strategy.run` returned for a tensor whose first axis is the batch.
-    """
+    """What `strategy.run` returned for a batch, as one tensor in the order of the global batch."""
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return strategy.gather(value, axis=0)
     return tf.concat(strategy.experimental_local_results(value), axis=0)
 
 
 def concatenated(batches: Sequence[Any]) -> Any:
-    """The outputs of several batches as one; ragged where they differ in length.
-
-    Args:
-        batches: List of structures of tensors, at least one.
-    """
+    """The outputs of several batches as one, at least one batch; ragged if lengths differ."""
     return keras.tree.map_structure(
         lambda *outputs: keras_internals.ragged_concatenation(list(outputs)), *batches
     )

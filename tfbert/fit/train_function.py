@@ -45,8 +45,7 @@ def make_train_function(
         model: A compiled and built `DistributedTrainer`.
 
     Returns:
-        A function of an iterator over (distributed) global batches and a number of updates; it
-        returns the logs, and how many updates the data sufficed for, as `run_steps` says.
+        That of `run_steps`; its results are the logs.
     """
     terms = losses.loss_terms(model)
     micro_batches = _micro_batches(model)
@@ -153,8 +152,8 @@ def _as_taken(
       clips.
     - Ours with `gradient_accumulation_steps` of its own takes no denominator: divided here.
     - Keras' own: divided here; Keras sums over replicas.
-    - Keras' own that clips, on several replicas: divided and summed here. Keras clips what each
-      replica brings: the first one brings the sum, the others zeros.
+    - Keras' own that clips, on several replicas: divided and summed here. Keras clips before it
+      sums over replicas: the first replica gives it the sum, the others zeros.
     """
     optimizer, micro_batches = model.optimizer, _micro_batches(model)
     is_ours = isinstance(optimizer, (ReducingOptimizer, LossScaleOptimizer))

@@ -2,9 +2,9 @@
 
 The order of events in `fit`:
 
-1. `_prepare` divides the data among the replicas and makes the variables that are not there yet.
+1. `_prepare` divides the data among the replicas and makes the missing variables.
 2. The session (`tfbert.recovery.session`) restores a run that was killed, if there was one.
-3. Each epoch (`_fit_epoch`) is a number of executions. An execution is one call of the training
+3. Each epoch (`_fit_epoch`) is a series of executions. An execution is one call of the training
    function (`tfbert.fit.train_function`), which makes `steps_per_execution` updates. The callbacks
    are called around it, and the session looks at the loss and saves a checkpoint when one is due.
 4. At the end of the epoch come the evaluation, if there is one, and a checkpoint.
@@ -91,8 +91,8 @@ class DistributedTrainer(SingleBatches):
             jit_compile: Whether XLA compiles a replica's forward and backward pass; `"auto"` does
                 so on GPUs. On TPUs the whole step is compiled in any case; on CPUs oneDNN is
                 faster for all but the smallest models.
-            auto_scale_loss: Whether a model with float16 layers gets a
-                `tfbert.LossScaleOptimizer` around its optimizer.
+            auto_scale_loss: Whether the optimizer of a model with float16 layers is put into a
+                `tfbert.LossScaleOptimizer`.
             accumulate_steps: Micro-batches that a replica's part of a batch is divided into.
             seed: Of dropout; by default Keras' global seed.
 
@@ -124,7 +124,7 @@ class DistributedTrainer(SingleBatches):
         self.seed = random.randrange(2**31) if seed is None else seed
         arguments["optimizer"] = optimizer
         arguments["seed"] = self.seed
-        # In a box of a kind that Keras does not look into: it would track the metrics twice.
+        # Not a dictionary, which Keras would look into and track the metrics a second time.
         self._compile_arguments = types.SimpleNamespace(**arguments)
 
     def _resolve_auto_jit_compile(self) -> bool:
@@ -171,7 +171,7 @@ class DistributedTrainer(SingleBatches):
             x: As in Keras, or a `BatchSource`. Batches, and `batch_size`, are global.
             recovery: `tfbert.Recovery`, to save the run, and to resume one that was saved.
             initial_step: Step of the initial epoch to begin with; the metrics then continue from
-                where they are. Other data than a `BatchSource` begins at its first batch.
+                their values. Data that is not a `BatchSource` begins at its first batch.
             y, batch_size, epochs, verbose, callbacks, validation_split, validation_data, shuffle,
                 class_weight, sample_weight, initial_epoch, steps_per_epoch, validation_steps,
                 validation_batch_size, validation_freq: As in Keras.
@@ -187,7 +187,7 @@ class DistributedTrainer(SingleBatches):
         self._assert_compile_called("fit")
         if validation_split and validation_data is None:
             (x, y, sample_weight), validation_data = keras_internals.split_arrays(
-                (x, y, sample_weight), validation_split
+                (x, y, sample_weight), validation_split=validation_split
             )
         data = self._prepare(
             x,
@@ -242,7 +242,7 @@ class DistributedTrainer(SingleBatches):
         callbacks: keras.callbacks.CallbackList,
         session: FitHooks,
     ) -> dict[str, float]:
-        """One epoch, or what is left of it by the session's progress; returns its logs."""
+        """One epoch, or the rest of it after the session's progress; returns its logs."""
         progress = session.progress
         epoch, is_resumed = progress.epoch, progress.step > 0
         steps = data.steps_in(epoch)
@@ -313,7 +313,7 @@ class DistributedTrainer(SingleBatches):
         callbacks: keras.callbacks.CallbackList,
         interrupts: Callable[[], bool] = lambda: False,
     ) -> dict[str, float]:
-        """One pass over the data; `interrupts` says whether to stop early. Returns the logs."""
+        """One pass over the data, until `interrupts` returns True; returns the logs."""
         test_function = self.make_test_function()
         self.stop_evaluating = False
         callbacks.on_test_begin()
@@ -377,7 +377,7 @@ class DistributedTrainer(SingleBatches):
     def _prepare(
         self, x: Any, steps: int | None = None, start: tuple[int, int] = (0, 0), **arguments: Any
     ) -> EpochData:
-        """The data of an epoch, and all variables that it takes to train or evaluate on it."""
+        """The data of an epoch; makes all variables needed to train or evaluate on it."""
         data = EpochData(self.distribute_strategy, x, steps, start, **arguments)
         data.check_shapes()
         check_division(self)

@@ -44,7 +44,7 @@ def attention(
         value: (batch, heads, tokens, head_dim).
         padding_mask: (batch, tokens) of integers, 0 where a token is padding, or None. Padding
             gets no attention; where all tokens are padding, the output is 0.
-        dropout: Dropout on the probabilities.
+        dropout: On the probabilities.
         seed: From `dropout.draw_seed`; None for no dropout.
 
     Returns:

@@ -27,7 +27,7 @@ LABELS_FILE = "labels.json"
 class BertClassifier(DistributedTrainer, keras.Model):
     """A linear layer on BERT's pooled [CLS] output (Devlin et al. 2019, section 4.1).
 
-    The one difference to `keras_hub.models.BertTextClassifier`: logits and loss are float32,
+    The only difference from `keras_hub.models.BertTextClassifier`: logits and loss are float32,
     whatever the precision of the encoder.
 
     Args:
@@ -97,13 +97,10 @@ class TrainedClassifier(NamedTuple):
 
 
 def save_classifier(classifier: TrainedClassifier, directory: str | os.PathLike) -> None:
-    """Writes a KerasHub preset of stock classes, float32, plus the labels' names.
+    """Writes a KerasHub preset of stock classes, float32, with the labels' names.
 
     `keras_hub.models.TextClassifier.from_preset(directory)` opens it without this package; it
-    returns logits.
-
-    Args:
-        directory: Where to write; must not exist.
+    returns logits. The directory must not exist.
     """
     model = classifier.model
     stock = keras_hub.models.BertTextClassifier(

@@ -14,8 +14,6 @@ from keras import ops
 from tfbert.models.kernels import fused, with_gradient
 from tfbert.types import Tensor
 
-WIDTHS = (8, 16)
-
 
 @keras.saving.register_keras_serializable("tfbert")
 class Dropout(keras.layers.Layer):
@@ -57,8 +55,9 @@ class Dropout(keras.layers.Layer):
         self.rate = rate
         self.bits = bits = default_bits(rate) if bits is None else bits
         self.seed = seed
+        # An element is dropped where its random bits are below this integer.
         self.threshold = drop_threshold(rate, bits)
-        self.keep_probability = keep_probability(self.threshold, bits)
+        self.keep_probability = 1 - self.threshold / 2**bits
         self.supports_masking = True
         if self.threshold:
             self.seed_generator = keras.random.SeedGenerator(seed)
@@ -69,16 +68,17 @@ class Dropout(keras.layers.Layer):
         return self.seed_generator.next() if training and self.threshold and self.drops else None
 
     def draw_mask(self, shape: tuple, seed: Tensor) -> Tensor:
-        """Boolean tensor, True where an element is kept."""
-        return random_mask(shape, seed, self.threshold, self.bits)
-
-    def drop(self, inputs: Tensor, seed: Tensor | None) -> Tensor:
-        """Drops elements of `inputs` by a seed from `draw_seed`.
+        """Boolean tensor, True with `keep_probability`, where an element is kept.
 
         Args:
-            inputs: Floating tensor of any shape.
-            seed: From `draw_seed`.
+            shape: Tuple of integers and scalar tensors.
+            seed: Integer tensor of shape (2,), from a `keras.random.SeedGenerator`.
         """
+        drawn = _BACKENDS[keras.backend.backend()](shape, seed, self.bits)
+        return ops.greater_equal(drawn, ops.cast(self.threshold, f"uint{self.bits}"))
+
+    def drop(self, inputs: Tensor, seed: Tensor | None) -> Tensor:
+        """Drops elements of `inputs`, floating and of any shape, by a seed from `draw_seed`."""
         if seed is None:
             return inputs
         # Outside of the function with the gradient: the mask is kept, one byte an element.
@@ -115,18 +115,14 @@ def _scaled_in_float32(values, mask, scale):
 
 
 def default_bits(rate: float) -> int:
-    """The fewest random bits an element that give a rate, and its complement, up to 2 %."""
+    """The fewest random bits an element for a rate, and its complement, up to 2 %."""
     error = abs(round(rate * 2**8) / 2**8 - rate)
     return 8 if error <= 0.02 * min(rate, 1 - rate) else 16
 
 
 def drop_threshold(rate: float, bits: int) -> int:
-    """The integer below which random bits drop an element: round(rate 2^bits).
-
-    Raises:
-        ValueError: As `Dropout`.
-    """
-    if bits not in WIDTHS:
+    """round(rate 2^bits); raises ValueError as `Dropout`."""
+    if bits not in (8, 16):
         raise ValueError(f"bits={bits}: dropout masks are made from 8 or 16 bits an element")
     if not 0 <= rate < 1:
         raise ValueError(f"rate={rate}: a dropout rate is from 0 to below 1")
@@ -135,25 +131,6 @@ def drop_threshold(rate: float, bits: int) -> int:
         remedy = "; try bits=16" if bits == 8 else ""
         raise ValueError(f"rate={rate}: rounds to {threshold >> bits} in {bits} bits{remedy}")
     return threshold
-
-
-def keep_probability(threshold: int, bits: int) -> float:
-    """Probability with which `random_mask` is True."""
-    return 1 - threshold / 2**bits
-
-
-def random_mask(shape: tuple, seed: Tensor, threshold: int, bits: int) -> Tensor:
-    """Boolean tensor, True with probability `keep_probability(threshold, bits)`.
-
-    Args:
-        shape: Tuple of integers and scalar tensors.
-        seed: Integer tensor of shape (2,), from a `keras.random.SeedGenerator`.
-        threshold: Integer from `drop_threshold`.
-        bits: 8 or 16.
-    """
-    dtype = f"uint{bits}"
-    drawn = _BACKENDS[keras.backend.backend()](shape, seed, bits)
-    return ops.greater_equal(drawn, ops.cast(threshold, dtype))
 
 
 def _tensorflow_bits(shape, seed, bits):

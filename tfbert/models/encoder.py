@@ -18,8 +18,8 @@ class BertEncoder(keras_hub.models.BertBackbone):
     """KerasHub's `BertBackbone` with transformer layers that train faster.
 
     Inputs, outputs, attributes, variable paths and weights are the stock class's; outputs are
-    equal up to rounding. Dropout rates are rounded (see `Dropout`), on which training alone
-    depends. It writes presets with stock classes.
+    equal up to rounding. Dropout rates are rounded (see `Dropout`), which changes training only.
+    It writes presets of stock classes.
 
     Args:
         rematerialize: Whether each transformer layer computes its activations again in the
@@ -111,7 +111,7 @@ class BertEncoder(keras_hub.models.BertBackbone):
         for layer in self.transformer_layers:
             x = layer(x, padding_mask=inputs["padding_mask"])
         outputs = {"sequence_output": x, "pooled_output": self.pooled_dense(x[:, 0, :])}
-        # Past the stock class, which would build its own layers.
+        # Not the stock class' constructor, which would make its own layers.
         keras_hub.models.Backbone.__init__(
             self, inputs=inputs, outputs=outputs, dtype=dtype, **kwargs
         )
@@ -147,9 +147,7 @@ class BertEncoder(keras_hub.models.BertBackbone):
 def from_stock(backbone: keras_hub.models.BertBackbone, **changes: Any) -> BertEncoder:
     """A `BertEncoder` with the weights of a `keras_hub.models.BertBackbone`, bit for bit.
 
-    Args:
-        backbone: The stock encoder.
-        changes: Constructor arguments to change, such as `rematerialize`, `dropout` or `dtype`.
+    `changes` are constructor arguments, such as `rematerialize`, `dropout` or `dtype`.
     """
     encoder = BertEncoder.from_config({**backbone.get_config(), **changes})
     copy_weights(backbone, encoder)
@@ -159,11 +157,9 @@ def from_stock(backbone: keras_hub.models.BertBackbone, **changes: Any) -> BertE
 def to_stock(
     encoder: keras_hub.models.BertBackbone, **changes: Any
 ) -> keras_hub.models.BertBackbone:
-    """A `keras_hub.models.BertBackbone` with the weights of an encoder, bit for bit.
+    """A `keras_hub.models.BertBackbone` with the weights of any encoder, bit for bit.
 
-    Args:
-        encoder: A `BertEncoder` or a stock encoder.
-        changes: Constructor arguments to change, such as `dtype`.
+    `changes` are constructor arguments, such as `dtype`.
     """
     config = {**encoder.get_config(), **changes}
     config.pop("rematerialize", None)
@@ -198,8 +194,6 @@ def freeze_lower_layers(
     Layers above them keep their `trainable`. Compile the model again afterwards.
 
     Args:
-        backbone: A `BertEncoder` or `keras_hub.models.BertBackbone`.
-        count: Number of layers.
         dropout: Whether the frozen part drops elements in training. Without it the part computes
             as in an evaluation; for a `BertEncoder` only.
 

@@ -13,15 +13,14 @@ from tfbert.optimizers.carrying import carry_over
 
 
 def grow(model: BertPretrainer, num_layers: int, growth: GrowthName = "stack") -> BertPretrainer:
-    """A deeper `BertPretrainer` that goes on from the weights of a shallower one.
+    """A deeper `BertPretrainer` that continues from the weights of a shallower one.
 
     Embeddings, layers, pooler and heads are copied bit for bit. All of the deeper model is
-    trainable, and it is not compiled. Dropout masks depend on a layer's place, so that the old
-    layers go on with the masks that they would have had.
+    trainable, and it is not compiled. Dropout masks depend on a layer's place, so that those of
+    the old layers do not change.
 
     Args:
-        model: `BertPretrainer` on a `BertEncoder`. Call this in the `strategy.scope()` that it
-            was made in.
+        model: On a `BertEncoder`. Call this in the `strategy.scope()` in which it was made.
         num_layers: Layers of the deeper model.
         growth: What the new layers begin with, see `origin_of_layer`.
 
@@ -64,7 +63,7 @@ def grow_optimizer(
         growth: The same as for `grow`.
         slots: What new layers start with: slots `copied` from the layer that their weights are
             from, or `zeros`. With `reset` all slots start from zeros, as in Gong et al. The
-            number of updates and the loss scale are carried over in any case.
+            number of updates and the loss scale are copied in any case.
 
     Returns:
         List of the paths whose slots start from zeros.

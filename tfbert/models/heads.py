@@ -18,8 +18,8 @@ class MaskedLMHead(keras.layers.Layer):
     embedding and a bias: BERT's own head. `keras_hub.layers.MaskedLMHead` has erf GELU and 1e-5.
 
     Args:
-        token_embedding: The encoder's embedding layer. Its table is used and stays the encoder's:
-            it is not one of this layer's weights, so that freezing one does not freeze the other.
+        token_embedding: The encoder's embedding layer. Its table is used, but is not one of this
+            layer's weights, so that freezing one does not freeze the other.
         **kwargs: Of `keras.layers.Layer`. The matrix products run in the compute dtype.
 
     Call arguments:

@@ -26,12 +26,8 @@ def fused(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     one of a chain of them, and keeps its intermediates in registers, in the dtype that the
     function asks for. Matrix products stay outside: on a CPU oneDNN's are faster than XLA's.
 
-    Each shape is compiled once, in about 0.1 s. Under TPUStrategy and JAX the caller's step is
-    compiled as a whole. TensorFlow cannot differentiate the compiled function: it belongs inside
-    of one that has a gradient of its own.
-
-    Args:
-        function: Takes and returns tensors; has no side effects.
+    Each shape is compiled once, in about 0.1 s. TensorFlow cannot differentiate the compiled
+    function: call it inside of one with a gradient of its own. It may have no side effects.
     """
     return compiled(function, reduce_retracing=True)
 
@@ -59,9 +55,6 @@ def gelu(inputs: Tensor) -> Tensor:
 
     The same function as `keras.activations.gelu(x, approximate=True)`, up to rounding, which is
     smaller in 16 bits: float32 inside, rounded once.
-
-    Args:
-        inputs: Floating tensor of any shape.
     """
 
     @with_gradient

@@ -9,12 +9,11 @@ SlotsName = Literal["copied", "zeros", "reset"]
 
 
 def origin_of_layer(layer: int, old: int, new: int, growth: GrowthName) -> int | None:
-    """The layer whose copy a layer of a deeper encoder is.
+    """The layer of which a layer of a deeper encoder is a copy.
 
     Args:
         layer: Number of the layer, from 0.
-        old: Layers before.
-        new: Layers afterwards.
+        old, new: Number of layers before and afterwards.
         growth: `stack`: layer j is a copy of layer j mod `old` (Gong et al. 2019, where `new` is
             twice `old`; TensorFlow Model Garden for others). `top`: the new layers are copies of
             as many top-most ones, in their order (MSLT). `random`: they have new weights.

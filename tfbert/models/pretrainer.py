@@ -118,8 +118,7 @@ class BertPretrainer(DistributedTrainer, keras.Model):
         norm and bias are trained.
 
         Args:
-            count: Number of layers; 0 freezes nothing.
-            dropout: As in `tfbert.models.encoder.freeze_lower_layers`.
+            count, dropout: As in `tfbert.models.encoder.freeze_lower_layers`.
 
         Raises:
             InputError: If the encoder has fewer layers.
@@ -160,12 +159,9 @@ def make_pretrainer(
     """A `BertPretrainer` with new weights.
 
     Args:
-        vocabulary_size: Word pieces.
         next_sentence: As in `BertPretrainer`.
-        dropout: Rate of dropout in the encoder.
-        max_sequence_length: Positions that the encoder has embeddings for.
         dtype: Keras dtype policy, such as `mixed_bfloat16`.
-        rematerialize: As in `BertEncoder`.
+        vocabulary_size, dropout, max_sequence_length, rematerialize: As in `BertEncoder`.
     """
     backbone = BertEncoder(
         vocabulary_size=vocabulary_size,
@@ -190,10 +186,6 @@ def save_pretrainer(
 
     `keras_hub.models.BertBackbone.from_preset(directory)` opens it without this package, and so do
     `tfbert finetune --model` and `load_pretrainer`.
-
-    Args:
-        tokenizer: `keras_hub.models.BertTokenizer` of the vocabulary.
-        directory: Where to write.
     """
     to_stock(model.backbone, dtype="float32").save_to_preset(str(directory))
     tokenizer.save_to_preset(str(directory))
@@ -213,13 +205,8 @@ def load_pretrainer(
 
     Args:
         source: Any MODEL argument: a run or preset that `save_pretrainer` wrote, or an encoder,
-            whose heads then are new.
-        dtype: Keras dtype policy of the encoder.
-        next_sentence: As in `BertPretrainer`.
-        rematerialize: As in `BertEncoder`.
-
-    Returns:
-        (`BertPretrainer`, tokenizer).
+            whose heads are new then.
+        dtype, next_sentence, rematerialize: As in `make_pretrainer`.
 
     Raises:
         InputError: If there is no such model, or the heads' file is damaged.

@@ -57,11 +57,9 @@ def bert_size(
 
     Args:
         name: A key of `SIZES`.
-        num_layers: As in `BertSize`; by default the named size's.
-        hidden_dim: Likewise. With another width, heads are 64 wide and the feed-forward parts 4
-            times as wide as the rest, unless their numbers are given too.
-        num_heads: As in `BertSize`.
-        intermediate_dim: As in `BertSize`.
+        num_layers, hidden_dim, num_heads, intermediate_dim: As in `BertSize`; by default the named
+            size's. With another width, heads are 64 wide and the feed-forward parts 4 times as
+            wide as the rest, unless their numbers are given too.
 
     Raises:
         InputError: If there is no such name, or the numbers do not fit together.

@@ -51,7 +51,8 @@ def resolve_source(source: str) -> str:
         is_run = (path / "config.yaml").exists() and not (path / "config.json").exists()
         if is_run and not is_whole(path / "model"):
             raise InputError(f"model {source}: an unfinished run: there is no model/ in it")
-        directory = _check_directory(path / "model" if is_run else path)
+        directory = path / "model" if is_run else path
+        _check_directory(directory)
         return str(local_folder(directory))
     if is_remote(path):  # not an address that KerasHub knows
         raise InputError(f"model {source}: no such folder")
@@ -76,11 +77,10 @@ def _check_directory(path):
             f"model {path}: neither model.safetensors nor model.weights.h5 in it; pickled "
             "weights (pytorch_model.bin) are not read: convert them to safetensors"
         )
-    return path
 
 
 def load_preset(preset_class: Any, source: str, **kwargs: Any) -> Any:
-    """`preset_class.from_preset` on a MODEL argument, with one line instead of a traceback.
+    """`preset_class.from_preset` on a MODEL argument, with a one-line error.
 
     Raises:
         InputError: If the model cannot be fetched or its files cannot be read.
@@ -111,8 +111,7 @@ def load_encoder(
     Args:
         source: See `resolve_source`.
         dtype: Keras dtype policy of the encoder, such as `mixed_bfloat16`.
-        rematerialize: As in `BertEncoder`.
-        dropout: Rate of dropout; by default that of the model.
+        rematerialize, dropout: As in `BertEncoder`; the rate of dropout is the model's by default.
     """
     import keras_hub
 

@@ -1,4 +1,4 @@
-"""One layer of BERT's encoder: the weights of KerasHub's, with a faster way through them."""
+"""One layer of BERT's encoder: KerasHub's weights, a faster computation."""
 
 from __future__ import annotations
 

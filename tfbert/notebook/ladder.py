@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tfbert.runs.curves import epoch_speeds
 
 if TYPE_CHECKING:
-    from tfbert.runs.finetune import FinetuneResult
+    from tfbert.runs.starting import RunResult
 
 
 class Step(NamedTuple):
@@ -29,11 +29,11 @@ class Step(NamedTuple):
     accuracy: float
 
 
-def ladder(results: dict[str, FinetuneResult]) -> list[Step]:
+def ladder(results: dict[str, RunResult]) -> list[Step]:
     """The steps of a ladder.
 
     Args:
-        results: By title the `FinetuneResult`, the first one to compare with.
+        results: By title the `RunResult`, the first one to compare with.
     """
     speeds = {
         title: float(epoch_speeds(result.run_directory, result.metrics["epochs"]).max())
@@ -52,12 +52,12 @@ def ladder(results: dict[str, FinetuneResult]) -> list[Step]:
     ]
 
 
-def fastest(results: dict[str, FinetuneResult]) -> str:
+def fastest(results: dict[str, RunResult]) -> str:
     """The title of the fastest step."""
     return max(ladder(results), key=lambda step: step.speed).title
 
 
-def ladder_table(results: dict[str, FinetuneResult]) -> str:
+def ladder_table(results: dict[str, RunResult]) -> str:
     """The steps as a table in Markdown."""
     lines = ["| | examples/s | times faster | seconds in all | accuracy |", "|---|---|---|---|---|"]
     lines += [
@@ -68,7 +68,7 @@ def ladder_table(results: dict[str, FinetuneResult]) -> str:
     return "\n".join(lines)
 
 
-def last_step(results: dict[str, FinetuneResult]) -> str:
+def last_step(results: dict[str, RunResult]) -> str:
     """The last of the steps so far, in a line of text."""
     step = ladder(results)[-1]
     return (

@@ -7,10 +7,10 @@ and once for each variable for the rule of the optimizer (`lamb`, `lars`).
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
+import keras
 from keras import ops
 
 from tfbert.optimizers import backend, reduction
-from tfbert.optimizers.backend import Variable
 from tfbert.optimizers.slots import PathState
 from tfbert.types import Tensor
 from tfbert.xla import compiled
@@ -37,10 +37,8 @@ class ReducingOptimizer(PathState):
     After the sum every replica computes with equal numbers and assigns to its own copy of the
     variables, so that all take the same decisions, without a `merge_call` inside a condition.
 
-    A subclass names its float32 slots in `slot_names`, and has its formula in `update_rule`.
-
-    Args:
-        *args, **kwargs: As in `OptimizerOptions`.
+    A subclass names its float32 slots in `slot_names`, and has its formula in `update_rule`. The
+    constructor's arguments are those of `OptimizerOptions`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -55,7 +53,7 @@ class ReducingOptimizer(PathState):
     def apply(
         self,
         grads: Sequence[Tensor | None],
-        trainable_variables: Sequence[Variable] | None = None,
+        trainable_variables: Sequence[keras.Variable] | None = None,
         denominator: Tensor | float | None = None,
         scale: Tensor | None = None,
     ) -> Tensor | None:
@@ -67,7 +65,7 @@ class ReducingOptimizer(PathState):
 
         Args:
             grads: List of tensors, `IndexedSlices` or None, one for each variable.
-            trainable_variables: List of the variables; None means all those built.
+            trainable_variables: None means all those built.
             denominator: Scalar or None. This replica's part of what the summed gradient is
                 divided by, such as its number of examples or of masked tokens. A sum of 0
                 divides by 1.
@@ -108,8 +106,8 @@ class ReducingOptimizer(PathState):
         return finite
 
     def _matched(
-        self, grads: Sequence[Tensor | None], variables: Sequence[Variable] | None
-    ) -> tuple[list[Tensor], list[Variable]]:
+        self, grads: Sequence[Tensor | None], variables: Sequence[keras.Variable] | None
+    ) -> tuple[list[Tensor], list[keras.Variable]]:
         """Gradients and their variables, built if need be, without those that have no gradient."""
         if variables is None:
             if not self.built:
@@ -125,7 +123,7 @@ class ReducingOptimizer(PathState):
         return self._filter_empty_gradients(grads, variables)
 
     def _accumulate(
-        self, gradients: list[Tensor], variables: list[Variable], divisor: Tensor
+        self, gradients: list[Tensor], variables: list[keras.Variable], divisor: Tensor
     ) -> None:
         """Adds a micro-batch to the accumulators; the last one of an update makes the update."""
         steps = self.gradient_accumulation_steps
@@ -143,12 +141,14 @@ class ReducingOptimizer(PathState):
             [*variables, *self.variables],
         )
 
-    def _step(self, gradients: list[Tensor], variables: list[Variable], divisor: Tensor) -> None:
+    def _step(
+        self, gradients: list[Tensor], variables: list[keras.Variable], divisor: Tensor
+    ) -> None:
         """Clips by the global norm, updates every variable, then constraints and averages.
 
         Args:
-            gradients: List of dense float32 tensors, the same on every replica.
-            variables: List of variables, one for each gradient.
+            gradients: Dense, float32, the same on every replica.
+            variables: One for each gradient.
             divisor: Float32 scalar by which the gradients are still to be divided.
         """
         iterations = ops.cast(self.iterations, self._iterations.dtype)
@@ -183,8 +183,8 @@ class ReducingOptimizer(PathState):
     def _update_variable(  # the whole of it is what XLA compiles, once a shape
         self,
         gradient: Tensor,
-        variable: Variable,
-        slots: dict[str, Variable],
+        variable: keras.Variable,
+        slots: dict[str, keras.Variable],
         learning_rate: Tensor,
         iterations: Tensor,
         divisor: Tensor,
@@ -232,7 +232,7 @@ class ReducingOptimizer(PathState):
         """
         raise NotImplementedError
 
-    def _average(self, variables: list[Variable], iterations: Tensor) -> None:
+    def _average(self, variables: list[keras.Variable], iterations: Tensor) -> None:
         """Keras' moving average: the weights at a variable's first update, then the mean."""
         frequency = self.ema_overwrite_frequency
         for variable in variables:
@@ -247,7 +247,7 @@ class ReducingOptimizer(PathState):
                 variable.assign(ops.cast(weight, variable.dtype))
 
     def _overwrite_model_variables_with_average_value(
-        self, trainable_variables: Sequence[Variable]
+        self, trainable_variables: Sequence[keras.Variable]
     ) -> None:
         """Behind Keras' `finalize_variable_values`; by path instead of by order."""
         for variable in trainable_variables:
@@ -255,7 +255,7 @@ class ReducingOptimizer(PathState):
             variable.assign(ops.cast(average, variable.dtype))
 
     @property
-    def _model_variables_moving_average(self) -> list[Variable]:
+    def _model_variables_moving_average(self) -> list[keras.Variable]:
         """What Keras' callback SwapEMAWeights looks for, in the order it expects."""
         if not self.use_ema:
             raise AttributeError("_model_variables_moving_average needs use_ema=True")

@@ -1,13 +1,14 @@
-"""What TensorFlow needs to be told: conditions, the copies of a variable, scopes, paths.
+"""What TensorFlow needs and JAX does not: conditions, copies of a variable, scopes, paths.
 
 Under another backend every function is the plain thing that its name says for one replica. The
 sum over replicas is `reduction`'s.
 """
 
 import contextlib
+import itertools
 import re
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import keras
 from keras import ops
@@ -19,12 +20,9 @@ if keras.backend.backend() == "tensorflow":
 else:
     tf = None
 
-# A variable of the model or of an optimizer: `keras.Variable`, or a plain `tf.Variable`.
-Variable: TypeAlias = Any
-
 
 def run_if(
-    predicate: Tensor | None, update: Callable[[], None], variables: Sequence[Variable]
+    predicate: Tensor | None, update: Callable[[], None], variables: Sequence[keras.Variable]
 ) -> None:
     """Runs `update`, which assigns to some of `variables`, where `predicate` holds.
 
@@ -32,13 +30,17 @@ def run_if(
 
     Args:
         predicate: Boolean scalar tensor; None means always.
-        update: Function without arguments or result.
-        variables: List of `keras.Variable`, all that `update` may assign to.
+        variables: All that `update` may assign to.
     """
     if predicate is None:
         update()
     elif tf is not None:
-        tf.cond(predicate, lambda: _and_return_nothing(update), lambda: _and_return_nothing(None))
+
+        def updated() -> Tensor:
+            update()
+            return tf.constant(0)
+
+        tf.cond(predicate, updated, lambda: tf.constant(0))
     else:
         # JAX cannot trace side effects in a branch: compute both states, select one.
         before = [(v, ops.convert_to_tensor(v)) for v in variables]
@@ -49,13 +51,7 @@ def run_if(
             variable.assign(ops.where(predicate, new, old))
 
 
-def _and_return_nothing(update: Callable[[], None] | None) -> Tensor:
-    if update is not None:
-        update()
-    return tf.constant(0)
-
-
-def local(variable: Variable) -> Variable:
+def local(variable: keras.Variable) -> keras.Variable:
     """What a function compiled by XLA takes for a variable: this replica's own copy of it."""
     if tf is None:
         return variable
@@ -78,11 +74,12 @@ def check_may_build() -> None:
         raise ValueError("call optimizer.build(model.trainable_variables) in strategy.scope()")
 
 
-def slot_scope(variable: Variable, own_variable: Variable) -> contextlib.AbstractContextManager:
-    """The scope in which a slot of `variable` is created, so that it has the same copies.
+def slot_scope(
+    variable: keras.Variable, own_variable: keras.Variable
+) -> contextlib.AbstractContextManager:
+    """The scope in which a slot of the model's `variable` is created, with the same copies.
 
     Args:
-        variable: The model's variable.
         own_variable: A variable that the optimizer made in its constructor.
 
     Raises:
@@ -98,15 +95,15 @@ def slot_scope(variable: Variable, own_variable: Variable) -> contextlib.Abstrac
     return theirs.scope()
 
 
-def _native(variable: Variable) -> Variable:
+def _native(variable: keras.Variable) -> keras.Variable:
     return variable.value if isinstance(variable, keras.Variable) else variable
 
 
-def _strategy_of(variable: Variable) -> Any:
+def _strategy_of(variable: keras.Variable) -> Any:
     return getattr(_native(variable), "distribute_strategy", None)
 
 
-def variable_path(variable: Variable) -> str:
+def variable_path(variable: keras.Variable) -> str:
     """The path by which state is found: `transformer_layer_3/.../kernel`.
 
     Without the number that Keras gives to an unnamed `Sequential`, which another one of the
@@ -114,3 +111,9 @@ def variable_path(variable: Variable) -> str:
     """
     path = (getattr(variable, "path", None) or variable.name).split(":")[0]
     return re.sub(r"^sequential(_\d+)?/", "", path)
+
+
+def first_free(path: str, taken: Collection[str | None]) -> str:
+    """`path`, or the first of `path#2`, `path#3`, ... that is not taken."""
+    names = itertools.chain([path], (f"{path}#{number}" for number in itertools.count(2)))
+    return next(name for name in names if name not in taken)

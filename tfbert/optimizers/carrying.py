@@ -15,14 +15,14 @@ def carry_over(
 ) -> list[str]:
     """Copies the state of one optimizer into another one of the same class.
 
-    For a grown model whose optimizer is new. The number of updates is taken over, loss scale and
-    counters likewise. `AdamW` and `LAMB` correct the bias of new slots by their own age; Keras'
+    For a grown model whose optimizer is new. The number of updates is copied, and so are loss scale
+    and counters. `AdamW` and `LAMB` correct the bias of new slots by their own age; Keras'
     optimizers know one age only, so that their first updates from zeros are up to
     (1 - beta_1) / sqrt(1 - beta_2) times as large, 3.2 for Adam: let the rate rise from 0.
 
     Args:
-        source: Where the state comes from; built.
-        target: Where it goes; built, in the strategy's scope.
+        source: Built.
+        target: Built, in the strategy's scope.
         rename: Function from the path of a variable of `target` to that in `source`, or to None
             for state that starts from zeros. None means the same path. So a new layer can start
             with the state of the layer that it was copied from.

@@ -18,11 +18,7 @@ from tfbert.types import Tensor
 
 
 class AdamMoments(ReducingOptimizer):
-    """What `LAMB` and `AdamW` have in common: all but whether a variable adapts.
-
-    Args:
-        See `LAMB`.
-    """
+    """All of `LAMB` and `AdamW` except whether a variable adapts. Arguments as in `LAMB`."""
 
     slot_names = ("momentum", "velocity")
 
@@ -163,9 +159,7 @@ class LAMB(AdamMoments):
         No clipping, phi the identity, decay 0.01, epsilon 1e-6; norms and biases without decay
         and without adaptation. You et al., arXiv 1904.00962, Algorithm 2.
 
-        Args:
-            learning_rate: As in the constructor; see `schedules.untuned_lamb`.
-            **kwargs: Other arguments of the constructor.
+        For a learning rate, see `schedules.untuned_lamb`. Arguments are the constructor's.
         """
         return cls(learning_rate, **kwargs)
 
@@ -175,11 +169,7 @@ class LAMB(AdamMoments):
 
             g = g / max(1, ||g||)        with ||g|| over all variables
 
-        MLCommons training reference, BERT, `optimization.py`.
-
-        Args:
-            learning_rate: As in the constructor.
-            **kwargs: Other arguments of the constructor.
+        MLCommons training reference, BERT, `optimization.py`. Arguments are the constructor's.
         """
         return cls(learning_rate, max_grad_norm=1.0, **kwargs)
 
@@ -191,13 +181,8 @@ class LAMB(AdamMoments):
             ratio = ||x|| / ||u|| where x decays, else 1
 
         It differs from MLPerf's form only where `weight_decay` is 0: then nothing is adapted.
-        NVIDIA DeepLearningExamples, BERT (apex `FusedLAMB`).
-
-        Args:
-            learning_rate: As in the constructor.
-            weight_decay: Float, at least 0.
-            **kwargs: Other arguments of the constructor; which variables are adapted follows
-                from `exclude_from_weight_decay`.
+        NVIDIA DeepLearningExamples, BERT (apex `FusedLAMB`). Arguments are the constructor's; which
+        variables are adapted follows from `exclude_from_weight_decay`.
 
         Raises:
             ValueError: `exclude_from_layer_adaptation` is given.

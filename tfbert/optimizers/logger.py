@@ -12,7 +12,7 @@ from tfbert.optimizers.loss_scale import innermost
 
 
 class OptimizerLogger(keras.callbacks.Callback):
-    """Writes learning rate, loss scale, gradient norm and trust ratios once an execution.
+    """Writes learning rate, loss scale, gradient norm and trust ratios after each execution.
 
     The step is the optimizer's own count of updates, so that curves continue where a resumed run
     continues. Names: `optimizer/learning_rate`, `optimizer/loss_scale`,
@@ -24,10 +24,10 @@ class OptimizerLogger(keras.callbacks.Callback):
     an execution this costs next to nothing.
 
     Args:
-        log_dir: Folder for the events; `log_dir/optimizer` is written.
+        log_dir: Folder; the events are written to `log_dir/optimizer`.
 
     Raises:
-        ValueError: when training starts, where one of these does not record.
+        ValueError: when training starts, with one of these three that does not record.
     """
 
     def __init__(self, log_dir: str | os.PathLike) -> None:

@@ -8,8 +8,7 @@ from keras import ops
 
 from tfbert.optimizers import backend, reduction
 from tfbert.optimizers.application import ReducingOptimizer, is_finite
-from tfbert.optimizers.backend import Variable
-from tfbert.optimizers.carrying import carry_over
+from tfbert.optimizers.carrying import carry_over, check_pair
 from tfbert.optimizers.slots import SavedState, load_by_key, save_by_key
 from tfbert.types import Tensor
 from tfbert.xla import compiled
@@ -38,7 +37,6 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         initial_scale: Float, at least `minimum_scale`.
         dynamic_growth_steps: Int, at least 1. Updates without overflow before a doubling.
         minimum_scale: Float, positive. The floor.
-        name: String.
 
     Raises:
         ValueError: a number out of its range, an option of Keras' base optimizer, which
@@ -83,7 +81,7 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         self._saved_state = SavedState()
         self._is_finite = compiled(is_finite)
 
-    def build(self, variables: Sequence[Variable]) -> None:
+    def build(self, variables: Sequence[keras.Variable]) -> None:
         """Creates the scale and its counters once, and the inner optimizer's state.
 
         As with `LAMB.build`, a second call adds the state of further variables; one of Keras' own
@@ -104,7 +102,7 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
     def apply(
         self,
         grads: Sequence[Tensor | None],
-        trainable_variables: Sequence[Variable] | None = None,
+        trainable_variables: Sequence[keras.Variable] | None = None,
         denominator: Tensor | float | None = None,
     ) -> None:
         """One update with this replica's gradients of the scaled loss, or none.
@@ -130,7 +128,7 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
     def _apply_stock(
         self,
         grads: Sequence[Tensor | None],
-        variables: Sequence[Variable] | None,
+        variables: Sequence[keras.Variable] | None,
         denominator: Tensor | float | None,
     ) -> Tensor:
         """`ReducingOptimizer.apply` with an optimizer of Keras' own, which only updates."""
@@ -169,7 +167,7 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
 
     def exclude_from_weight_decay(
         self,
-        var_list: Sequence[Variable] | None = None,
+        var_list: Sequence[keras.Variable] | None = None,
         var_names: Sequence[str] | None = None,
     ) -> None:
         """As in the inner optimizer, to which it goes."""
@@ -180,15 +178,14 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         source: keras.optimizers.Optimizer,
         rename: Callable[[str], str | None] | None = None,
     ) -> list[str]:
-        """`tfbert.optimizers.carrying.carry_over` to this optimizer: see there."""
-        if not isinstance(source, LossScaleOptimizer):
-            raise TypeError(f"carry_over from {type(source).__name__} to {type(self).__name__}")
+        """`tfbert.optimizers.carrying.carry_over` to this optimizer."""
+        check_pair(source, self)
         fresh = carry_over(source.inner_optimizer, self.inner_optimizer, rename)
         for key, variable in self._by_key().items():
             variable.assign(ops.convert_to_tensor(source._by_key()[key]))
         return fresh
 
-    def _by_key(self) -> dict[str, Variable]:
+    def _by_key(self) -> dict[str, keras.Variable]:
         names = ("dynamic_scale", "step_counter", "skipped_steps")
         return {name: getattr(self, name) for name in names} if self.built else {}
 

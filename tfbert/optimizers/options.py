@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from tfbert.optimizers.backend import Variable, variable_path
+from tfbert.optimizers.backend import variable_path
 
 # LayerNorm's two vectors and every bias, by KerasHub's names; anchored, so that a layer called
 # "gamma_projection" does not match.
@@ -87,7 +87,7 @@ class OptimizerOptions(keras.optimizers.Optimizer):
 
     def exclude_from_weight_decay(
         self,
-        var_list: Sequence[Variable] | None = None,
+        var_list: Sequence[keras.Variable] | None = None,
         var_names: Sequence[str] | None = None,
     ) -> None:
         """Keras' way to exclude variables from decay; replaces the constructor's list.
@@ -153,7 +153,7 @@ class Exclusions:
         return not _matches(_first_given(self.layer_adaptation, self.weight_decay), path)
 
     def with_weight_decay(
-        self, variables: Iterable[Variable], patterns: Iterable[str]
+        self, variables: Iterable[keras.Variable], patterns: Iterable[str]
     ) -> "Exclusions":
         """A copy whose first list is `patterns` and the exact paths of `variables`."""
         paths = [f"^{re.escape(variable_path(v))}$" for v in variables]

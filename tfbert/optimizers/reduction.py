@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfbert.optimizers.backend import Variable, run_if, tf
+from tfbert.optimizers.backend import run_if, tf
 from tfbert.types import Tensor
 
 
@@ -19,12 +19,12 @@ def reduced(
     """The gradients of all replicas as one: dense, float32, summed.
 
     Args:
-        gradients: List of tensors or `IndexedSlices`, local to this replica.
+        gradients: Tensors or `IndexedSlices`, local to this replica.
         denominator: Scalar or None: this replica's part of the divisor.
 
     Returns:
-        List of dense float32 tensors and their divisor, a float32 scalar: the sum of the
-        denominators, or 1 where that is 0 or None. The same on every replica.
+        Dense float32 tensors and their divisor, a float32 scalar: the sum of the denominators, or
+        1 where that is 0 or None. The same on every replica.
     """
     gradients = [densify(g) for g in gradients]
     if denominator is None:
@@ -50,10 +50,7 @@ def sum_over_replicas(tensors: Sequence[Tensor]) -> list[Tensor]:
     To be called outside of any condition: under MirroredStrategy it is a `merge_call`.
 
     Args:
-        tensors: List of dense tensors, local to this replica.
-
-    Returns:
-        List of tensors of the same shapes.
+        tensors: Dense, local to this replica.
 
     Raises:
         ValueError: not inside `strategy.run`, or a strategy without synchronous replicas.
@@ -64,7 +61,13 @@ def sum_over_replicas(tensors: Sequence[Tensor]) -> list[Tensor]:
     if context is None:
         raise ValueError("apply() must be called inside strategy.run, once by every replica")
     strategy = context.strategy
-    if tf.distribute.has_strategy() and not isinstance(strategy, _synchronous_strategies()):
+    synchronous = (
+        tf.distribute.MirroredStrategy,
+        tf.distribute.MultiWorkerMirroredStrategy,
+        tf.distribute.OneDeviceStrategy,
+        tf.distribute.TPUStrategy,
+    )
+    if tf.distribute.has_strategy() and not isinstance(strategy, synchronous):
         raise ValueError(f"{type(strategy).__name__} does not keep its replicas in step")
     if context.num_replicas_in_sync == 1:
         return list(tensors)
@@ -76,8 +79,8 @@ def sum_over_replicas(tensors: Sequence[Tensor]) -> list[Tensor]:
 def on_first_replica(tensors: Sequence[Tensor]) -> list[Tensor]:
     """Tensors that are the same on every replica, as zeros on all replicas but the first.
 
-    For an optimizer that sums over replicas by itself, after it has clipped what each replica
-    brings: it then clips the reduced gradient.
+    For an optimizer that sums over replicas itself, after clipping what each replica gives it: it
+    then clips the reduced gradient.
     """
     is_first = tf.equal(tf.distribute.get_replica_context().replica_id_in_sync_group, 0)
     return [tf.where(is_first, t, tf.zeros_like(t)) for t in tensors]
@@ -86,15 +89,15 @@ def on_first_replica(tensors: Sequence[Tensor]) -> list[Tensor]:
 def apply_stock(
     optimizer: keras.optimizers.Optimizer,
     gradients: Sequence[Tensor],
-    variables: Sequence[Variable],
+    variables: Sequence[keras.Variable],
     predicate: Tensor,
 ) -> None:
     """Lets one of Keras' own optimizers update, under a condition.
 
     Args:
         optimizer: Built.
-        gradients: List of dense tensors, reduced: the same on every replica.
-        variables: List of variables, one for each gradient.
+        gradients: Dense and reduced: the same on every replica.
+        variables: One for each gradient.
         predicate: Boolean scalar tensor, the same on every replica.
     """
     if tf is None or not tf.distribute.has_strategy():
@@ -112,12 +115,3 @@ def apply_stock(
         run_if(predicate, lambda: each(on_replica, args=(gradients,)), ())
 
     tf.distribute.get_replica_context().merge_call(across_replicas, args=(gradients, predicate))
-
-
-def _synchronous_strategies() -> tuple[type, ...]:
-    return (
-        tf.distribute.MirroredStrategy,
-        tf.distribute.MultiWorkerMirroredStrategy,
-        tf.distribute.OneDeviceStrategy,
-        tf.distribute.TPUStrategy,
-    )

@@ -1,6 +1,7 @@
 """State by the path of the model's variable, in memory and on disk."""
 
 import re
+import types
 from collections.abc import Callable, Collection, Iterable, MutableMapping, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from tfbert.optimizers import backend
-from tfbert.optimizers.backend import Variable, variable_path
+from tfbert.optimizers.backend import first_free, variable_path
 from tfbert.optimizers.carrying import check_pair
 from tfbert.optimizers.options import OptimizerOptions
 
@@ -26,18 +27,25 @@ class PathState(OptimizerOptions):
 
     slot_names: tuple[str, ...] = ()
 
-    def build(self, variables: Sequence[Variable]) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Plain objects on purpose: Keras and TensorFlow track the dictionaries of attributes.
+        self._saved_state = SavedState()
+        self._slots = types.SimpleNamespace(
+            paths={},  # key of a model variable -> path
+            by_path={},  # path -> {slot name: optimizer variable}
+        )
+
+    def build(self, variables: Sequence[keras.Variable]) -> None:
         """Creates the state of those variables that have none yet.
 
         Args:
-            variables: List of model variables: all that `apply` will be given from now on.
+            variables: All those of the model that `apply` will be given from now on.
 
         Raises:
             ValueError: a variable changed its shape, or overwrites itself with its gradient
                 (float8), or the optimizer was constructed outside of the model's strategy.
         """
-        if not hasattr(self, "_slots"):
-            self._slots = _SlotTable()
         variables = list(variables)
         first_step = int(ops.convert_to_numpy(self.iterations)) if self.built else 0
         paths = self._paths_for(variables)
@@ -58,37 +66,32 @@ class PathState(OptimizerOptions):
         self._trainable_variables.clear()
         self._trainable_variables.extend(variables)
         self.built = True
-        self._saved().give_to(self)
+        self._saved_state.give_to(self)
 
-    def _paths_for(self, variables: Sequence[Variable]) -> list[str]:
+    def _paths_for(self, variables: Sequence[keras.Variable]) -> list[str]:
         """Paths; what is bound keeps its own, others that share one get `#2`, `#3` in order."""
         bound = [self._slots.paths.get(self._var_key(v)) for v in variables]
         taken, paths = set(bound), []
         for variable, path in zip(variables, bound, strict=True):
             if path is None:
-                plain = path = variable_path(variable)
-                number = 1
-                while path in taken:
-                    number += 1
-                    path = f"{plain}#{number}"
+                path = first_free(variable_path(variable), taken)
                 taken.add(path)
             paths.append(path)
         return paths
 
     def _new_slots(
-        self, variable: Variable, path: str, first_step: int
+        self, variable: keras.Variable, path: str, first_step: int
     ) -> dict[str, keras.Variable]:
-        flat = path.replace("/", "_")
-
-        def tensor(slot: str) -> keras.Variable:
-            layout = getattr(variable, "_layout", None)
-            name = f"{flat}_{slot}"
-            return self.add_variable(variable.shape, "zeros", "float32", layout=layout, name=name)
-
+        flat, layout = path.replace("/", "_"), getattr(variable, "_layout", None)
         names = list(self.slot_names)
         names += ["average"] if self.use_ema else []
         names += ["accumulator"] if self.gradient_accumulation_steps else []
-        slots = {name: tensor(name) for name in names}
+        slots = {
+            name: self.add_variable(
+                variable.shape, "zeros", "float32", layout=layout, name=f"{flat}_{name}"
+            )
+            for name in names
+        }
         constant = keras.initializers.Constant(first_step)
         slots["first_step"] = self.add_variable((), constant, "int", name=f"{flat}_first_step")
         if self.record_statistics:
@@ -97,11 +100,11 @@ class PathState(OptimizerOptions):
             )
         return slots
 
-    def path_of(self, variable: Variable) -> str:
+    def path_of(self, variable: keras.Variable) -> str:
         """The path under which `build` put this variable."""
         return self._slots.paths[self._var_key(variable)]
 
-    def slots_of(self, variable: Variable) -> dict[str, keras.Variable]:
+    def slots_of(self, variable: keras.Variable) -> dict[str, keras.Variable]:
         """`{slot name: optimizer variable}` of one variable of the model."""
         return self._slots.by_path[self.path_of(variable)]
 
@@ -109,7 +112,7 @@ class PathState(OptimizerOptions):
         """Pairs of path and `{slot name: optimizer variable}`, in the order of creation."""
         return self._slots.by_path.items() if self.built else ()
 
-    def check_known(self, variables: Iterable[Variable]) -> None:
+    def check_known(self, variables: Iterable[keras.Variable]) -> None:
         """Raises ValueError for a variable that `build` has not seen."""
         for variable in variables:
             if self._var_key(variable) not in self._slots.paths:
@@ -123,7 +126,7 @@ class PathState(OptimizerOptions):
         source: keras.optimizers.Optimizer,
         rename: Callable[[str], str | None] | None = None,
     ) -> list[str]:
-        """`tfbert.optimizers.carrying.carry_over` to this optimizer: see there."""
+        """`tfbert.optimizers.carrying.carry_over` to this optimizer."""
         check_pair(source, self)
         theirs, fresh = dict(source.all_slots()), []
         weights = {self.path_of(v): v for v in self._trainable_variables}
@@ -152,16 +155,10 @@ class PathState(OptimizerOptions):
             keyed |= {f"{name}|{path.replace('/', '|')}": v for name, v in slots.items()}
         return keyed
 
-    def _saved(self) -> "SavedState":
-        """State that was loaded for variables which `build` has not seen yet."""
-        if not hasattr(self, "_saved_state"):
-            self._saved_state = SavedState()
-        return self._saved_state
-
     def save_own_variables(self, store: MutableMapping) -> None:
         """Writes the state into a Keras store, by slot and path."""
         save_by_key(self._by_key(), store)
-        self._saved().write(store)
+        self._saved_state.write(store)
 
     def load_own_variables(self, store: MutableMapping) -> None:
         """Reads what `save_own_variables` wrote.
@@ -172,7 +169,7 @@ class PathState(OptimizerOptions):
         Raises:
             ValueError: the store is of other variables.
         """
-        self._saved().values = load_by_key(self._by_key(), store, self.name)
+        self._saved_state.values = load_by_key(self._by_key(), store, self.name)
 
     def _trackable_children(self, save_type: str = "checkpoint", **kwargs: Any) -> dict[str, Any]:
         """What tf.train.Checkpoint saves: the same keys."""
@@ -180,7 +177,7 @@ class PathState(OptimizerOptions):
 
 
 class SavedState:
-    """Loaded values that wait for their variables; a plain object, so that nothing tracks it."""
+    """Loaded values of variables that `build` has not seen yet."""
 
     def __init__(self) -> None:
         self.values: dict[str, np.ndarray] = {}  # saved key -> array
@@ -201,24 +198,14 @@ class SavedState:
             store[key] = value
 
 
-class _SlotTable:
-    """A plain object on purpose: Keras and TensorFlow track the dictionaries of attributes."""
-
-    def __init__(self) -> None:
-        self.paths: dict[Any, str] = {}  # key of a model variable -> path
-        self.by_path: dict[
-            str, dict[str, keras.Variable]
-        ] = {}  # path -> {slot name: optimizer variable}
-
-
-def save_by_key(variables: dict[str, Variable], store: MutableMapping) -> None:
+def save_by_key(variables: dict[str, keras.Variable], store: MutableMapping) -> None:
     """Writes `{key: variable}` into a Keras store."""
     for key, variable in variables.items():
         store[key] = ops.convert_to_numpy(variable)
 
 
 def load_by_key(
-    variables: dict[str, Variable], store: MutableMapping, owner: str
+    variables: dict[str, keras.Variable], store: MutableMapping, owner: str
 ) -> dict[str, np.ndarray]:
     """Reads `{key: variable}` from a Keras store.
 

@@ -19,7 +19,7 @@ def recipe_path(recipe: str) -> Path:
     """The file of a recipe.
 
     Args:
-        recipe: A name, or a YAML file of one's own, such as `config.yaml` of a run.
+        recipe: A name, or the path of a YAML file, such as `config.yaml` of a run.
 
     Raises:
         InputError: If there is neither.

@@ -19,10 +19,6 @@ def accumulate_steps(
         global_batch_size: Examples an update, over all replicas together.
         per_device_batch_size: Examples that one device computes at once; None means its whole
             share.
-        replicas: Number of replicas.
-
-    Returns:
-        The `accumulate_steps` of `compile`.
 
     Raises:
         InputError: If the global batch is not a multiple of what all devices compute at once.
@@ -43,11 +39,7 @@ def accumulate_steps_of(phase: Phase, replicas: int, device_tokens: int) -> int:
     """`accumulate_steps` of a phase of pre-training.
 
     Args:
-        replicas: Devices that share the batch.
         device_tokens: Tokens that a device computes at once, where the phase does not say.
-
-    Returns:
-        Int, at least 1.
 
     Raises:
         InputError: If the batch cannot be divided that way.

@@ -18,11 +18,11 @@ from tfbert.recipes.phases import Phase
 if TYPE_CHECKING:
     from tfbert.models.pretrainer import BertPretrainer
 
-# Share of the measured peak of matrix products that training reaches: assumed. A running training
-# says what it is on this machine (`mfu`).
+# Share of the measured peak of matrix products that training reaches: assumed. While training runs,
+# `mfu` is this machine's.
 UTILISATION = 0.35
 
-# Operations a parameter and update, counted in `AdamMoments.update_direction` with clipping and the
+# Operations a parameter and update, counted in `AdamMoments.update_rule` with clipping and the
 # assignment, and in LAMB's norms.
 _OPTIMIZER = {"lamb": 23, "adamw": 17}
 
@@ -60,12 +60,10 @@ class CostModel:
     """The cost of a phase, by its number of layers and how many of them are frozen.
 
     Args:
-        size: `BertSize`; its layers are those of the whole model.
-        vocabulary_size: Word pieces.
-        positions: Positions that the model has embeddings for.
+        size: That of the whole model.
+        positions, segments: How many the model has embeddings for.
         next_sentence: Whether there is a next-sentence head.
         optimizer: `lamb` or `adamw`.
-        segments: Segments that the model has embeddings for.
     """
 
     size: BertSize
@@ -76,11 +74,13 @@ class CostModel:
     segments: int = 2
 
     @classmethod
-    def of(cls, model: BertPretrainer, size: BertSize, optimizer: str = "lamb") -> CostModel:
-        """The cost model of a `BertPretrainer`, which may still have to grow to `size`."""
+    def of(cls, model: BertPretrainer, num_layers: int, optimizer: str = "lamb") -> CostModel:
+        """The cost model of a `BertPretrainer`, which may still have to grow to `num_layers`."""
         backbone = model.backbone
         return cls(
-            size,
+            BertSize(
+                num_layers, backbone.hidden_dim, backbone.num_heads, backbone.intermediate_dim
+            ),
             backbone.vocabulary_size,
             backbone.max_sequence_length,
             model.next_sentence,
@@ -89,11 +89,7 @@ class CostModel:
         )
 
     def update(self, phase: Phase, predictions: int) -> UpdateCost:
-        """The `UpdateCost` of a `Phase` whose `layers` are given.
-
-        Args:
-            predictions: Masked positions a sequence.
-        """
+        """The `UpdateCost` of a `Phase` with its `layers` given, for `predictions` a sequence."""
         flops = training_flops(
             dataclasses.replace(self.size, num_layers=phase.num_layers),
             self.vocabulary_size,
@@ -141,9 +137,7 @@ class Forecast(NamedTuple):
     """What is known of a phase before it begins.
 
     Args:
-        flops: Operations.
-        seconds: Time.
-        whole_depth: How many times the operations of the same updates at full depth are these.
+        whole_depth: Operations of the same updates at full depth, divided by `flops`.
     """
 
     flops: float
@@ -160,7 +154,7 @@ def forecast(
     """A `Forecast` for each phase, and for all of them together.
 
     Args:
-        phases: List of `Phase`, their `layers` given.
+        phases: With their `layers` given.
         predictions: Masked positions a sequence, for each of them.
         flops_per_second: What the hardware does in training: the measured peak times a
             utilisation.

@@ -12,40 +12,6 @@ from tfbert.models.sizes import BertSize
 BACKWARD = 2  # a product's gradient is two products of its size
 
 
-class SequenceFlops(NamedTuple):
-    """Operations of one forward pass over one sequence.
-
-    Args:
-        layer: One encoder layer.
-        head: The masked-LM head at the masked positions.
-        next_sentence: Pooler and next-sentence head.
-    """
-
-    layer: int
-    head: int
-    next_sentence: int
-
-
-def sequence_flops(
-    size: BertSize, vocabulary_size: int, length: int, predictions: int
-) -> SequenceFlops:
-    """Operations of one forward pass over one sequence, part by part.
-
-    Args:
-        vocabulary_size: Word pieces.
-        length: Tokens a sequence.
-        predictions: Masked positions a sequence.
-    """
-    width = size.hidden_dim
-    projections = 4 * width**2 + 2 * width * size.intermediate_dim  # multiplications a token
-    attention = 2 * length * width  # likewise: queries with keys, probabilities with values
-    return SequenceFlops(
-        layer=2 * length * (projections + attention),
-        head=2 * predictions * (width**2 + width * vocabulary_size),
-        next_sentence=2 * (width**2 + 2 * width),
-    )
-
-
 class TrainingFlops(NamedTuple):
     """Operations of one update for one sequence.
 
@@ -70,20 +36,25 @@ def training_flops(
     next_sentence: bool = True,
     frozen_layers: int = 0,
 ) -> TrainingFlops:
-    """Operations of one update for one sequence: forward 1, backward 2 times.
+    """Operations of one update for one sequence: once forward, `BACKWARD` times backward.
 
     Where the embeddings and the lowest layers are frozen, these have no backward pass, the table
     that the masked-LM head shares no gradient, and the lowest trained layer's input none.
 
     Args:
-        size, vocabulary_size, length, predictions: As in `sequence_flops`.
+        length: Tokens a sequence.
+        predictions: Masked positions a sequence.
         next_sentence: Whether the model has a next-sentence head.
         frozen_layers: Lowest layers that are frozen; 0 means that the embeddings are not, either.
     """
-    parts = sequence_flops(size, vocabulary_size, length, predictions)
     width, trained = size.hidden_dim, size.num_layers - frozen_layers
-    encoder = size.num_layers * parts.layer + trained * BACKWARD * parts.layer
-    heads = (1 + BACKWARD) * (parts.head + (parts.next_sentence if next_sentence else 0))
+    projections = 4 * width**2 + 2 * width * size.intermediate_dim  # multiplications a token
+    attention = 2 * length * width  # likewise: queries with keys, probabilities with values
+    layer = 2 * length * (projections + attention)
+    head = 2 * predictions * (width**2 + width * vocabulary_size)
+    pooler = 2 * (width**2 + 2 * width) if next_sentence else 0  # and next-sentence head
+    encoder = (size.num_layers + trained * BACKWARD) * layer
+    heads = (1 + BACKWARD) * (head + pooler)
     if frozen_layers:
         heads -= 2 * predictions * width * vocabulary_size
         if trained:

@@ -41,42 +41,29 @@ def open_phases(
     Args:
         dataset: What `read_dataset` returns for the folder `config.data`.
         phases: The phases as they are trained, see `PretrainConfig.scaled_phases`.
-        replicas: Devices that share a batch.
 
     Raises:
         InputError: If there are no records for a phase, they hold no masks, or its batch cannot be
             divided.
     """
-    return [
-        _open(config, dataset, order, first_batch, phase, replicas)
-        for (order, first_batch), phase in zip(batch_orders(phases), phases, strict=True)
-    ]
-
-
-def _open(
-    config: PretrainConfig,
-    dataset: dict[str, Any],
-    order: int,
-    first_batch: int,
-    phase: Phase,
-    replicas: int,
-) -> PhaseData:
-    """The `PhaseData` of a phase; `order` and `first_batch` as `batch_orders` returns them."""
-    length = phase.sequence_length
-    source = open_prepared(config.data, dataset, "train", length, phase.predictions)
-    if not source.predictions:
-        raise InputError(
-            f"{config.data}: its records hold no masks; prepare the text with --masking dynamic"
-        )
-    # Another order and other masks at each length, also where the text is the same.
-    seed = config.seed + order * 2**32
-    train = PretrainingRecords(source, phase.global_batch_size, seed)
-    accumulate_steps = accumulate_steps_of(phase, replicas, config.device_tokens)
-    held_out = None
-    if has_held_out(dataset, length):
-        held_out = held_out_dataset(
-            open_prepared(config.data, dataset, "validation", length, phase.predictions),
-            phase.global_batch_size // accumulate_steps,
-            config.eval_sequences,
-        )
-    return PhaseData(train, first_batch, held_out, source.predictions, accumulate_steps)
+    opened = []
+    for (order, first_batch), phase in zip(batch_orders(phases), phases, strict=True):
+        length = phase.sequence_length
+        source = open_prepared(config.data, dataset, "train", length, phase.predictions)
+        if not source.predictions:
+            raise InputError(
+                f"{config.data}: its records hold no masks; prepare the text with --masking dynamic"
+            )
+        # Another order and other masks at each length, also where the text is the same.
+        seed = config.seed + order * 2**32
+        train = PretrainingRecords(source, phase.global_batch_size, seed)
+        steps = accumulate_steps_of(phase, replicas, config.device_tokens)
+        held_out = None
+        if has_held_out(dataset, length):
+            held_out = held_out_dataset(
+                open_prepared(config.data, dataset, "validation", length, phase.predictions),
+                phase.global_batch_size // steps,
+                config.eval_sequences,
+            )
+        opened.append(PhaseData(train, first_batch, held_out, source.predictions, steps))
+    return opened

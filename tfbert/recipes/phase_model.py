@@ -37,13 +37,13 @@ def make_first_model(
     """The model with which a pre-training begins, ready to train.
 
     Args:
-        options: With which the records were prepared.
-        records: Training records of the first phase.
+        options: Those with which the records were prepared.
+        records: Of the first phase.
         precision: A key of `POLICIES`.
-        phases: The phases as they are trained.
+        phases: As they are trained.
 
     Returns:
-        (`BertPretrainer`, new or from `--init`; its tokenizer; the phases with their `layers`).
+        (model, new or from `--init`; its tokenizer; the phases with their `layers`).
 
     Raises:
         InputError: If the model of `--init` does not fit records or phases.
@@ -89,12 +89,12 @@ def begin_phase(
     """Makes the model of an earlier phase, or a new one, that of this phase.
 
     Args:
-        phases: The phases as they are trained, with their `layers`.
+        phases: As they are trained, with their `layers`.
         number: Which of them begins, from 0.
-        accumulate_steps: Micro-batches that a device's share of its batch is computed in.
+        accumulate_steps: As in `compile`.
 
     Returns:
-        The model, a deeper one where it grows.
+        The model, a deeper one if it grows.
     """
     phase = phases[number]
     if phase.num_layers > model.backbone.num_layers:
@@ -103,7 +103,7 @@ def begin_phase(
     # Updates that float16 skipped count, or the schedule would lag behind the phases.
     innermost(optimizer).iterations.assign(sum(earlier.steps for earlier in phases[:number]))
     model.freeze_lower_layers(phase.freeze_layers, phase.frozen_dropout)
-    # Loss scaling, where there is any, goes on through the phases.
+    # Loss scaling, if there is any, continues through the phases.
     _compile(model, optimizer, config, accumulate_steps)
     return model
 
@@ -117,14 +117,8 @@ def make_phase_model(
 ) -> BertPretrainer:
     """The model of a phase as `pretrain` compiles it, new and without records: for `tpu-check`.
 
-    Args:
-        number: Which of its phases, from 0.
-        vocabulary_size: Word pieces.
-        next_sentence: As in `BertPretrainer`.
-        accumulate_steps: Micro-batches that a device's share of the batch is computed in.
-
-    Returns:
-        A `BertPretrainer` whose optimizer is built.
+    Its optimizer is built. `number` is the phase's, from 0; the rest as in `make_pretrainer` and
+    `compile`.
     """
     phases = with_layers(config.scaled_phases(), config.bert_size.num_layers)
     phase = phases[number]

@@ -89,7 +89,7 @@ class Phase(Options):
 
 
 def make_phases(entries: Any) -> list[Phase]:
-    """Phases out of a recipe.
+    """The phases of a recipe.
 
     Args:
         entries: List of `Phase`s, or of dictionaries with their fields.
@@ -152,9 +152,9 @@ def with_layers(phases: list[Phase], num_layers: int, is_new: bool = True) -> li
 def batch_orders(phases: list[Phase]) -> list[tuple[int, int]]:
     """Where each phase takes its batches from.
 
-    Phases that differ in nothing that a batch depends on take theirs from one order, one after the
-    other: the stages of a staged training see what the model would have seen at full depth. Others
-    have an order, and masks, of their own.
+    Phases of equal batches take them from one order, one after the other: the stages of a staged
+    training see what the model would have seen at full depth. Others have an order, and masks, of
+    their own.
 
     Returns:
         List of (order's number, number of the first batch).

@@ -1,4 +1,4 @@
-"""What a pre-training says of itself before it runs: phases, operations, time."""
+"""What a pre-training logs before it runs: phases, operations, time."""
 
 from collections.abc import Sequence
 
@@ -14,8 +14,8 @@ def plan_lines(
     """Lines of text: the model, each phase, and all of them together.
 
     Args:
-        phases: List of `Phase`, their `layers` given.
-        data: The `PhaseData` of each.
+        phases: With their `layers` given.
+        data: Of each phase.
         peak: Operations a second of large matrix products on all devices together, as measured;
             None leaves the times out.
     """

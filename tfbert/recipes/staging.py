@@ -151,8 +151,6 @@ def staged(
     that is trained at 512, where its share is not smaller than that.
 
     Args:
-        phases: The recipe's phases.
-        stages: What `make_stages` returns.
         growth, growth_slots, frozen_dropout: As in `Phase`.
         stage_schedule: `whole` lays the recipe's rate over all stages, and lets it rise from 0
             again where a later stage begins; with `each` a stage has the recipe's peak, warm-up

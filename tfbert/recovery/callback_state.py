@@ -1,4 +1,4 @@
-"""The state of callbacks, so that they go on as if the run had not been interrupted.
+"""The state of callbacks, so that they continue as if the run had not been interrupted.
 
 A callback takes part with `get_state()`, which returns what JSON can hold, and `set_state(state)`,
 which is called after `on_train_begin` and, in the middle of an epoch, `on_epoch_begin`. Of Keras'
@@ -35,10 +35,10 @@ _ATTRIBUTES = {
 
 
 def check_callbacks(callbacks: list[keras.callbacks.Callback]) -> None:
-    """Warns of the callbacks that will not go on where they were.
+    """Warns of the callbacks whose state is not saved.
 
     Raises:
-        InputError: If one of them would restore the run itself.
+        InputError: If one of them restores runs itself.
     """
     for callback in callbacks:
         if isinstance(callback, keras.callbacks.BackupAndRestore):
@@ -46,7 +46,8 @@ def check_callbacks(callbacks: list[keras.callbacks.Callback]) -> None:
                 "the callback BackupAndRestore and recovery=... both restore a run: leave "
                 "BackupAndRestore out"
             )
-        if not _is_known(callback):
+        is_of_library = type(callback).__module__.startswith(("keras.", "tfbert."))
+        if not (is_of_library or hasattr(callback, "get_state") or _attributes(callback)):
             log.warning(
                 "callback %s has no get_state and set_state: a resumed run starts it anew",
                 type(callback).__name__,
@@ -56,7 +57,7 @@ def check_callbacks(callbacks: list[keras.callbacks.Callback]) -> None:
 def callback_states(
     callbacks: list[keras.callbacks.Callback],
 ) -> tuple[list[dict[str, Any]], dict[str, np.ndarray]]:
-    """What is to be saved.
+    """What a checkpoint holds of the callbacks.
 
     Returns:
         A list for JSON, in the order of the callbacks, and `{name: array}`.
@@ -71,11 +72,7 @@ def callback_states(
 
 
 def continue_files(callbacks: list[keras.callbacks.Callback], saved: list[dict[str, Any]]) -> None:
-    """Before `on_train_begin`: a log file is continued after its last line of then.
-
-    Args:
-        saved: The list of `callback_states`.
-    """
+    """Before `on_train_begin`: cuts log files back to what they held when `saved` was taken."""
     for callback, _, state in _matched(callbacks, saved):
         if isinstance(callback, keras.callbacks.CSVLogger) and state:
             if (file := getattr(callback, "csv_file", None)) and not file.closed:
@@ -97,11 +94,7 @@ def restore_callbacks(
     saved: list[dict[str, Any]],
     arrays: Mapping[str, np.ndarray],
 ) -> None:
-    """Restores the state of callbacks.
-
-    Args:
-        saved, arrays: As from `callback_states`.
-    """
+    """Restores the state of callbacks from the two results of `callback_states`."""
     for callback, index, state in _matched(callbacks, saved):
         if hasattr(callback, "set_state"):
             callback.set_state(state)
@@ -118,8 +111,10 @@ def restore_callbacks(
 def _matched(
     callbacks: list[keras.callbacks.Callback], saved: list[dict[str, Any]]
 ) -> Iterator[tuple[keras.callbacks.Callback, int, Any]]:
-    """Triples of a callback, its index when it was saved, and its state; the n-th of a class now is
-    the n-th of that class then."""
+    """Triples of a callback, its index when it was saved, and its state.
+
+    The n-th callback of a class now is taken for the n-th of that class then.
+    """
     rest = list(enumerate(saved))
     for callback in callbacks:
         name = type(callback).__name__
@@ -152,14 +147,8 @@ def _attributes(callback: keras.callbacks.Callback) -> tuple[str, ...]:
     return next((names for kind, names in _ATTRIBUTES.items() if isinstance(callback, kind)), ())
 
 
-def _is_known(callback: keras.callbacks.Callback) -> bool:
-    """Whether a callback's state is saved, or it is one of a library's own that have none."""
-    ours = type(callback).__module__.startswith(("keras.", "tfbert."))
-    return ours or hasattr(callback, "get_state") or bool(_attributes(callback))
-
-
 def _plain(value: Any) -> Any:
-    """Numbers of NumPy and tensors as Python's, also inside lists and dictionaries."""
+    """Numbers of NumPy and tensors as Python's numbers, also inside lists and dictionaries."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list):

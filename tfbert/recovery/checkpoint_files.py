@@ -54,10 +54,10 @@ class DamagedCheckpoint(Exception):
 def write_checkpoint(
     folder: AnyPath, tensors: Mapping[str, np.ndarray], state: Mapping[str, Any]
 ) -> None:
-    """Writes a checkpoint; one that is in the folder stops being one at the start.
+    """Writes a checkpoint; one that is in the folder is removed first.
 
     Args:
-        folder: Path of the folder, local or `gs://`.
+        folder: Local or `gs://`.
         tensors: `{name: array}`.
         state: What `json` can write.
 
@@ -79,7 +79,7 @@ def write_checkpoint(
 
 
 def read_checkpoint(folder: AnyPath) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Reads a checkpoint after all of it was found undamaged.
+    """Reads a checkpoint, and checks that all of it is undamaged.
 
     Returns:
         `{name: array}` and the state, as they were given to `write_checkpoint`.
@@ -122,7 +122,7 @@ def phase_folder(directory: AnyPath, number: int) -> Path:
 
 
 def last_written(directory: AnyPath) -> dict[str, Any] | None:
-    """The newest checkpoint of a run, not looked into.
+    """The newest checkpoint of a run, by its name and the time of its manifest.
 
     Args:
         directory: Folder of checkpoints, or of the folders of phases.
@@ -189,7 +189,7 @@ def _header(tensors: Mapping[str, np.ndarray]) -> bytes:
         dtype = _DTYPES[array.dtype.name]
         entries[name] = {"dtype": dtype, "shape": array.shape, "data_offsets": [begin, end]}
     text = json.dumps(entries).encode()
-    text += b" " * (-len(text) % 8)  # the arrays are to begin at a multiple of 8
+    text += b" " * (-len(text) % 8)  # the arrays begin at a multiple of 8
     return len(text).to_bytes(8, "little") + text
 
 

@@ -1,4 +1,4 @@
-"""The checkpoints of a run: written while training goes on; the last few and the best one stay."""
+"""The checkpoints of a run: written while it trains; the last few and the best one are kept."""
 
 from __future__ import annotations
 
@@ -57,26 +57,21 @@ class Checkpoints:
     """Writes and finds the checkpoints in one folder.
 
     `save` copies the variables while training waits; a thread of low priority checks, writes and
-    cleans up. There is one copy, so only one checkpoint is written at a time: the next one is not
-    begun until the thread is done, unless `save` is told to wait.
+    cleans up. There is one copy, so only one checkpoint is written at a time: until the thread is
+    done `save` does nothing, unless it is told to wait.
 
     A checkpoint with an inf or a NaN among weights or slots is not written: it would take the
-    place of a good one. A disk that is full, or a store that refuses, costs the checkpoint and a
-    line in the log, not the run; the older ones stay.
+    place of a good one. If the disk is full or a store refuses, the checkpoint is left out with a
+    line in the log; the run continues, and the older ones stay.
 
     Args:
-        directory: The folder, local or `gs://`; made when it is needed.
+        directory: Local or `gs://`; made when it is needed.
         keep: How many to keep, in addition to the best one.
         earlier: Folders of earlier checkpoints of the same run, the oldest first; `keep` counts
             all of them together.
     """
 
-    def __init__(
-        self,
-        directory: AnyPath,
-        keep: int = 2,
-        earlier: Iterable[AnyPath] = (),
-    ) -> None:
+    def __init__(self, directory: AnyPath, keep: int = 2, earlier: Iterable[AnyPath] = ()) -> None:
         self.directory = os.fspath(directory)
         self.keep = keep
         self.earlier = [os.fspath(folder) for folder in earlier]
@@ -89,7 +84,7 @@ class Checkpoints:
         self._damaged: set[tuple[int, int]] = set()
 
     def prepare(self, variables: Mapping[str, Any]) -> None:
-        """Makes room for the copy in the background, so that no checkpoint waits for it."""
+        """Allocates memory for the copy in the background, so that no checkpoint waits for it."""
         self._begin(self._copy.prepare, variables)
 
     def save(
@@ -108,7 +103,7 @@ class Checkpoints:
             state: What `json` can write; it may change afterwards. `state["best"]` may be
                 `{"step": ..., ...}`: the checkpoint to keep in addition to the last ones.
             arrays: `{name: array}` that do not change, to be saved with the variables.
-            wait: Wait for one that is being written, and for this one.
+            wait: Whether to wait for one that is being written, and for this one.
 
         Returns:
             Whether it was begun: False where another one is still being written.
@@ -129,7 +124,7 @@ class Checkpoints:
         return self._writing is not None and not self._writing.done()
 
     def wait(self) -> None:
-        """Waits for what is being written; raises here what was not a failure of the disk."""
+        """Waits for what is being written; raises its errors, except those of the disk."""
         if self._writing is not None:
             writing, self._writing = self._writing, None
             writing.result()
@@ -142,7 +137,7 @@ class Checkpoints:
     def newest(self) -> Checkpoint | None:
         """The newest sound `Checkpoint`, or None if there is none.
 
-        Each damaged one is passed over with a warning.
+        Damaged ones are left out with a warning.
         """
         self.wait()
         keys = checkpoint_keys(self.directory)
@@ -162,9 +157,9 @@ class Checkpoints:
         return None
 
     def best(self) -> Checkpoint | None:
-        """The best `Checkpoint`, by what the newest sound one says.
+        """The best `Checkpoint`, as the newest sound one names it.
 
-        None if it names none; the same with a warning if the best one is damaged.
+        None if it names none, or, with a warning, if the best one is damaged.
         """
         self.wait()
         for key in reversed(checkpoint_keys(self.directory)):
@@ -192,7 +187,7 @@ class Checkpoints:
             raise MachineError(f"{self.path(step)}: damaged: {error}") from error
 
     def path(self, step: int) -> Path:
-        """The folder of the checkpoint after so many updates: of the last whole one."""
+        """The folder of the last whole checkpoint after so many updates."""
         keys = [key for key in checkpoint_keys(self.directory) if key[0] == step]
         paths = [checkpoint_path(self.directory, *key) for key in reversed(keys)]
         return next(filter(has_manifest, paths), checkpoint_path(self.directory, step))
@@ -230,10 +225,10 @@ class Checkpoints:
     def _give_up(self, step: int, reason: str) -> None:
         stays = "there is none yet" if self.last is None else f"that of step {self.last} stays"
         self.failure = f"no checkpoint at step {step}, {stays}: {reason}"
-        log.warning("%s; training goes on", self.failure)
+        log.warning("%s; training continues", self.failure)
 
     def _clean_up(self, state: dict[str, Any]) -> None:
-        """Removes all but the last ones, those that they name as the best, and the best itself.
+        """Removes all but the last ones and those that these, or `state`, name as the best.
 
         Of several after the same updates, the last is kept.
         """
@@ -264,7 +259,7 @@ class Checkpoints:
 
     def _remove(self, folder: Path) -> None:
         try:
-            # Without its manifest it is no checkpoint, should the rest not be removed.
+            # First, so that it is not taken for a checkpoint if the rest cannot be removed.
             remove(folder / MANIFEST_FILE)
             remove(folder)
         except OSError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ class Diverged(TfbertError):
     """The loss is not finite any more, or has grown out of all proportion. Exit status 1."""
 
 
+@dataclasses.dataclass
 class LossWatch:
     """Watches the loss of every execution.
 
@@ -26,16 +28,15 @@ class LossWatch:
     reach that, nor a small loss that grows to another small one.
     """
 
-    def __init__(self) -> None:
-        self.updates = 0
-        self.reference = 0.0  # mean loss of the first updates
-        self.recent: float | None = None  # moving average
+    updates: int = 0
+    reference: float = 0.0  # mean loss of the first updates
+    recent: float | None = None  # moving average
 
     def check(self, loss: float, updates: int = 1) -> str | None:
-        """Takes in the mean loss of some updates.
+        """Adds the mean loss of some updates.
 
         Returns:
-            None, or in words why the run has diverged; the loss is then not taken in.
+            None, or in words why the run has diverged; the loss is then not added.
         """
         if not math.isfinite(loss):
             return f"the loss is {loss}"
@@ -52,16 +53,8 @@ class LossWatch:
 
     @property
     def is_rising(self) -> bool:
-        """Whether the loss was clearly above where it began."""
+        """Whether the loss is clearly above where it began."""
         return self.recent is not None and self.recent > 1.2 * self.reference
-
-    def get_state(self) -> dict[str, Any]:
-        """The state, for JSON."""
-        return dict(vars(self))
-
-    def set_state(self, state: dict[str, Any]) -> None:
-        """Continues where another one was."""
-        vars(self).update(state)
 
 
 def divergence_message(
@@ -70,11 +63,11 @@ def divergence_message(
     """What is known of a divergence, in one line.
 
     Args:
-        model: The model, as the divergence left it.
+        model: As the divergence left it.
         where: The update, in words.
         reason: Of the divergence, in words.
-        good: What there is to go back to, in words.
-        was_rising: `watch.is_rising` before the loss was too much.
+        good: The checkpoint to return to, in words.
+        was_rising: `watch.is_rising` before the last loss.
     """
     bad = non_finite_name(HostCopy().copy(state_variables(model)))
     cause = _likely_cause(model.optimizer, watch, was_rising, bad)
@@ -82,7 +75,7 @@ def divergence_message(
 
 
 def _likely_cause(optimizer: Any, watch: LossWatch, was_rising: bool, bad: str | None) -> str:
-    """In words; `bad` is the name of a variable with an inf or a NaN in it, or None."""
+    """In words; `bad` is the name of a variable that holds an inf or a NaN, or None."""
     from keras import ops
 
     scale = getattr(optimizer, "dynamic_scale", None)

@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 
 class RollBack(Exception):
-    """The current epoch is given up; the run continues from an earlier checkpoint."""
+    """The current epoch is stopped; the run continues from an earlier checkpoint."""
 
 
 class FitHooks:
-    """What `fit` calls around its steps. These do nothing: without a `Recovery` nothing is saved.
+    """The base class, which does nothing: without a `Recovery` nothing is saved.
 
-    `fit` enters it with `with`, and calls the methods in the order in which they stand here. What
-    they do with a `Recovery`: `tfbert.recovery.session.RecoverySession`.
+    `fit` enters it with `with`, and calls the methods in the order in which they stand here. With a
+    `Recovery` it is a `tfbert.recovery.session.RecoverySession`.
 
     Args:
         epoch, step: Where to begin.
@@ -43,7 +43,8 @@ class FitHooks:
             data: Its `tfbert.fit.epoch_data.EpochData`.
 
         Raises:
-            InputError: If the data is other data, or cannot go back where it should.
+            InputError: If the data is not that of the checkpoint, or `on_nan="rollback"` is not
+                possible with it.
         """
 
     def restore_callbacks(self) -> None:
@@ -53,15 +54,11 @@ class FitHooks:
         """Before the steps from `step` on."""
 
     def check(self, step: int, logs: dict[str, Any]) -> None:
-        """After the steps up to `step`, before the callbacks are called.
-
-        Args:
-            step: The last step.
-            logs: Its logs.
+        """After the steps up to `step`, of these logs, before the callbacks are called.
 
         Raises:
             Diverged: If the loss has diverged and the run ends.
-            RollBack: If the run goes back to an earlier checkpoint.
+            RollBack: If the run returns to an earlier checkpoint.
         """
 
     def after_execution(self) -> None:
@@ -79,8 +76,7 @@ class FitHooks:
         return False
 
     def after_evaluation(self) -> None:
-        """Raises Preempted if the process was told to stop; the run is saved as it was before the
-        evaluation."""
+        """Raises Preempted if the process was told to stop, saved as before the evaluation."""
 
     def after_epoch(self, logs: dict[str, float]) -> None:
         """After `on_epoch_end`: saves a checkpoint, perhaps the best one.

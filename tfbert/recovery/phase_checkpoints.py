@@ -35,11 +35,10 @@ def recovery_of_phase(
 ) -> Recovery:
     """The `Recovery` of one phase's `fit`.
 
-    The last checkpoints of the phase before stay until this phase has as many of its own as
-    `--keep-checkpoints` says, so that there is one to go back to if its first ones are damaged.
+    The last checkpoints of the phase before are kept until this phase has as many of its own as
+    `--keep-checkpoints` says, in case its first ones are damaged.
 
     Args:
-        options: Those of the run.
         directory: Folder of the phases' folders.
         number: The phase, counted from 0.
         steps: Updates of each phase of the run.

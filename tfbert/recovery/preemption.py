@@ -1,4 +1,4 @@
-"""SIGTERM, by which machines are taken away: training is told to save and to stop."""
+"""SIGTERM, sent before a machine is taken away: training then saves and stops."""
 
 import signal
 import threading

@@ -19,7 +19,7 @@ class Progress:
         updates: Updates made.
         epoch_examples: Examples of this epoch, which `mean_loss` is the mean over; updates, where
             all batches are taken as equal.
-        mean_loss: As the logs last said.
+        mean_loss: That of the last logs.
         logs: The last logs.
         skipped: Lists of epoch, first and last step that are left out.
         rollbacks: How often the run went back.
@@ -39,18 +39,16 @@ class Progress:
 
     @classmethod
     def from_json(cls, state: dict[str, Any]) -> Progress:
-        """The progress that was saved; the state may have other entries as well."""
+        """The progress that was saved; `state` may have other entries as well."""
         names = [field.name for field in dataclasses.fields(cls)]
-        watch = LossWatch()
-        watch.set_state(state["watch"])
-        return cls(**{name: state[name] for name in names if name != "watch"}, watch=watch)
+        return cls(**{name: state[name] for name in names} | {"watch": LossWatch(**state["watch"])})
 
     def to_json(self) -> dict[str, Any]:
         """What `from_json` takes."""
-        return {**vars(self), "watch": self.watch.get_state()}
+        return dataclasses.asdict(self)
 
     def segments(self, steps: int | None) -> Iterator[tuple[int, int | None]]:
-        """Ranges of steps of this epoch to train on: the remaining ones, but for the skipped.
+        """Ranges of steps of this epoch to train on: the remaining ones without the skipped.
 
         Args:
             steps: Steps an epoch, or None where it is not known.
@@ -70,11 +68,9 @@ class Progress:
     def advance(
         self, first: int, last: int, logs: dict[str, float], examples: int | None = None
     ) -> str | None:
-        """Takes in the steps `first` to `last` of this epoch and the logs after them.
+        """Adds the steps `first` to `last` of this epoch, both included, and the logs after them.
 
         Args:
-            first, last: Steps, both included.
-            logs: As Keras' callbacks get them.
             examples: Of these steps; None where all batches are equal.
 
         Returns:

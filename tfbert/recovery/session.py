@@ -1,8 +1,8 @@
 """One call of `fit` that can be resumed: what happens around its steps, in the order of events.
 
 How a killed run finds its place: `RecoverySession.__enter__` reads the newest sound checkpoint
-(`Checkpoints.newest`) and takes the `Progress` (epoch, step, ...) out of it, with which `fit` then
-begins; `begin` restores the variables, `restore_callbacks` the callbacks.
+(`Checkpoints.newest`) and its `Progress` (epoch, step, ...), from which `fit` then continues;
+`begin` restores the variables, `restore_callbacks` the callbacks.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def make_session(model: keras.Model, recovery: Recovery | None, epoch: int, step
 
     Args:
         model: A compiled `DistributedTrainer`.
-        recovery: `Recovery`, or None, without which nothing is saved.
+        recovery: None saves nothing.
         epoch, step: Where a new run begins.
     """
     if recovery is None:
@@ -51,8 +51,7 @@ class RecoverySession(FitHooks):
     What each method is for, and what it raises: `FitHooks`.
 
     Args:
-        model: A compiled `DistributedTrainer`.
-        epoch, step: Where a new run begins.
+        model, epoch, step: As in `make_session`.
 
     Raises:
         InputError: If the checkpoints are of another run, or another process writes there.
@@ -170,7 +169,7 @@ class RecoverySession(FitHooks):
             self._stop_or_roll_back(step, reason, was_rising)
 
     def _stop_or_roll_back(self, last: int, reason: str, was_rising: bool) -> None:
-        """Raises `Diverged`, or `RollBack` with the newest checkpoint at hand."""
+        """Raises `Diverged`, or `RollBack` after reading the newest checkpoint."""
         progress, first = self.progress, self._first_step
         checkpoint = self._checkpoints.newest()
         message = self._divergence(reason, was_rising, last)
@@ -237,11 +236,11 @@ class RecoverySession(FitHooks):
         if self._checkpoints.is_spoiled:
             assert self._checkpoints.failure is not None
             raise Diverged(self._divergence(self._checkpoints.failure, False, self.progress.step))
-        # No worker may go on, and read what the chief has not written yet, before all are here.
+        # All workers wait here, or one would read what the chief has not written yet.
         self._stop_if_told()
 
     def _save(self, wait: bool = False) -> None:
-        """Takes a checkpoint; where one is being written and `wait` is false, not now."""
+        """Takes a checkpoint, unless one is being written and `wait` is false."""
         if not self._writes:
             return
         if self._before_evaluation is None:
@@ -262,7 +261,7 @@ class RecoverySession(FitHooks):
             self._is_saved = True
 
     def _stop_if_told(self) -> None:
-        """Saves and raises Preempted if any worker got SIGTERM: none can go on without it."""
+        """Saves and raises Preempted if any worker got SIGTERM: none can continue without it."""
         if not sum_over_workers(self._model.distribute_strategy, int(self._signal.requested)):
             return
         if not self._is_saved:

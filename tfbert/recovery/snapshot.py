@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfbert.errors import InputError
-from tfbert.optimizers.slots import variable_path
+from tfbert.optimizers.backend import first_free, variable_path
 
 if TYPE_CHECKING:
     import keras
@@ -42,12 +42,7 @@ def state_variables(model: keras.Model) -> dict[str, keras.Variable]:
             # Keras numbers the optimizers of a process: `adam_w_1/iteration`.
             path = variable_path(variable)
             path = re.sub(r"^(\w+?)_\d+/", r"\1/", path) if group == "optimizer" else path
-            plain = name = f"{group}/{path}"
-            number = 1
-            while name in named:
-                number += 1
-                name = f"{plain}#{number}"
-            named[name] = variable
+            named[first_free(f"{group}/{path}", named)] = variable
     return named
 
 
@@ -64,24 +59,19 @@ def non_finite_name(tensors: Mapping[str, np.ndarray]) -> str | None:
 class HostCopy:
     """Copies variables into arrays that are made once.
 
-    The training thread waits for the copy, so it has to be short: new memory would take as much
-    time again as the copying. One set of arrays is kept, the size of the variables.
+    The training thread waits for the copy, and to allocate the arrays takes as long as to copy.
     """
 
     def __init__(self) -> None:
         self._arrays: dict[str, np.ndarray] = {}
 
     def prepare(self, variables: Mapping[str, keras.Variable]) -> None:
-        """Makes the arrays, which may take as long as two copies."""
+        """Makes the arrays of `{name: variable}`, which may take as long as two copies."""
         for name, tensor in _tensors(variables):
             self._array_for(name, tensor)
 
     def copy(self, variables: Mapping[str, keras.Variable]) -> dict[str, np.ndarray]:
-        """Copies the values.
-
-        Returns:
-            `{name: array}`; the arrays are overwritten by the next call.
-        """
+        """`{name: array}` of `{name: variable}`; the next call overwrites the arrays."""
         copies = {}
         for name, tensor in _tensors(variables):
             array = copies[name] = self._array_for(name, tensor)
@@ -92,7 +82,7 @@ class HostCopy:
         array = self._arrays.get(name)
         if array is None:
             array = self._arrays[name] = np.zeros(tensor.shape, tensor.dtype.as_numpy_dtype)
-            array.fill(1)  # zeros alone are not backed by memory yet
+            array.fill(1)  # the system gives no memory for zeros alone
         return array
 
 
@@ -105,12 +95,12 @@ def assign(variables: Mapping[str, keras.Variable], tensors: Mapping[str, np.nda
     Raises:
         InputError: If weights or optimizer are not those of the checkpoint.
     """
-    check_same(variables, tensors)
+    _check_same(variables, tensors)
     assign_some(variables, tensors)
 
 
 def assign_some(variables: Mapping[str, keras.Variable], tensors: Mapping[str, np.ndarray]) -> None:
-    """As `assign`, for those of the variables that are in the checkpoint."""
+    """`assign` to those of the variables that are in the checkpoint."""
     for name, variable in variables.items():
         if name not in tensors:
             continue
@@ -119,7 +109,7 @@ def assign_some(variables: Mapping[str, keras.Variable], tensors: Mapping[str, n
             saved.append(tensors[other])
         parts = _components(variable) or [variable]
         if len(saved) != len(parts):
-            # Another number of replicas: these are sums, which the first of them may hold alone.
+            # Another number of replicas: these are sums, which the first replica may hold alone.
             total = np.sum(saved, axis=0, dtype=saved[0].dtype)
             saved = [total] + [np.zeros_like(total)] * (len(parts) - 1)
         for part, value in zip(parts, saved, strict=True):
@@ -127,7 +117,7 @@ def assign_some(variables: Mapping[str, keras.Variable], tensors: Mapping[str, n
             part.assign(np.array(value))
 
 
-def check_same(variables: Mapping[str, keras.Variable], tensors: Mapping[str, np.ndarray]) -> None:
+def _check_same(variables: Mapping[str, keras.Variable], tensors: Mapping[str, np.ndarray]) -> None:
     """Raises InputError unless `tensors` has exactly the weights and slots of `variables`, in their
     shapes."""
 
@@ -157,7 +147,9 @@ def _tensors(variables: Mapping[str, keras.Variable]) -> Iterator[tuple[str, tf.
     import tensorflow as tf
 
     for name, variable in variables.items():
-        components = _components(variable) or _mirrored(variable)
+        # Of equal copies on all devices the first.
+        value = variable.value
+        components = _components(variable) or getattr(value, "values", [value])[:1]
         for number, component in enumerate(components):
             # The bare operation: `read_value` takes four times as long, and there are hundreds.
             tensor = tf.raw_ops.ReadVariableOp(resource=component.handle, dtype=component.dtype)
@@ -171,12 +163,6 @@ def _components(variable: keras.Variable) -> Any:
     value = variable.value
     on_read = tf.VariableSynchronization.ON_READ
     return value.values if hasattr(value, "values") and value.synchronization is on_read else ()
-
-
-def _mirrored(variable: keras.Variable) -> list[Any]:
-    """The first of the equal copies on all devices, or the only one."""
-    value = variable.value
-    return [value.values[0] if hasattr(value, "values") else value]
 
 
 def _as_array(tensor: tf.Tensor) -> np.ndarray:

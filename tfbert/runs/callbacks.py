@@ -1,4 +1,4 @@
-"""What a fine-tuning shows of itself: a progress bar, curves for TensorBoard, the run's status."""
+"""What a fine-tuning shows: a progress bar, curves for TensorBoard, the run's status."""
 
 from __future__ import annotations
 
@@ -23,9 +23,8 @@ class ProgressBar(keras.callbacks.Callback):
     """A bar on standard error with examples a second, time left and the running metrics.
 
     Args:
-        examples: How many examples the whole of it will see.
+        examples: Those of all epochs together.
         batch_size: Examples a step.
-        title: What is going on.
     """
 
     def __init__(self, examples: int, batch_size: int, title: str) -> None:
@@ -40,9 +39,6 @@ class ProgressBar(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         self._advance(batch, logs)
-
-    def on_predict_begin(self, logs: Logs = None) -> None:
-        self._seen = -1
 
     def on_predict_batch_end(self, batch: int, logs: Logs = None) -> None:
         self._advance(batch, None)
@@ -65,7 +61,7 @@ class ProgressBar(keras.callbacks.Callback):
         return {"examples": self.bar.n, "seen": self._seen}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Goes on where the bar was."""
+        """Continues where the bar was."""
         self.bar.n = self.bar.initial = state["examples"]
         self._seen = state["seen"]
 
@@ -73,7 +69,7 @@ class ProgressBar(keras.callbacks.Callback):
         if logs:
             shown = {name: f"{value:.4f}" for name, value in logs.items() if name != "val"}
             self.bar.set_postfix(shown, refresh=False)
-        # Callbacks hear of the last of `steps_per_execution` batches.
+        # Callbacks are called after the last of `steps_per_execution` batches.
         examples = (batch - self._seen) * self.batch_size
         self._seen = batch
         self.bar.update(min(examples, self.examples - self.bar.n))
@@ -87,7 +83,7 @@ class TensorBoardCurves(keras.callbacks.Callback):
 
     Args:
         directory: Where TensorBoard looks: `train/` and `evaluation/` in it.
-        batches: What is trained on, a `BatchSource` with `examples_in`.
+        batches: The training data.
         every: Updates between two points of the training curves.
     """
 
@@ -128,7 +124,7 @@ class TensorBoardCurves(keras.callbacks.Callback):
         return {"sums": self._sums, "batches": self._batches}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Goes on between two points."""
+        """Continues between two points."""
         self._sums, self._batches = state["sums"], state["batches"]
 
 
@@ -153,7 +149,7 @@ class StatusUpdates(keras.callbacks.Callback):
         if steps:
             done, total = self._epoch * steps + batch + 1, self.params["epochs"] * steps
             changes |= {"step": done, "steps": total}
-            # The first execution traces: what comes after it tells the rate.
+            # The first execution traces: the rate is that of those after it.
             self._since = self._since or (done, now)
             if done > self._since[0]:
                 rate = (done - self._since[0]) / (now - self._since[1])

@@ -30,11 +30,11 @@ class CurveWriter:
             self._evaluation = tf.summary.create_file_writer(str(directory / "evaluation"))
 
     def training(self, update: int, values: Mapping[str, float]) -> None:
-        """Writes points of the training curves after so many updates."""
+        """Writes points of the training curves."""
         self._write(self._train, update, values)
 
     def evaluation(self, update: int, logs: Mapping[str, float] | None) -> dict[str, float]:
-        """Writes what an epoch's logs say of its evaluation.
+        """Writes the values of an evaluation from an epoch's logs.
 
         Returns:
             The values without the `val_` of their names; empty where there was no evaluation.
@@ -99,9 +99,6 @@ def epoch_speeds(run: str | Path, epochs: int) -> np.ndarray:
     """Examples a second in each epoch of a fine-tuning, evaluation not counted.
 
     The first epoch is slower by the time that tracing and compilation take.
-
-    Args:
-        epochs: How many it had.
 
     Returns:
         (epochs,) float64.

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -33,7 +33,7 @@ from tfbert.runs.callbacks import ProgressBar, StatusUpdates, TensorBoardCurves
 from tfbert.runs.command_options import FinetuneConfig
 from tfbert.runs.run_directory import RunDirectory, size_in_bytes
 from tfbert.runs.scoring import batch_lengths, evaluate_examples, fixed_rows
-from tfbert.runs.starting import start
+from tfbert.runs.starting import RunResult, start
 from tfbert.runs.status import RunStatus
 from tfbert.tasks.batch_sources import TrainingBatches, evaluation_dataset
 from tfbert.tasks.batching import LengthBatches, TokenBatches
@@ -46,22 +46,6 @@ from tfbert.tasks.tokenization import TokenizedTexts
 log = logging.getLogger("tfbert")
 
 
-class FinetuneResult(NamedTuple):
-    """What `finetune` returns.
-
-    Args:
-        model: The trained `BertClassifier`.
-        history: By metric, its value after each epoch (Keras' history).
-        metrics: The content of `metrics.json`.
-        run_directory: Path of the run directory.
-    """
-
-    model: BertClassifier
-    history: dict[str, list[float]]
-    metrics: dict[str, Any]
-    run_directory: str
-
-
 class _Data(NamedTuple):
     """Both splits, the labels' names, and the weight of each label in the loss."""
 
@@ -71,11 +55,11 @@ class _Data(NamedTuple):
     class_weights: np.ndarray
 
 
-def finetune(config: FinetuneConfig) -> FinetuneResult:
+def finetune(config: FinetuneConfig) -> RunResult:
     """Trains a sentence classifier (Devlin et al. 2019, section 4.1) with `model.fit`.
 
     Returns:
-        A `FinetuneResult`; the run directory holds `config.yaml`, `metrics.json`, `logs/`,
+        A `RunResult`; the run directory holds `config.yaml`, `metrics.json`, `logs/`,
         `checkpoints/` and `model/`.
 
     Raises:
@@ -87,7 +71,7 @@ def finetune(config: FinetuneConfig) -> FinetuneResult:
 
 def _finetune(
     config: FinetuneConfig, strategy: tf.distribute.Strategy, run: RunDirectory, resumes: bool
-) -> FinetuneResult:
+) -> RunResult:
     began = time.perf_counter()
     data = _read_data(config)
     keras.utils.set_random_seed(config.seed)
@@ -139,7 +123,7 @@ def _finetune(
         )
         metrics |= {"epochs": len(history["loss"]), "seconds": time.perf_counter() - began}
         run.write_metrics(metrics)
-    return FinetuneResult(classifier.model, history, metrics, str(run.path))
+    return RunResult(classifier.model, history, metrics, str(run.path))
 
 
 def _read_data(config: FinetuneConfig) -> _Data:
@@ -277,7 +261,7 @@ def _fit(
     if config.early_stopping:
         callbacks.append(keras.callbacks.EarlyStopping("val_loss", patience=config.early_stopping))
     recovery = config.recovery(
-        # The chief's, from which all workers go on.
+        # The chief's, from which all workers continue.
         RunDirectory(config.output).checkpoints,
         monitor="val_loss",
         fingerprint={
@@ -331,7 +315,7 @@ def _digest_of_data(
 
 
 def _digest(arrays: Iterable[np.ndarray]) -> str:
-    """Tells arrays from others."""
+    """Differs where the arrays do."""
     return hashlib.sha256(b"".join(np.ascontiguousarray(a).data for a in arrays)).hexdigest()[:16]
 
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -18,7 +18,6 @@ from tfbert.hardware.precision import choose_precision
 from tfbert.hardware.strategies import sum_over_workers
 from tfbert.io.whole import replacing, saving
 from tfbert.models.pretrainer import BertPretrainer, save_pretrainer
-from tfbert.models.sizes import BertSize
 from tfbert.recipes.cost import CostModel
 from tfbert.recipes.phase_data import PhaseData, open_phases
 from tfbert.recipes.phase_model import begin_phase, make_first_model
@@ -31,32 +30,16 @@ from tfbert.recovery.phase_checkpoints import phase_to_resume, recovery_of_phase
 from tfbert.recovery.recovery_options import Recovery
 from tfbert.runs.pretrain_callbacks import EvaluationHistory, PretrainingCurves
 from tfbert.runs.run_directory import RunDirectory, size_in_bytes
-from tfbert.runs.starting import start
+from tfbert.runs.starting import RunResult, start
 
 log = logging.getLogger("tfbert")
 
 
-class PretrainResult(NamedTuple):
-    """What `pretrain` returns.
-
-    Args:
-        model: The trained `BertPretrainer`.
-        history: By metric, its value after each evaluation.
-        metrics: The content of `metrics.json`.
-        run_directory: Path of the run directory.
-    """
-
-    model: BertPretrainer
-    history: dict[str, list[float]]
-    metrics: dict[str, Any]
-    run_directory: str
-
-
-def pretrain(config: PretrainConfig) -> PretrainResult:
+def pretrain(config: PretrainConfig) -> RunResult:
     """Trains masked-token and next-sentence prediction phase by phase (Devlin et al. 2019).
 
     Returns:
-        A `PretrainResult`; the run directory holds `config.yaml`, `metrics.json`, `logs/`,
+        A `RunResult`; the run directory holds `config.yaml`, `metrics.json`, `logs/`,
         `checkpoints/` and `model/`, a KerasHub preset that `tfbert finetune --model` takes.
 
     Raises:
@@ -68,7 +51,7 @@ def pretrain(config: PretrainConfig) -> PretrainResult:
 
 def _pretrain(
     config: PretrainConfig, strategy: tf.distribute.Strategy, run: RunDirectory, resumes: bool
-) -> PretrainResult:
+) -> RunResult:
     began = time.perf_counter()
     dataset = read_dataset(config.data)
     keras.utils.set_random_seed(config.seed)
@@ -83,7 +66,7 @@ def _pretrain(
         model, tokenizer, phases = make_first_model(
             config, dataset["options"], data[0].train, precision, phases
         )
-    costs = _cost_model(config, model, phases)
+    costs = CostModel.of(model, phases[-1].num_layers, config.optimizer)
     resolved = {
         "precision": precision,
         "replicas": strategy.num_replicas_in_sync,
@@ -122,7 +105,7 @@ def _pretrain(
         metrics["sequences"] = sum(phase.steps * phase.global_batch_size for phase in phases)
         metrics["seconds"] = time.perf_counter() - began
         run.write_metrics(metrics)
-    return PretrainResult(model, history.history, metrics, str(run.path))
+    return RunResult(model, history.history, metrics, str(run.path))
 
 
 def _fit(
@@ -134,7 +117,7 @@ def _fit(
     callbacks: list[keras.callbacks.Callback],
     recovery: Recovery,
 ) -> None:
-    """Trains a phase from its beginning or, where it has checkpoints, from the newest one on."""
+    """Trains a phase from its beginning or from its newest checkpoint."""
     batches = PretrainingBatches(data.train, config.eval_steps, phase.steps, data.first_batch)
     replicas = model.distribute_strategy.num_replicas_in_sync
     micro_batch = phase.global_batch_size // replicas // data.accumulate_steps
@@ -153,16 +136,8 @@ def _fit(
         )
 
 
-def _cost_model(config: PretrainConfig, model: BertPretrainer, phases: list[Phase]) -> CostModel:
-    backbone = model.backbone
-    size = BertSize(
-        phases[-1].num_layers, backbone.hidden_dim, backbone.num_heads, backbone.intermediate_dim
-    )
-    return CostModel.of(model, size, config.optimizer)
-
-
 def _digest(dataset: dict[str, Any]) -> str:
-    """Tells the records from other records."""
+    """Differs where the records do."""
     content = [dataset["options"], dataset["vocabulary"]]
     content += [(shard["length"], shard["sha256"]) for shard in dataset["shards"]]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]

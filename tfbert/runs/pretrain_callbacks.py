@@ -1,4 +1,4 @@
-"""What a pre-training shows of itself: curves, lines with the time left, the status, a history."""
+"""What a pre-training shows: curves, lines with the time left, the status, a history."""
 
 from __future__ import annotations
 
@@ -43,10 +43,9 @@ class PretrainingCurves(keras.callbacks.Callback):
 
     Args:
         directory: Where TensorBoard looks.
-        phases: List of `Phase`, all of the run, their `layers` given.
+        phases: All of the run, with their `layers` given.
         update_flops: For each of them, operations of the matrix products of an update.
-        status: `RunStatus` of the run.
-        flops_per_second: What the hardware does at most; None leaves `mfu` out.
+        flops_per_second: The hardware's peak; None leaves `mfu` out.
         lines: Whether there are lines of text.
         seconds: Time from one point to the next.
     """
@@ -93,7 +92,7 @@ class PretrainingCurves(keras.callbacks.Callback):
         self._done = batch + 1
         is_last = batch + 1 == self.params["steps"]
         if not self._is_warm and not is_last:
-            # The first call traces and compiles: its time says nothing.
+            # The first call traces and compiles: its time does not count.
             self._is_warm, self._timed_from, self._time = True, batch + 1, now
             return
         if now - self._time < self.seconds and not is_last:
@@ -128,7 +127,7 @@ class PretrainingCurves(keras.callbacks.Callback):
         return {"done": self._done, "seen": self._seen, "sums": self._sums}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Goes on between two points."""
+        """Continues between two points."""
         self._done, self._seen, self._sums = state["done"], state["seen"], state["sums"]
         self._timed_from = self._done
 
@@ -161,7 +160,7 @@ class PretrainingCurves(keras.callbacks.Callback):
 
     def _optimizer_values(self, update: int) -> dict[str, float]:
         optimizer, inner = self.model.optimizer, self._optimizer
-        # Of the update that was made: the optimizer's is the next one's, 0 where a stage begins.
+        # Of the last update: the optimizer's is the next one's, 0 where a stage begins.
         values = {"learning_rate": float(self._schedule(max(0, update - 1)))}
         if optimizer is not inner:
             values["loss_scale"] = float(keras.ops.convert_to_numpy(optimizer.dynamic_scale))
@@ -204,7 +203,7 @@ class EvaluationHistory(keras.callbacks.Callback):
         return {"history": self.history}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Goes on after that."""
+        """Continues that history."""
         self.history = state["history"]
 
 

@@ -1,4 +1,4 @@
-"""A run directory: everything that a run leaves behind, each file written whole or not at all."""
+"""A run directory: all results of a run, each file written whole or not at all."""
 
 import contextlib
 import dataclasses
@@ -24,7 +24,7 @@ from tfbert.tasks.known_tasks import TaskName
 
 _PACKAGES = ("tensorflow", "tensorflow-text", "keras", "keras-hub", "numpy")
 _PARTS = ("config.yaml", "metrics.json", "logs", "checkpoints", "model", STATUS_FILE)
-# Options that may change when a run goes on: they do not change what it computes, but for rounding.
+# Options that may change when a run is resumed: they change its results by rounding at most.
 _FREE_OPTIONS = {
     *("output", "overwrite", "resume", "progress"),
     *("strategy", "replicas", "per_device_batch_size", "device_tokens", "steps_per_execution"),
@@ -71,10 +71,10 @@ class RunDirectory:
             )
 
     def resumes(self, config: Any) -> bool:
-        """Whether the directory holds an unfinished run that a configuration goes on with.
+        """Whether the directory holds an unfinished run that a configuration continues.
 
         Args:
-            config: The configuration, a dataclass with `resume` and `overwrite`.
+            config: A dataclass with `resume` and `overwrite`.
 
         Raises:
             InputError: If the unfinished run is of other options, or `resume` finds none.
@@ -106,16 +106,13 @@ class RunDirectory:
     def writing(self, config: Any, resumes: bool = False, **record: Any) -> Iterator[RunStatus]:
         """Makes the directory that of a run, for one process at a time, with a `RunStatus`.
 
-        The run that a new one replaces comes back after an error, unless the new one has a
-        checkpoint from which it can go on.
+        The run that a new one replaces is restored after an error, unless the new one has a
+        checkpoint from which it can be resumed.
 
         Args:
-            config: The run's configuration, a dataclass.
-            resumes: Whether the run in the directory goes on.
-            **record: What the run found out itself, in addition to the options (`RUN_RECORD_KEYS`).
-
-        Yields:
-            The `RunStatus`.
+            config: A dataclass.
+            resumes: Whether the run in the directory is resumed.
+            **record: Entries of `config.yaml` in addition to the options (`RUN_RECORD_KEYS`).
 
         Raises:
             InputError: If another process is at work in the directory.
@@ -132,7 +129,7 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def _followed(self) -> Iterator[RunStatus]:
-        """Says in `status.json` how the run goes and how it ends."""
+        """Keeps `status.json`, to the end of the run."""
         with saving(self.path):
             status = RunStatus(self.path)
         try:
@@ -164,7 +161,7 @@ class RunDirectory:
                 self.checkpoints.mkdir()
             yield
         except BaseException:
-            # What has a checkpoint can go on, and stays in the place of the old run.
+            # A run with a checkpoint can be resumed, and stays in the place of the old one.
             if not (self.checkpoints.exists() and any(self.checkpoints.rglob(MANIFEST_FILE))):
                 self._replaced.bring_back()
             raise
@@ -196,7 +193,7 @@ def _installed_version(package: str) -> str:
 
 
 def size_in_bytes(variables: Iterable[Any]) -> int:
-    """What Keras variables take on disk, the names and the tables of HDF5 left out."""
+    """Size of Keras variables on disk, without the names and tables of HDF5."""
     return sum(math.prod(variable.shape) * variable.value.dtype.size for variable in variables)
 
 

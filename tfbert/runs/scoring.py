@@ -1,4 +1,4 @@
-"""What a classifier says of texts, and how good that is: logits, metrics, their table."""
+"""A classifier's logits for texts, their metrics, and a table of these."""
 
 from __future__ import annotations
 
@@ -30,9 +30,8 @@ def evaluate_examples(
     """The `classification_metrics` of a classifier on labelled examples.
 
     Args:
-        classifier: `TrainedClassifier`; its model may be distributed.
+        classifier: Its model may be distributed.
         batch_size: Texts a step, over all replicas together.
-        progress: Whether to show a progress bar.
         token_cache: As in `EvaluateConfig`.
 
     Raises:
@@ -58,7 +57,7 @@ def predict_logits(
     """The logits of tokenized texts, in their order.
 
     Args:
-        classifier: `TrainedClassifier`; its model may be distributed.
+        classifier: Its model may be distributed.
         batch_size: Texts a step, over all replicas together.
         title: Title of the progress bar; None shows none.
 
@@ -120,11 +119,7 @@ def _is_on_tpu(classifier: TrainedClassifier) -> bool:
 
 
 def log_probabilities(logits: Any) -> np.ndarray:
-    """(examples, classes) float64: logarithms of the classes' probabilities.
-
-    Args:
-        logits: (examples, classes).
-    """
+    """Logarithms of the classes' probabilities: (examples, classes) float64, as the logits."""
     logits = np.asarray(logits, np.float64)
     return logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
 

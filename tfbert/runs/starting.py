@@ -1,4 +1,4 @@
-"""How a training command starts: on which devices, in which directory, new or resumed."""
+"""How a training command starts, on which devices and in which directory, and what it returns."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import os
 import tempfile
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from tfbert.hardware.strategies import get_strategy, is_chief
 from tfbert.recipes.pretrain_options import PretrainConfig
@@ -17,21 +17,31 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 Config = TypeVar("Config", FinetuneConfig, PretrainConfig)
-Result = TypeVar("Result")
+
+
+class RunResult(NamedTuple):
+    """What `finetune` and `pretrain` return.
+
+    Args:
+        model: The trained `BertClassifier` or `BertPretrainer`.
+        history: By metric, its value after each epoch or evaluation.
+        metrics: The content of `metrics.json`.
+        run_directory: Path of the run directory.
+    """
+
+    model: Any
+    history: dict[str, list[float]]
+    metrics: dict[str, Any]
+    run_directory: str
 
 
 def start(
-    train: Callable[[Config, tf.distribute.Strategy, RunDirectory, bool], Result], config: Config
-) -> Result:
-    """Calls the function that trains with the devices and the run directory of this process.
+    train: Callable[[Config, tf.distribute.Strategy, RunDirectory, bool], RunResult], config: Config
+) -> RunResult:
+    """Calls the function that trains, with the devices and the run directory of this process.
 
     Args:
-        train: Function of a configuration, a strategy, a `RunDirectory` and whether the run in it
-            goes on.
-        config: Configuration of a training command, see `RunOptions`.
-
-    Returns:
-        What `train` returns.
+        train: Its last argument is whether the run in the directory is resumed.
 
     Raises:
         InputError: If there is another run in the directory, or no such devices.

@@ -49,7 +49,7 @@ class RunStatus:
 
     def update(self, **changes: Any) -> None:
         """Changes entries: `phase`, `step`, `steps`, `epoch`, `epochs`, `metrics`,
-        `steps_per_second`, `seconds_left`; of pre-training `recipe_phase`, `recipe_phases`."""
+        `steps_per_second`, `seconds_left`; in pre-training `recipe_phase`, `recipe_phases`."""
         with self._mutex:
             self._content.update(changes)
         self._changed.set()
@@ -72,7 +72,7 @@ class RunStatus:
     def _write(self) -> None:
         with self._mutex:
             content = {**self._content, "updated": time.time()}
-        # A full disk is for the checkpoints to report; the run goes on.
+        # The checkpoints report a full disk; the run continues.
         with contextlib.suppress(OSError):
             write_bytes(self._path, json.dumps(content, indent=1).encode())
 
@@ -95,7 +95,7 @@ def read_status(directory: AnyPath) -> dict[str, Any]:
         status["alive"] = is_held(directory)
         status["checkpoint"] = last_written(path.parent / "checkpoints")
         if not status["alive"] and (path.parent / "metrics.json").exists():
-            status["phase"] = "finished"  # the last words of a killed process may be older
+            status["phase"] = "finished"  # a killed process may not have written this
     except OSError as error:
         raise InputError(f"{directory}: no run: it holds no {STATUS_FILE}") from error
     except (ValueError, TypeError) as error:
