@@ -2,5 +2,5 @@
 
 from typing import Any, TypeAlias
 
-# A tensor or variable of the backend that Keras runs on; shapes and dtypes stand in the docstrings.
+# A tensor or variable of the backend that Keras runs on; shapes and dtypes are in the docstrings.
 Tensor: TypeAlias = Any

@@ -15,9 +15,8 @@ from helpers.processes import finish, start
 from tfbert.cli import parse
 from tfbert.errors import InputError
 from tfbert.recovery.checkpoint_files import checkpoint_keys, last_written, phase_folder
-from tfbert.recovery.checkpoints import Checkpoints
+from tfbert.recovery.checkpoints import Checkpoints, phase_to_resume
 from tfbert.recovery.divergence import Diverged, LossWatch
-from tfbert.recovery.phase_checkpoints import phase_to_resume
 from tfbert.recovery.preemption import Preempted
 from tfbert.runs.pretrain import pretrain
 from tfbert.runs.pretrain_callbacks import PretrainingCurves

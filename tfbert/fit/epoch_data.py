@@ -119,15 +119,12 @@ class EpochData:
         """Structure of `keras.KerasTensor` as one replica's part of a batch."""
 
         def symbolic(spec: Any) -> keras.KerasTensor | None:
+            spec = getattr(spec, "_value_specs", (spec,))[0]  # one replica's, where it is divided
             if isinstance(spec, tf.experimental.Optional) or not hasattr(spec, "dtype"):
                 return None
             return keras.KerasTensor(tuple(spec.shape), spec.dtype.name)
 
-        def of_one_replica(spec: Any) -> Any:
-            return getattr(spec, "_value_specs", (spec,))[0]
-
-        per_replica = tf.nest.map_structure(of_one_replica, self._dataset.element_spec)
-        return tf.nest.map_structure(symbolic, per_replica)
+        return tf.nest.map_structure(symbolic, self._dataset.element_spec)
 
     def check_shapes(self) -> None:
         """Raises ValueError where a TPU, which compiles for one shape, would get several."""

@@ -226,7 +226,7 @@ def _sum(term: LossTerm, y: Any, y_pred: Any, sample_weight: Any) -> tf.Tensor:
 
 
 def _aligned(weight: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-    """Weights with as many axes as the values; Keras lets either have a last axis of 1 more."""
+    """Weights with as many axes as the values; Keras allows either to have one more axis, of size 1."""
     rank = values.shape.rank or 1
     if weight.shape.rank == rank + 1 and weight.shape[-1] == 1:
         return tf.squeeze(weight, -1)

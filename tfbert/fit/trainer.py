@@ -38,7 +38,7 @@ from tfbert.optimizers.application import ReducingOptimizer
 from tfbert.optimizers.loss_scale import LossScaleOptimizer
 from tfbert.recovery.hooks import FitHooks, RollBack
 from tfbert.recovery.recovery_options import Recovery
-from tfbert.recovery.session import make_session
+from tfbert.recovery.session import RecoverySession
 
 
 class DistributedTrainer(SingleBatches):
@@ -189,10 +189,11 @@ class DistributedTrainer(SingleBatches):
             (x, y, sample_weight), validation_data = keras_internals.split_arrays(
                 (x, y, sample_weight), validation_split=validation_split
             )
+        start = (initial_epoch, initial_step)
         data = self._prepare(
             x,
             steps=steps_per_epoch,
-            start=(initial_epoch, initial_step),
+            start=start,
             y=y,
             sample_weight=sample_weight,
             batch_size=batch_size,
@@ -212,7 +213,8 @@ class DistributedTrainer(SingleBatches):
         callbacks = make_callback_list(self, callbacks, data.steps, verbose, epochs, True)
         self.stop_training = False
         logs: dict[str, float] = {}
-        with make_session(self, recovery, initial_epoch, initial_step) as session:
+        hooks = FitHooks(*start) if recovery is None else RecoverySession(self, recovery, *start)
+        with hooks as session:
             session.begin(callbacks.callbacks, data)
             callbacks.on_train_begin()
             if restored := keras_internals.initial_epoch(self):  # by BackupAndRestore

@@ -64,12 +64,12 @@ def local(variable: keras.Variable) -> keras.Variable:
 
 
 def outside_of_graphs() -> contextlib.AbstractContextManager:
-    """A scope in which assignments happen at once, also while a function is traced."""
+    """A scope in which assignments are done immediately, even while a function is traced."""
     return contextlib.nullcontext() if tf is None else tf.init_scope()
 
 
 def check_may_build() -> None:
-    """Raises ValueError where variables for several replicas cannot be made any more."""
+    """Raises ValueError where it is too late to make variables for several replicas."""
     if tf is not None and tf.distribute.get_strategy().num_replicas_in_sync > 1:
         raise ValueError("call optimizer.build(model.trainable_variables) in strategy.scope()")
 
@@ -106,8 +106,8 @@ def _strategy_of(variable: keras.Variable) -> Any:
 def variable_path(variable: keras.Variable) -> str:
     """The path by which state is found: `transformer_layer_3/.../kernel`.
 
-    Without the number that Keras gives to an unnamed `Sequential`, which another one of the
-    same layers does not share, and without TensorFlow's `:0`.
+    Without the number that Keras gives to an unnamed `Sequential`, as another one of the same
+    layers has another number, and without TensorFlow's `:0`.
     """
     path = (getattr(variable, "path", None) or variable.name).split(":")[0]
     return re.sub(r"^sequential(_\d+)?/", "", path)

@@ -9,7 +9,7 @@ from keras import ops
 
 from tfbert.types import Tensor
 
-# Training examples behind every row of the paper's table: one million steps of 512.
+# Training examples of every row of the paper's table: one million steps of 512.
 _PAPER_EXAMPLES = 512 * 1_000_000
 
 
@@ -76,7 +76,7 @@ class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
         """The rate for the update after `step` updates, as a float32 scalar."""
         step = ops.cast(step, "float32")
         before = self.warmup_steps if self.decay_from == "warmup" else 0
-        # Where all steps are warm-up, the end rate follows it at once.
+        # If all steps are warm-up, the next step has the end rate.
         decay_steps = max(self.total_steps - before, 1)
         remaining = ops.clip((self.total_steps - step) / decay_steps, 0.0, 1.0)
         span = self.learning_rate - self.end_learning_rate
@@ -127,7 +127,7 @@ class PhasedSchedule(keras.optimizers.schedules.LearningRateSchedule):
         name: str = "phased_schedule",
     ) -> None:
         super().__init__()
-        # Deserialization hands over the configurations of nested objects.
+        # In deserialization Keras passes the configurations of nested objects.
         phases = [
             keras.saving.deserialize_keras_object(p) if isinstance(p, dict) else p for p in phases
         ]

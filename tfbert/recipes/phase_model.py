@@ -74,7 +74,7 @@ def make_new_model(
         config, num_layers, len(vocabulary), options["sequences"] == "pairs", precision
     )
     if config.embeddings == "cooccurrence":
-        log.info("counting which word pieces stand near each other")
+        log.info("counting which word pieces occur near each other")
         start_token_embeddings(model, records.sequences(), vocabulary.is_special(), config.seed)
     return model, make_tokenizer(list(vocabulary.pieces), options["lowercase"])
 

@@ -23,8 +23,8 @@ class Phase(Options):
         global_batch_size: Sequences an update, over all devices together.
         sequence_length: Tokens a sequence; the records must have been prepared for it.
         predictions: Masked tokens a sequence; by default as many as the records have places for.
-        learning_rate: Peak of the learning rate, to which it rises from 0. Left out, the rate goes
-            on along the schedule of the phase before, which then covers both.
+        learning_rate: Peak of the learning rate, to which it rises from 0. Left out, the rate
+            continues the schedule of the phase before, which then covers both.
         warmup: Share of the schedule's updates in which the rate rises.
         decay_power: The rate falls to 0 as this power of what is left: 1 is linear.
         decay_from: The decay counts from the end of the `warmup` or, as in NVIDIA's and Google's
@@ -39,8 +39,8 @@ class Phase(Options):
         growth_slots: What new layers' optimizer state begins with: `copied` with the layer, or
             `zeros`. With `reset` that of the whole model begins with zeros.
         frozen_dropout: Whether embeddings and layers that are left as they are have dropout.
-        rewarmup: Share of this phase's updates in which the rate rises from 0 again, where it goes
-            on along the schedule of the phase before.
+        rewarmup: Share of this phase's updates in which the rate rises from 0 again, if it
+            continues the schedule of the phase before.
 
     Raises:
         InputError: If a number is out of its range.
@@ -77,7 +77,7 @@ class Phase(Options):
 
     @property
     def continues_schedule(self) -> bool:
-        """Whether the rate goes on from the phase before, without a warm-up of its own."""
+        """Whether the rate continues that of the phase before, without a warm-up of its own."""
         return self.learning_rate is None
 
     @property
@@ -174,7 +174,7 @@ def scaled_to_batch(phases: list[Phase], global_batch_size: int) -> list[Phase]:
 
     The number of sequences stays, so the steps fall as the batch grows; the rate follows the square
     root of the batch, and the share of the warm-up the batch (You et al., arXiv 1904.00962, section
-    4.3). From 6.25e-4 and 1/320 at 512 this gives the paper's table of untuned LAMB.
+    4.3). From 6.25e-4 and 1/320 at 512 these are the paper's table of untuned LAMB.
 
     Args:
         global_batch_size: That of the first phase; the others keep their proportion to it.
@@ -207,7 +207,7 @@ def learning_rate_schedule(phases: list[Phase]) -> "PhasedSchedule":
 
     A phase with a `learning_rate` begins a schedule of its own: at its first update the rate is 0
     where it has a `warmup`, else its peak. A phase without one lengthens the schedule before it and
-    goes on along that; with a `rewarmup` the rate rises from 0 to it once more.
+    continues it; with a `rewarmup` the rate rises from 0 to it once more.
 
     Returns:
         A `tfbert.PhasedSchedule`, which finds the schedule of an update.
@@ -219,7 +219,7 @@ def learning_rate_schedule(phases: list[Phase]) -> "PhasedSchedule":
     for phase in phases:
         if phase.rewarmup:
             rewarmups.append((sum(lengths), round(phase.rewarmup * phase.steps)))
-        if phase.learning_rate is None:  # it goes on along the schedule before it
+        if phase.learning_rate is None:  # it continues the schedule before it
             lengths[-1] += phase.steps
         else:
             lengths.append(phase.steps)

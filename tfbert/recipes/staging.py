@@ -91,7 +91,7 @@ def make_stages(
         stages: How many: of `stack` all of them, each with twice the layers of the one before; of
             `mslt` those in which layers are added, before the joint one.
         joint_share: Share of the updates of the last stage, in which all layers are trained.
-        stage_shares: Share of the updates of every stage, in the place of the other two.
+        stage_shares: Share of the updates of every stage, instead of the other two.
 
     Raises:
         InputError: If the layers do not divide into the stages, or the shares do not sum up to 1.
@@ -152,7 +152,7 @@ def staged(
 
     Args:
         growth, growth_slots, frozen_dropout: As in `Phase`.
-        stage_schedule: `whole` lays the recipe's rate over all stages, and lets it rise from 0
+        stage_schedule: `whole` spreads the recipe's rate over all stages; it rises from 0
             again where a later stage begins; with `each` a stage has the recipe's peak, warm-up
             and decay for itself.
         stage_warmup: Share of a stage's updates in which the rate rises (again); by default the

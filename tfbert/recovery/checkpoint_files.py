@@ -105,7 +105,7 @@ def checkpoint_path(directory: AnyPath, step: int, attempt: int = 0) -> Path:
     """The folder of the checkpoint after so many updates, in the folder of all checkpoints.
 
     A second one after the same updates (at the end of an epoch, after one that was due) has a
-    folder of its own, so that the first stands until the second does.
+    folder of its own, so that the first is kept until the second is complete.
     """
     return as_path(directory) / (f"step-{step:010d}" + (f".{attempt}" if attempt else ""))
 
@@ -117,7 +117,11 @@ def checkpoint_keys(directory: AnyPath) -> list[tuple[int, int]]:
 
 
 def phase_folder(directory: AnyPath, number: int) -> Path:
-    """Folder of the checkpoints of a run's phase, counted from 0: `phase-1` is the first."""
+    """Folder of the checkpoints of a run's phase, counted from 0: `phase-1` is the first.
+
+    A phase ends with a checkpoint, from which the next one begins. The updates in the checkpoints'
+    names are those of the run, over all phases.
+    """
     return as_path(directory) / f"phase-{number + 1}"
 
 

@@ -21,6 +21,7 @@ from tfbert.recovery.checkpoint_files import (
     checkpoint_keys,
     checkpoint_path,
     has_manifest,
+    phase_folder,
     read_checkpoint,
     read_state,
     write_checkpoint,
@@ -264,6 +265,19 @@ class Checkpoints:
             remove(folder)
         except OSError as error:
             log.warning("%s cannot be removed: %s", folder, error)
+
+
+def phase_to_resume(directory: AnyPath, count: int) -> int:
+    """The last phase with a sound checkpoint, counted from 0; without any, the first phase.
+
+    Args:
+        directory: Folder of the phases' folders, see `phase_folder`.
+        count: How many phases the run has.
+    """
+    for number in range(count - 1, 0, -1):
+        if Checkpoints(phase_folder(directory, number)).newest() is not None:
+            return number
+    return 0
 
 
 def restore_best_weights(model: keras.Model, recovery: Recovery) -> None:

@@ -16,7 +16,7 @@ _WINDOW = 20  # updates in an average of the loss
 
 
 class Diverged(TfbertError):
-    """The loss is not finite any more, or has grown out of all proportion. Exit status 1."""
+    """The loss is not finite, or has grown out of all proportion. Exit status 1."""
 
 
 @dataclasses.dataclass

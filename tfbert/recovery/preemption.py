@@ -9,7 +9,7 @@ from tfbert.errors import TfbertError
 
 
 class Preempted(TfbertError):
-    """The run was told to stop (SIGTERM) and has saved. Exit status 75: start it again to go on.
+    """The run was told to stop (SIGTERM) and has saved. Exit status 75: start it again to continue.
 
     75 is EX_TEMPFAIL of BSD's sysexits.h; a run killed before it could save ends with 143.
     """

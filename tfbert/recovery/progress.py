@@ -39,13 +39,9 @@ class Progress:
 
     @classmethod
     def from_json(cls, state: dict[str, Any]) -> Progress:
-        """The progress that was saved; `state` may have other entries as well."""
+        """The progress saved by `dataclasses.asdict`; `state` may have other entries as well."""
         names = [field.name for field in dataclasses.fields(cls)]
         return cls(**{name: state[name] for name in names} | {"watch": LossWatch(**state["watch"])})
-
-    def to_json(self) -> dict[str, Any]:
-        """What `from_json` takes."""
-        return dataclasses.asdict(self)
 
     def segments(self, steps: int | None) -> Iterator[tuple[int, int | None]]:
         """Ranges of steps of this epoch to train on: the remaining ones without the skipped.

@@ -8,6 +8,7 @@ How a killed run finds its place: `RecoverySession.__enter__` reads the newest s
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import math
 import time
@@ -32,26 +33,14 @@ if TYPE_CHECKING:
 log = logging.getLogger("tfbert")
 
 
-def make_session(model: keras.Model, recovery: Recovery | None, epoch: int, step: int) -> FitHooks:
-    """The session of one `fit`.
-
-    Args:
-        model: A compiled `DistributedTrainer`.
-        recovery: None saves nothing.
-        epoch, step: Where a new run begins.
-    """
-    if recovery is None:
-        return FitHooks(epoch, step)
-    return RecoverySession(model, recovery, epoch, step)
-
-
 class RecoverySession(FitHooks):
     """A `fit` with a `Recovery`: it saves the run, and resumes one that was saved.
 
     What each method is for, and what it raises: `FitHooks`.
 
     Args:
-        model, epoch, step: As in `make_session`.
+        model: A compiled `DistributedTrainer`.
+        epoch, step: Where a new run begins.
 
     Raises:
         InputError: If the checkpoints are of another run, or another process writes there.
@@ -248,7 +237,7 @@ class RecoverySession(FitHooks):
         else:
             states, arrays = self._before_evaluation
         state = {
-            **self.progress.to_json(),
+            **dataclasses.asdict(self.progress),
             "callbacks": states,
             "stop_training": bool(self._model.stop_training),
             "steps_per_epoch": self._data.steps,

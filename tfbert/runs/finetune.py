@@ -251,7 +251,7 @@ def _fit(
         label_ids(data.evaluation, data.labels),
         batches.rows,
     )
-    # On average, where batches are of so many tokens.
+    # An average, if batches are measured in tokens.
     examples_a_step = (
         examples / batches.steps_per_epoch if config.tokens_per_batch else config.global_batch_size
     )

@@ -26,7 +26,8 @@ from tfbert.recipes.plan import plan_lines
 from tfbert.recipes.pretrain_options import PretrainConfig
 from tfbert.records.batches import PretrainingBatches
 from tfbert.records.description import read_dataset
-from tfbert.recovery.phase_checkpoints import phase_to_resume, recovery_of_phase
+from tfbert.recovery.checkpoint_files import phase_folder
+from tfbert.recovery.checkpoints import phase_to_resume
 from tfbert.recovery.recovery_options import Recovery
 from tfbert.runs.pretrain_callbacks import EvaluationHistory, PretrainingCurves
 from tfbert.runs.run_directory import RunDirectory, size_in_bytes
@@ -58,7 +59,7 @@ def _pretrain(
     precision = choose_precision(config.precision)
     phases = config.scaled_phases()
     data = open_phases(config, dataset, phases, strategy.num_replicas_in_sync)
-    # The chief's, from which all workers go on: only it knows whether the run resumes.
+    # The chief's, from which all workers continue: only it knows whether the run is resumed.
     checkpoints = RunDirectory(config.output).checkpoints
     first = phase_to_resume(checkpoints, len(phases)) if resumes else 0
     first = sum_over_workers(strategy, first)
@@ -94,7 +95,14 @@ def _pretrain(
         for number in range(first, len(phases)):
             model = begin_phase(model, config, phases, number, data[number].accumulate_steps)
             curves.begin_phase(number)
-            recovery = recovery_of_phase(config, checkpoints, number, steps, fingerprint)
+            recovery = config.recovery(
+                phase_folder(checkpoints, number),
+                first_update=sum(steps[:number]),
+                # Kept until this phase has as many checkpoints of its own as --keep-checkpoints
+                # says, in case its first ones are damaged.
+                earlier=[str(phase_folder(checkpoints, earlier)) for earlier in range(number)],
+                fingerprint=fingerprint,
+            )
             _fit(model, config, number, phases[number], data[number], [curves, history], recovery)
         curves.close()
         size = size_in_bytes(model.variables)
