@@ -44,7 +44,6 @@ def rows_of_part(tensor: tf.Tensor | None, index: tf.Tensor, parts: int) -> tf.T
     Args:
         tensor: (rows, ...), or None where there are no sample weights.
         index: Scalar int32 or int64 tensor.
-        parts: Number of parts.
     """
     if tensor is None:
         return None

@@ -54,9 +54,6 @@ def target_counts(
 ) -> tf.Tensor:
     """This replica's part of the numbers by which the sums of `loss_sums` are divided.
 
-    Args:
-        x, y, sample_weight: This replica's part of the batch.
-
     Returns:
         (terms + 1,) float32: for each term its real targets (their weights under the reduction
         `mean_with_sample_weight`; 0 for `sum`, which is not divided), and the number of rows.
@@ -226,7 +223,7 @@ def _sum(term: LossTerm, y: Any, y_pred: Any, sample_weight: Any) -> tf.Tensor:
 
 
 def _aligned(weight: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-    """Weights with as many axes as the values; Keras allows either to have one more axis, of size 1."""
+    """Weights with as many axes as the values; in Keras either may have one more, of size 1."""
     rank = values.shape.rank or 1
     if weight.shape.rank == rank + 1 and weight.shape[-1] == 1:
         return tf.squeeze(weight, -1)

@@ -190,7 +190,6 @@ class TransformerEncoder(keras.layers.Layer):
         Args:
             inputs: (batch, tokens, width).
             padding_mask: (batch, tokens) integers, 0 where a token is padding, or None.
-            training: Whether to apply dropout.
 
         Returns:
             (batch, tokens, width).

@@ -21,8 +21,7 @@ def carry_over(
     (1 - beta_1) / sqrt(1 - beta_2) times as large, 3.2 for Adam: let the rate rise from 0.
 
     Args:
-        source: Built.
-        target: Built, in the strategy's scope.
+        source, target: Built; `target` in the strategy's scope.
         rename: Function from the path of a variable of `target` to that in `source`, or to None
             for state that starts from zeros. None means the same path. So a new layer can start
             with the state of the layer that it was copied from.

@@ -72,7 +72,6 @@ class AdamMoments(ReducingOptimizer):
         return x, {"momentum": m, "velocity": v}, ratio
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {
             **super().get_config(),
             "beta_1": self.beta_1,

@@ -71,5 +71,4 @@ class LARS(ReducingOptimizer):
         return x - lr * ratio.trust_ratio * m, {"momentum": m}, ratio  # (2)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {**super().get_config(), "momentum": self.momentum}

@@ -87,7 +87,6 @@ class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
         return ops.where(step < self.warmup_steps, warming, decayed)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
         return {
             "learning_rate": self.learning_rate,
             "total_steps": self.total_steps,

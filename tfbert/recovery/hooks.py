@@ -39,7 +39,6 @@ class FitHooks:
         """Before `on_train_begin`: restores variables and log files.
 
         Args:
-            callbacks: The callbacks of `fit`.
             data: Its `tfbert.fit.epoch_data.EpochData`.
 
         Raises:
@@ -76,7 +75,7 @@ class FitHooks:
         return False
 
     def after_evaluation(self) -> None:
-        """Raises Preempted if the process was told to stop, saved as it was before the evaluation."""
+        """Raises Preempted if the process was told to stop: saved as before the evaluation."""
 
     def after_epoch(self, logs: dict[str, float]) -> None:
         """After `on_epoch_end`: saves a checkpoint, perhaps the best one.

@@ -16,11 +16,9 @@ class Progress:
     Args:
         epoch, step: What comes next, both counted from 0; the step may be the end of the epoch,
             of which then only the evaluation is missing.
-        updates: Updates made.
         epoch_examples: Examples of this epoch, which `mean_loss` is the mean over; updates, where
             all batches are taken as equal.
         mean_loss: That of the last logs.
-        logs: The last logs.
         skipped: Lists of epoch, first and last step that are left out.
         rollbacks: How often the run went back.
         best: `step` (the checkpoint's), `epoch` and `value` of the best epoch, or None.
@@ -88,7 +86,6 @@ class Progress:
         """Moves to the next epoch.
 
         Args:
-            logs: Of the epoch.
             monitor: Name in the logs of the value that decides which epoch is the best, or None.
             mode: `min` or `max`.
 
@@ -111,7 +108,6 @@ def interval_means(
     """Means over the last interval, from the logs of Keras, which are means since the epoch began.
 
     Args:
-        logs: Means by name.
         seen: Examples since the epoch began; batches, where all of them are taken as equal.
         examples: Of these, those of the interval.
         sums: By name the sum up to the last interval, empty where the epoch begins; changed to

@@ -25,7 +25,7 @@ def state_variables(model: keras.Model) -> dict[str, keras.Variable]:
     """`{name: Keras variable}`: weights, optimizer with loss scale, metrics.
 
     States of seed generators are left out: dropout is a function of the update's number.
-    Variables of one path are distinguished by `#2`, `#3` in the order in which the model lists them.
+    Variables of one path are distinguished by `#2`, `#3` in the model's order.
     """
     groups = {
         "model": model.variables,

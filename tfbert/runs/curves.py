@@ -69,8 +69,6 @@ class Point(NamedTuple):
     """A point of a curve.
 
     Args:
-        update: Number of the update.
-        value: Float.
         seconds: Since the first point of the training curves was written.
     """
 

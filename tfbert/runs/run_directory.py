@@ -110,8 +110,6 @@ class RunDirectory:
         checkpoint from which it can be resumed.
 
         Args:
-            config: A dataclass.
-            resumes: Whether the run in the directory is resumed.
             **record: Entries of `config.yaml` in addition to the options (`RUN_RECORD_KEYS`).
 
         Raises:

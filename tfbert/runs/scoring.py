@@ -130,7 +130,6 @@ def classification_metrics(logits: Any, label_ids: Any, labels: Sequence[str]) -
     Args:
         logits: (examples, classes).
         label_ids: (examples,) int, the right class of each.
-        labels: Names of the classes.
 
     Returns:
         A dict of `accuracy`, `macro_f1`, `loss` (mean cross-entropy in nats), `examples`, and

@@ -26,7 +26,6 @@ class RunResult(NamedTuple):
         model: The trained `BertClassifier` or `BertPretrainer`.
         history: By metric, its value after each epoch or evaluation.
         metrics: The content of `metrics.json`.
-        run_directory: Path of the run directory.
     """
 
     model: Any
