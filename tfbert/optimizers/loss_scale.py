@@ -8,7 +8,7 @@ from keras import ops
 
 from tfbert.optimizers import backend, reduction
 from tfbert.optimizers.application import ReducingOptimizer, is_finite
-from tfbert.optimizers.carrying import carry_over, check_pair
+from tfbert.optimizers.carrying import carry_over
 from tfbert.optimizers.slots import SavedState, load_by_key, save_by_key
 from tfbert.types import Tensor
 from tfbert.xla import compiled
@@ -179,7 +179,8 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         rename: Callable[[str], str | None] | None = None,
     ) -> list[str]:
         """`tfbert.optimizers.carrying.carry_over` to this optimizer."""
-        check_pair(source, self)
+        if not isinstance(source, LossScaleOptimizer):
+            raise TypeError(f"carry_over from {type(source).__name__} to {type(self).__name__}")
         fresh = carry_over(source.inner_optimizer, self.inner_optimizer, rename)
         for key, variable in self._by_key().items():
             variable.assign(ops.convert_to_tensor(source._by_key()[key]))
