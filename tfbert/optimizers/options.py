@@ -96,8 +96,8 @@ class OptimizerOptions(keras.optimizers.Optimizer):
         that list is None.
 
         Args:
-            var_list: List of variables, excluded by their paths.
-            var_names: List of regular expressions.
+            var_list: Excluded by their paths.
+            var_names: Regular expressions.
 
         Raises:
             ValueError: the optimizer is built already.
@@ -113,8 +113,8 @@ class OptimizerOptions(keras.optimizers.Optimizer):
             "exclude_from_weight_decay": self.exclusions.weight_decay,
             "exclude_from_layer_adaptation": self.exclusions.layer_adaptation,
             "max_grad_norm": self.max_grad_norm,
-            "weight_norm_bounds": _as_list(self.weight_norm_bounds),
-            "trust_ratio_bounds": _as_list(self.trust_ratio_bounds),
+            "weight_norm_bounds": self.weight_norm_bounds and list(self.weight_norm_bounds),
+            "trust_ratio_bounds": self.trust_ratio_bounds and list(self.trust_ratio_bounds),
             "record_statistics": self.record_statistics,
             "jit_compile": self.jit_compile,
         }
@@ -146,11 +146,11 @@ class Exclusions:
 
     def has_decay(self, path: str) -> bool:
         """Whether the variable of this path decays."""
-        return not _matches(_first_given(self.weight_decay, self.layer_adaptation), path)
+        return not _is_excluded(path, self.weight_decay, self.layer_adaptation)
 
     def is_adapted(self, path: str) -> bool:
         """Whether the variable of this path has a trust ratio of its own."""
-        return not _matches(_first_given(self.layer_adaptation, self.weight_decay), path)
+        return not _is_excluded(path, self.layer_adaptation, self.weight_decay)
 
     def with_weight_decay(
         self, variables: Iterable[keras.Variable], patterns: Iterable[str]
@@ -173,11 +173,9 @@ def _checked(name: str, patterns: Iterable[str] | None) -> list[str] | None:
     return list(patterns)
 
 
-def _first_given(patterns: list[str] | None, others: list[str] | None) -> list[str] | None:
-    return others if patterns is None else patterns
-
-
-def _matches(patterns: list[str] | None, path: str) -> bool:
+def _is_excluded(path: str, patterns: list[str] | None, others: list[str] | None) -> bool:
+    """Whether one of `patterns` matches; of `others`, if there is no list of patterns."""
+    patterns = others if patterns is None else patterns
     return any(re.search(pattern, path) for pattern in patterns or ())
 
 
@@ -200,7 +198,3 @@ def _checked_bounds(name: str, bounds: Sequence[float] | None) -> tuple[float, f
     if not 0 <= low <= high:
         raise ValueError(f"{name} must be 0 <= low <= high: {bounds!r}")
     return low, high
-
-
-def _as_list(bounds: tuple[float, float] | None) -> list[float] | None:
-    return None if bounds is None else list(bounds)
