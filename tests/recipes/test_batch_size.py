@@ -17,7 +17,7 @@ def test_accumulation_follows(global_batch_size, per_device, replicas, expected)
 
 def test_what_does_not_divide_is_refused_with_a_batch_that_does():
     message = (
-        r"--global-batch-size 100 is no multiple of --per-device-batch-size 8 x 3 replica\(s\) "
+        r"--global-batch-size 100 is not a multiple of --per-device-batch-size 8 x 3 replica\(s\) "
         "= 24; 96 is"
     )
     with pytest.raises(InputError, match=message):
@@ -39,7 +39,7 @@ def test_accumulation_by_tokens_or_by_sequences():
 
 @pytest.mark.parametrize(
     ("size", "replicas", "message"),
-    [(None, 3, "cannot be divided among 3 devices; 63 can"), (24, 2, "is no multiple of")],
+    [(None, 3, "cannot be divided among 3 devices; 63 can"), (24, 2, "is not a multiple of")],
 )
 def test_a_batch_that_cannot_be_divided(size, replicas, message):
     phase = Phase(1, 64, learning_rate=0.1, per_device_batch_size=size)

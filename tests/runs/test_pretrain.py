@@ -163,7 +163,7 @@ def test_records_without_pairs_or_held_out_text(embedded_vocabulary_file, tmp_pa
         ({"data": "/nonexistent"}, "no dataset.json"),
         ({"phases": [{**PHASES[0], "sequence_length": 32}]}, "no records of length 32"),
         ({"phases": [{**PHASES[0], "global_batch_size": 7}], "replicas": 2}, "7 cannot be divided"),
-        ({"phases": [{**PHASES[0], "per_device_batch_size": 3}]}, "8 is no multiple of"),
+        ({"phases": [{**PHASES[0], "per_device_batch_size": 3}]}, "8 is not a multiple of"),
         ({"phases": [{**PHASES[0], "freeze_layers": 3}]}, "freeze-layers is 3: .* only 2 layers"),
         ({"init": "/nonexistent"}, "no such directory"),
     ],

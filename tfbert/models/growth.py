@@ -1,4 +1,4 @@
-"""A deeper model out of a shallower one: its weights, and the state of its optimizer.
+"""A deeper model made from a shallower one: its weights, and the state of its optimizer.
 
 Progressive stacking (Gong et al., ICML 2019) copies layer l to l + n; multi-stage layerwise
 training (MSLT; Yang et al., arXiv 2011.13635) puts a copy of the top-most block on top.

@@ -29,7 +29,7 @@ def accumulate_steps(
     if global_batch_size % at_once:
         nearest = max(1, round(global_batch_size / at_once)) * at_once
         raise InputError(
-            f"--global-batch-size {global_batch_size} is no multiple of --per-device-batch-size "
+            f"--global-batch-size {global_batch_size} is not a multiple of --per-device-batch-size "
             f"{per_device_batch_size} x {replicas} replica(s) = {at_once}; {nearest} is"
         )
     return global_batch_size // at_once
