@@ -1,4 +1,4 @@
-"""Functions compiled by XLA: the one place that asks for it."""
+"""Functions compiled by XLA."""
 
 import functools
 from collections.abc import Callable
@@ -8,14 +8,14 @@ import keras
 
 
 def compiled(function: Callable[..., Any], reduce_retracing: bool = False) -> Callable[..., Any]:
-    """`function`, compiled by XLA where that is for us to do.
+    """`function`, compiled by XLA unless the caller's step is compiled as a whole.
 
     Each shape of the arguments is compiled once. The function may assign to variables that are
     its arguments: one compilation then serves all variables of a shape. Under TPUStrategy and JAX
-    the caller's step is compiled as a whole, and `function` is called as it is.
+    the caller's step is compiled, and `function` is called as it is.
 
     Args:
-        function: Of tensors, of structures of tensors and of Python values.
+        function: Of structures of tensors and of Python values.
         reduce_retracing: Whether one program may serve several shapes.
     """
     if keras.backend.backend() != "tensorflow":

@@ -1,7 +1,7 @@
 """The order of an update: reduce, unscale, test, accumulate, clip, update, average.
 
-`ReducingOptimizer.apply` is the one way in. It leaves once for the sum over replicas (`reduction`)
-and once for each variable for the rule of the optimizer (`lamb`, `lars`).
+`ReducingOptimizer.apply` is the entry. It calls `reduction` once for the sum over replicas, and for
+each variable the rule of the optimizer (`lamb`, `lars`).
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ Slots: TypeAlias = dict[str, Tensor]
 class TrustRatio(NamedTuple):
     """||x||, ||u|| and the factor of the learning rate of one variable at one update.
 
-    During the update these are float32 scalars, and None for norms that nobody asks for; from
+    During the update these are float32 scalars, and None for norms that are not needed; from
     `trust_ratios()` they are floats.
     """
 
@@ -32,10 +32,10 @@ class TrustRatio(NamedTuple):
 
 
 class ReducingOptimizer(PathState):
-    """Base of AdamW, LAMB and LARS: sums gradients over replicas before anything looks at them.
+    """Base of AdamW, LAMB and LARS: sums gradients over replicas before they are used.
 
     After the sum every replica computes with equal numbers and assigns to its own copy of the
-    variables, so that all take the same decisions, without a `merge_call` inside a condition.
+    variables, so that all take the same decisions, and no condition holds a `merge_call`.
 
     A subclass names its float32 slots in `slot_names`, and has its formula in `update_rule`. The
     constructor's arguments are those of `OptimizerOptions`.

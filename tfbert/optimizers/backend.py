@@ -1,7 +1,7 @@
 """What TensorFlow needs and JAX does not: conditions, copies of a variable, scopes, paths.
 
-Under another backend every function is the plain thing that its name says for one replica. The
-sum over replicas is `reduction`'s.
+Under another backend there is one replica, and every function does the plain thing that its name
+says. The sum over replicas is in `reduction`.
 """
 
 import contextlib
@@ -52,7 +52,7 @@ def run_if(
 
 
 def local(variable: keras.Variable) -> keras.Variable:
-    """What a function compiled by XLA takes for a variable: this replica's own copy of it."""
+    """This replica's copy of a variable, as a function compiled by XLA takes it."""
     if tf is None:
         return variable
     variable = _native(variable)

@@ -146,7 +146,7 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
         counter, scale = (ops.convert_to_tensor(v) for v in (self.step_counter, self.dynamic_scale))
         grows = ops.equal(counter, self.dynamic_growth_steps - 1)
         halved = ops.maximum(scale * 0.5, self.minimum_scale)
-        # float32 ends at 2^128: a scale of inf would never come down again.
+        # float32 ends at 2^128: a scale of inf would stay inf.
         doubled = ops.minimum(scale * 2.0, 2.0**127)
         self.dynamic_scale.assign(ops.where(finite, ops.where(grows, doubled, scale), halved))
         restart = ops.logical_or(grows, ops.logical_not(finite))

@@ -1,9 +1,9 @@
 """One checkpoint on disk: a folder of three files, the last of which makes it one.
 
 `tensors.safetensors` holds arrays by name (any safetensors reader opens it), `state.json` all that
-is not an array, and `manifest.json` size and checksum of both. The manifest is written last and
-appears in its place whole, on disks and object stores alike. So there is no moment at which half a
-checkpoint looks like a whole one. Nothing is pickled.
+is not an array, and `manifest.json` size and checksum of both. The manifest is written last, whole
+or not at all, on disks and object stores: half a checkpoint never looks like a whole one. Nothing
+is pickled.
 """
 
 from __future__ import annotations
