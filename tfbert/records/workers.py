@@ -21,7 +21,7 @@ def write_blocks(
     """Writes blocks of text, in any order.
 
     Args:
-        blocks: Iterable of `Block`.
+        blocks: What to write.
         writer_arguments: Arguments of `ShardWriter`.
         workers: Processes; 1 works in this one.
 

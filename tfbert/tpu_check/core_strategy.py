@@ -18,8 +18,6 @@ class OneCoreStrategy(tf.distribute.TPUStrategy):
     replicas become XLA's all-reduce, as on a TPU; the replica's number is asked of the device.
     All code that tests for a TPUStrategy does here what it does on a TPU.
 
-    Args:
-        cores: Number of replicas.
     """
 
     def __init__(self, cores: int) -> None:
