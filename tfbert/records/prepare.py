@@ -189,7 +189,8 @@ def _look_at(
         dataset = read_json(finished)
         ours = isinstance(dataset, dict) and dataset.get("format") == FORMAT
     else:
-        ours = not any(directory.glob("*")) or is_published_in_part(directory)
+        is_empty = not directory.is_dir() or not any(directory.iterdir())
+        ours = is_empty or is_published_in_part(directory)
     if not ours:
         raise InputError(f"{directory}: holds other files; name an empty folder or a new one")
     if config.overwrite:

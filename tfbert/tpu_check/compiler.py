@@ -51,7 +51,7 @@ class Program:
         rows: Sequences that the core has of each batch.
         accumulate_steps: Micro-batches that it computes them in.
         fits: Whether it has room in the memory of a core; None where it cannot be compiled.
-        problem: Why it does not fit, one line; else empty.
+        problem: Why it does not fit or compile, one line; else empty.
         arguments: Bytes of weights, optimizer state and batch.
         outputs: Bytes of results that do not take an argument's place.
         temporaries: Bytes of activations, gradients and the like.
