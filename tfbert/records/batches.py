@@ -49,7 +49,6 @@ class PretrainingBatches:
     shorter. The records are read on from one to the next, and again from the start after the end.
 
     Args:
-        records: What the batches are made of.
         steps_per_epoch: Updates from one evaluation to the next.
         steps: Updates of all epochs together.
         first_batch: Number of the records' batch that comes first.

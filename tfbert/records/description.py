@@ -38,9 +38,7 @@ def describe(
     """The content of `dataset.json`: the same files and options yield the same bytes.
 
     Args:
-        config: The options of `prepare`.
-        options: Those of them that change the records.
-        vocabulary: That of the records.
+        options: Those of `config` that change the records, as in `dataset.json`.
         counts: From `make_blocks`.
         results: By (split, number) the result of `ShardWriter.write`, in order.
         stamp: Digest of the input files' names, sizes and times, or None.

@@ -44,7 +44,6 @@ class Masker:
     remaining units fits.
 
     Args:
-        vocabulary: That of the token ids.
         max_predictions: Most predictions a sequence.
         fraction: Share of the tokens to predict.
         whole_word: Mask all pieces of a word together.

@@ -59,8 +59,7 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
     that was stopped needs to keep the shards that it finished; until then, what is in the output
     folder stays there.
 
-    Returns:
-        The content of `dataset.json`.
+    Returns the content of `dataset.json`.
 
     Raises:
         InputError: If the text, the vocabulary or the output folder is not fit for it.

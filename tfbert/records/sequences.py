@@ -246,9 +246,6 @@ def make_packed(
             fills sequences up and goes on with the rest of the sentence in the next one. Either way
             a word stays in one sequence if it fits.
 
-    Returns:
-        `Spans` with `b` and `random_next` None.
-
     References:
         Liu et al., RoBERTa, 2019, section 4.2 (FULL-SENTENCES).
     """

@@ -29,7 +29,6 @@ class ShardWriter:
     """Writes shards, in any process: what it writes depends on the options and the block only.
 
     Args:
-        options: The options of `prepare`.
         vocabulary: Path of the vocabulary.
         directory: Folder of the finished files.
         scratch: Folder of the unfinished ones, on the same disk.
@@ -126,7 +125,6 @@ def record_features(options: PrepareConfig, ids: np.dtype, length: int) -> dict[
     """The features of a record: by name [NumPy type, shape], as `Layout` takes them.
 
     Args:
-        options: The options of `prepare`.
         ids: Type of token ids.
         length: Tokens a sequence.
     """

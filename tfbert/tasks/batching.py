@@ -134,7 +134,6 @@ def collate(
     """Pads the texts at `positions` to one length.
 
     Args:
-        texts: Where they are.
         positions: (batch,) positions in `texts`.
         lengths: (n,) lengths to choose from, rising: the least that holds the longest text is
             taken; see `padded_lengths`.
