@@ -77,7 +77,7 @@ class CommandParser(argparse.ArgumentParser):
 
 
 class _Store(argparse.Action):
-    """Keeps the value that an option's words say."""
+    """Stores the value that the words of an option stand for."""
 
     def __init__(self, hint: Any, **settings: Any) -> None:
         super().__init__(**settings)
@@ -90,18 +90,18 @@ class _Store(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        setattr(namespace, self.dest, _said(self.hint, values))
+        setattr(namespace, self.dest, _parsed(self.hint, values))
 
 
-def _said(hint: Any, words: str | list[str]) -> Any:
-    """What words say: the text itself where an option takes text, else what they say in YAML.
+def _parsed(hint: Any, words: str | list[str]) -> Any:
+    """The value of words: the text itself where an option takes text, else what it is in YAML.
 
-    A list has one word an item, or is one word in YAML: `1 2.5` or `[1, 2.5]`. Whether the value is
-    of the right type is for the configuration to check.
+    A list has one word an item, or is one word in YAML: `1 2.5` or `[1, 2.5]`. The configuration
+    checks whether the value is of the right type.
     """
     kinds = parts_of_type(hint)
     if isinstance(words, list):
-        values = [_said(hint, word) for word in words]
+        values = [_parsed(hint, word) for word in words]
         is_whole = len(values) == 1 and str not in kinds and not isinstance(values[0], int | float)
         return values[0] if is_whole else values
     if str in kinds:
@@ -144,6 +144,6 @@ def _help_texts(config_class: type) -> dict[str, str]:
         section = section.partition("\n\n")[0]
         for entry in section.replace("\n        ", " ").split("\n    "):
             names, _, text = entry.partition(": ")
-            # `a, b: As in the base` says nothing new: the base's own text stands.
+            # `a, b: As in the base` says nothing new: the base's own text is kept.
             texts.update({name: text for name in names.split(", ") if name not in texts})
     return texts

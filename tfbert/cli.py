@@ -112,7 +112,7 @@ def tpu_check(config: TpuCheckConfig) -> None:
     from tfbert.tpu_check.check import tpu_check
     from tfbert.tpu_check.report import check_lines
 
-    # Without it Python would stop at once, and the compiler, another process, run on for minutes.
+    # Else Python would stop at once, and the compiler, another process, would run on for minutes.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     check = tpu_check(config)
     print("\n".join(check_lines(check)))
@@ -239,7 +239,7 @@ def _options_of_file(name: str, given: dict[str, Any]) -> dict[str, Any]:
 
 def _change_phases(phases: Any, parser: CommandParser, words: list[str]) -> list[str]:
     """Changes a recipe's phases as in `--phases.0.steps 100`, and returns the other words."""
-    if not isinstance(phases, list):  # which the configuration refuses
+    if not isinstance(phases, list):  # the configuration refuses it later
         return words
     for number, phase in enumerate(phases):
         if isinstance(phase, dict):
@@ -253,7 +253,7 @@ def _change_phases(phases: Any, parser: CommandParser, words: list[str]) -> list
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns the process's exit status."""
-    # Read when TensorFlow is imported: its C++ parts report what matters as exceptions as well.
+    # For TensorFlow's import: what matters of its C++ messages comes as exceptions as well.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     _log_to_standard_error()

@@ -15,3 +15,8 @@ class InputError(TfbertError, ValueError):
 
 class MachineError(TfbertError, RuntimeError):
     """The machine failed: disk full, memory exhausted, device lost. Exit status 1."""
+
+
+def first_line(message: object) -> str:
+    """The first line of another library's message or error, for an error of ours."""
+    return str(message).strip().partition("\n")[0]

@@ -18,7 +18,7 @@ from tfbert.io.paths import as_path
 # What `config.yaml` in a run directory records in addition to the options.
 RUN_RECORD_KEYS = ("command", "labels", "resolved", "versions")
 
-# What YAML 1.1 takes for text, as there is no point: 2e-4.
+# YAML 1.1 reads this as text, as it has no decimal point: 2e-4.
 _YAML_TEXT = r"[-+]?\d+[eE][-+]?\d+"
 
 _TYPES_IN_WORDS = {
@@ -89,13 +89,13 @@ def option_types(config_class: type) -> dict[str, Any]:
 
 
 def parts_of_type(hint: Any) -> list[Any]:
-    """What a type is put together from: `Literal["none"] | list[float]` from "none" and float."""
+    """The parts of a type: "none" and float of `Literal["none"] | list[float]`."""
     arguments = get_args(hint)[:1] if get_origin(hint) is Annotated else get_args(hint)
     return [part for argument in arguments for part in parts_of_type(argument)] or [hint]
 
 
 def _plain(hint: Any, value: Any) -> Any:
-    """A value of an option as the plain value that is meant."""
+    """A value as a plain one: paths as text, numbers of NumPy as Python's."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, list):
@@ -119,7 +119,7 @@ def _broken(hint: Any, value: Any) -> str | None:
     if origin is Literal:
         return None if value in arguments else "one of " + ", ".join(arguments)
     if origin is list:
-        items = value if isinstance(value, list) else [object()]  # which is of no option's type
+        items = value if isinstance(value, list) else [object()]  # an item of a wrong type
         first = next(filter(None, (_broken(arguments[0], item) for item in items)), None)
         return first and f"a list, each {first}"
     if hint is bool or isinstance(value, bool):
@@ -132,16 +132,13 @@ def _broken(hint: Any, value: Any) -> str | None:
 
 
 def require(condition: bool, name: str, value: Any, expectation: str | None) -> None:
-    """Checks one option.
+    """Raises `InputError`, in the words of the command line, if a value breaks a condition.
 
     Args:
-        condition: Whether its value is right.
+        condition: Whether the value is right.
         name: The field.
         value: Its value.
         expectation: What it must be, in words.
-
-    Raises:
-        InputError: If the condition does not hold, in the words of the command line.
     """
     if not condition:
         raise InputError(f"{option_name(name)} is {value!r}: it must be {expectation}")
@@ -159,7 +156,7 @@ def suggestion(word: str, known: Iterable[str], otherwise: str) -> str:
 
 
 def make_options(config_class: type, given: dict[str, Any]) -> Any:
-    """A configuration out of options by name.
+    """A configuration from options by name.
 
     Raises:
         InputError: If one is unknown, missing or wrong, in the words of the command line.
@@ -183,8 +180,8 @@ def is_required(field: dataclasses.Field) -> bool:
 def read_options(path: str | os.PathLike[str], config_class: type) -> dict[str, Any]:
     """Reads a YAML file of `config_class`'s options.
 
-    Keys that a run directory's `config.yaml` adds to the options (`RUN_RECORD_KEYS`) are passed
-    over, so that a run can be repeated from its own record.
+    Keys that a run directory's `config.yaml` adds to the options (`RUN_RECORD_KEYS`) are ignored,
+    so that a run can be repeated from its own record.
 
     Raises:
         InputError: If the file cannot be read, is not a mapping, or holds an unknown option.
@@ -192,9 +189,8 @@ def read_options(path: str | os.PathLike[str], config_class: type) -> dict[str, 
     try:
         options = yaml.safe_load(as_path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(
-            f"{path}: cannot be read as YAML: {' '.join(str(error).split())}"
-        ) from error
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: cannot be read as YAML: {reason}") from error
     if not isinstance(options, dict):
         raise InputError(f"{path}: must hold `option: value` lines")
     known = sorted(field.name for field in dataclasses.fields(config_class))

@@ -34,7 +34,7 @@ def test_cpus_by_their_flags(flags, expected):
 
 
 def test_auto_logs_its_reason_and_a_request_is_obeyed(monkeypatch, caplog):
-    monkeypatch.setattr(precision, "_cpu_flags", lambda: ["avx512_bf16"])
+    monkeypatch.setattr(precision, "cpu_info", {"flags": "sse avx512_bf16"}.get)
     with caplog.at_level("INFO", "tfbert"):
         assert choose_precision("auto") == "bfloat16"
     assert "precision: bfloat16 (CPU with avx512_bf16)" in caplog.text

@@ -142,7 +142,7 @@ def damage_record(path, number):
     data = bytearray(gzip.decompress(path.read_bytes()))
     frames = read_frames(path)
     data[frames.offsets[number] + frames.lengths[number] // 2] ^= 1
-    path.write_bytes(compress([bytes(data)]))
+    path.write_bytes(compress(bytes(data)))
 
 
 def test_a_damaged_record_is_named_counted_and_passed_over(copy, prepared, caplog):

@@ -28,7 +28,7 @@ def arrays():
 @pytest.fixture
 def path(arrays, tmp_path):
     path = tmp_path / "shard.tfrecord.gz"
-    path.write_bytes(compress([Layout(FEATURES).encode(arrays)]))
+    path.write_bytes(compress(Layout(FEATURES).encode(arrays)))
     return path
 
 
@@ -77,13 +77,13 @@ def test_files_without_compression_and_of_several_gzip_members(arrays, path, tmp
 
 def test_same_bytes_each_time(arrays, path):
     packed = path.read_bytes()
-    assert packed == compress([Layout(FEATURES).encode(arrays)])
+    assert packed == compress(Layout(FEATURES).encode(arrays))
     assert packed[4:8] == bytes(4)  # the time in the header of a gzip file
 
 
 def test_empty_file(tmp_path):
     path = tmp_path / "empty"
-    path.write_bytes(compress([]))
+    path.write_bytes(compress(b""))
     frames = read_frames(path)
     assert len(frames.offsets) == 0 and frames.rest is None
 

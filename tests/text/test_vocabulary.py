@@ -22,7 +22,7 @@ def test_file_with_crlf_and_blank_end(vocabulary, tmp_path):
     ("content", "message"),
     [
         ("[PAD]\n[UNK]\n", r"has no \[CLS\]"),
-        ("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\na\n", "'a' stands in it twice"),
+        ("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nb\na\n", "'a' occurs in it twice"),
     ],
 )
 def test_files_that_are_not_vocabularies(tmp_path, content, message):

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from tfbert.cli import main
+from tfbert.io.paths import cache_folder
 from tfbert.tpu_check import compiler
 from tfbert.tpu_check.compiler import memory_asked_for, prepare_environment
 from tfbert.tpu_check.slices import GIB
@@ -180,7 +181,7 @@ def test_the_environment_is_made_once_and_whole(monkeypatch, tmp_path):
             (executable_folder / "python").touch()
         else:
             # Not under its name before all of it is there.
-            assert not list(compiler.cache_folder().glob("jax*"))
+            assert not list((cache_folder() / "tpu-compiler").glob("jax*"))
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(compiler, "_install", install)
@@ -199,7 +200,7 @@ def test_without_a_network_one_line_says_so(monkeypatch, tmp_path, capsys):
         prepare_environment()
     assert "could not be installed (No matching distribution)" in str(raised.value)
     assert "\n" not in str(raised.value)
-    assert list(compiler.cache_folder().iterdir()) == []
+    assert list((cache_folder() / "tpu-compiler").iterdir()) == []
 
 
 @pytest.mark.parametrize(

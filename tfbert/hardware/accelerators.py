@@ -51,7 +51,6 @@ class Accelerator:
 
     Args:
         name: As gcloud takes it, such as `v3-8`.
-        generation: `Generation`.
         chips: How many chips it has.
         hosts: How many machines they are in.
     """

@@ -24,10 +24,6 @@ def launch(command: Sequence[str], workers: int) -> None:
     Worker 0, the chief, has this process's standard streams; what the others print goes to
     standard error, after their number. When one fails, the others are stopped.
 
-    Args:
-        command: The command and its arguments.
-        workers: How many workers.
-
     Raises:
         InputError: If the command cannot be started, or the GPUs do not divide evenly.
         TfbertError: If a worker failed; its exit status is the error's.
@@ -49,7 +45,11 @@ def launch(command: Sequence[str], workers: int) -> None:
             process = _start(command, environment, is_chief=index == 0)
             processes.append(process)
             if index:
-                readers.append(_reader(process.stdout, index))
+                reader = threading.Thread(
+                    target=_copy_output, args=(process.stdout, index), daemon=True
+                )
+                reader.start()
+                readers.append(reader)
         status = _wait(processes)
     finally:
         _stop_all(processes)
@@ -79,17 +79,10 @@ def _start(
         raise InputError(f"{command[0]}: cannot be started: {error.strerror}") from error
 
 
-def _reader(stream: IO[bytes] | None, index: int) -> threading.Thread:
-    """A thread that copies what worker `index` prints."""
-
-    def copy() -> None:
-        assert stream is not None
-        for line in stream:
-            sys.stderr.write(f"[worker {index}] {line.decode(errors='replace')}")
-
-    thread = threading.Thread(target=copy, daemon=True)
-    thread.start()
-    return thread
+def _copy_output(stream: IO[bytes], index: int) -> None:
+    """Copies what worker `index` prints, as long as it prints."""
+    for line in stream:
+        sys.stderr.write(f"[worker {index}] {line.decode(errors='replace')}")
 
 
 def _wait(processes: Sequence[subprocess.Popen[bytes]]) -> int:

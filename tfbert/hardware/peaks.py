@@ -22,7 +22,7 @@ def matmul_peak(dtype: str, device: str | None = None) -> float:
         device: Its name; None takes what TensorFlow would take.
 
     Returns:
-        Operations a second, a float; the best of some products that take a second together.
+        Operations a second; the best of some products that take a second together.
     """
     import tensorflow as tf
 
@@ -42,11 +42,11 @@ def matmul_peak(dtype: str, device: str | None = None) -> float:
 def strategy_matmul_peak(strategy: tf.distribute.Strategy, dtype: str) -> float | None:
     """What all devices of a strategy do at most together: `matmul_peak` times their number.
 
-    Logical devices of a CPU share it, so that they are one on each machine. A TPU is not measured,
-    as it is slow at single products that a host asks for.
+    Logical devices of a CPU share it, so that they count as one on each machine. A TPU is not
+    measured, as it is slow at single products that a host asks for.
 
     Returns:
-        Operations a second, a float; None on a TPU.
+        Operations a second; None on a TPU.
     """
     import tensorflow as tf
 

@@ -44,7 +44,7 @@ def choose_precision(requested: str) -> str:
         precision = precision_for_gpu(capability)
         reason = f"GPU with compute capability {capability[0]}.{capability[1]}"
     else:
-        precision, reason = precision_for_cpu(_cpu_flags())
+        precision, reason = precision_for_cpu((cpu_info("flags") or "").split())
     log.info("precision: %s (%s)", precision, reason)
     return precision
 
@@ -65,10 +65,8 @@ def precision_for_cpu(flags: Iterable[str]) -> tuple[str, str]:
     return "float32", "CPU without bfloat16 instructions"
 
 
-def _cpu_flags() -> list[str]:
-    """Feature flags of the processor; none where the system does not list them."""
+def cpu_info(field: str) -> str | None:
+    """What Linux says of the processor: `flags`, `model name`; None where it does not say it."""
     path = Path("/proc/cpuinfo")
-    if not path.exists():
-        return []
-    lines = path.read_text().splitlines()
-    return next((line.split(":")[1].split() for line in lines if line.startswith("flags")), [])
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith(field)), None)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tfbert.errors import InputError
+from tfbert.errors import InputError, first_line
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -68,7 +68,8 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
 def _best_strategy() -> str:
     if _workers() > 1:
         return "multi_worker"
-    return "tpu" if _has_tpu() else "mirrored"
+    has_tpu = os.environ.get("PJRT_DEVICE") == "TPU" or "TPU_NAME" in os.environ
+    return "tpu" if has_tpu else "mirrored"
 
 
 def _workers() -> int:
@@ -78,10 +79,6 @@ def _workers() -> int:
         return sum(len(cluster.get(kind, [])) for kind in ("chief", "worker"))
     except (ValueError, AttributeError, TypeError) as error:
         raise InputError(f"TF_CONFIG: cannot be read as JSON of a cluster: {error}") from error
-
-
-def _has_tpu() -> bool:
-    return os.environ.get("PJRT_DEVICE") == "TPU" or "TPU_NAME" in os.environ
 
 
 def _check_backend() -> None:
@@ -170,8 +167,7 @@ def _tpu(replicas: int | None) -> tf.distribute.Strategy:
             tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
     except (ValueError, RuntimeError, tf.errors.OpError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise InputError(f"--strategy tpu: no TPU can be reached: {reason}") from error
+        raise InputError(f"--strategy tpu: no TPU can be reached: {first_line(error)}") from error
     return tf.distribute.TPUStrategy(resolver)
 
 

@@ -27,13 +27,12 @@ def prepare(
 ) -> bool:
     """Sets the environment on a machine with a TPU of its own; what is already set stays.
 
-    Where `TPU_NAME` or `TPU_LOAD_LIBRARY` are set, the user has chosen another TPU, and nothing is
+    Where `TPU_NAME` or `TPU_LOAD_LIBRARY` is set, the user has chosen another TPU, and nothing is
     set.
 
     Args:
-        environment: The variables, changed in place.
+        environment: Changed in place.
         root: The root of the file system.
-        find_package: As `importlib.util.find_spec`.
 
     Returns:
         Whether this process is to use the TPU of its machine.

@@ -6,8 +6,7 @@ holds between machines too, where the server supports locks.
 An object store has no locks, and neither have some network file systems: there the owner's name
 stands in a file that it renews, and a file that was not renewed for `STALE_SECONDS` counts as left
 behind. That keeps apart processes that start some seconds after one another. It is no guarantee for
-two that start in the same moment, nor for one that stands still for longer than that and then goes
-on.
+two that start in the same moment, nor for one that is paused for longer than that and then goes on.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ import platform
 import threading
 import time
 import uuid
-from types import TracebackType
 from typing import Any
 
 import filelock
@@ -33,20 +31,16 @@ from tfbert.io.whole import remove, write_bytes
 STALE_SECONDS = 180
 LOCK_FILE = ".lock"
 _RENEW_SECONDS = 30
-_SETTLE_SECONDS = 2  # for which two that start together wait before they look who was last
+_SETTLE_SECONDS = 2  # two that start together wait so long before they look who wrote last
 _WAIT_SECONDS = 0.3  # for one that releases the lock just now, or asks whether it is held
-# What a file system says that has no locks.
+# The errors of a file system without locks.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 _log = logging.getLogger("tfbert")
 
 
 class RunLock:
-    """Held from `acquire` to `release`, or inside of `with`.
-
-    Args:
-        directory: The directory; made where it does not exist.
-    """
+    """Held from `acquire` to `release`, or inside of `with`; the directory is made if needed."""
 
     def __init__(self, directory: AnyPath) -> None:
         self.directory = as_path(directory)
@@ -81,7 +75,7 @@ class RunLock:
             self._acquire_by_name()
             return
         other = _read(self._path)
-        if _is_alive(other):  # on a machine that finds no locks here
+        if _is_alive(other):  # on a machine for which this file system has no locks
             file.release()
             raise self._held(other)
         self._file = file
@@ -103,12 +97,7 @@ class RunLock:
         self.acquire()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.release()
 
     def _acquire_by_name(self) -> None:
@@ -125,7 +114,7 @@ class RunLock:
 
     def _renew(self, ended: threading.Event) -> None:
         while not ended.wait(_RENEW_SECONDS):
-            with contextlib.suppress(OSError):  # the next time, perhaps
+            with contextlib.suppress(OSError):  # it may succeed the next time
                 self._write()
 
     def _write(self) -> None:
@@ -156,7 +145,7 @@ def is_held(directory: AnyPath) -> bool:
 
 
 def _read(path: AnyPath) -> dict[str, Any]:
-    """The owner that is written there; nothing where none can be read."""
+    """The owner that is written there; empty where none can be read."""
     try:
         return json.loads(as_path(path).read_bytes())
     except (OSError, ValueError):
@@ -164,19 +153,15 @@ def _read(path: AnyPath) -> dict[str, Any]:
 
 
 def _is_alive(owner: dict[str, Any]) -> bool:
-    """Whether an owner that renews its name is still there. Who holds a lock writes no time."""
+    """Whether an owner that renews its name still runs; one with a system's lock has no time."""
     if "time" not in owner:
         return False
-    if owner.get("host") == platform.node():
-        return _is_running(owner["pid"])
-    return time.time() - owner["time"] <= STALE_SECONDS
-
-
-def _is_running(pid: int) -> bool:
+    if owner.get("host") != platform.node():
+        return time.time() - owner["time"] <= STALE_SECONDS
     try:
-        os.kill(pid, 0)
+        os.kill(owner["pid"], 0)
     except ProcessLookupError:
         return False
-    except PermissionError:
-        return True
+    except PermissionError:  # the process of another user
+        pass
     return True

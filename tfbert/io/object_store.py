@@ -1,10 +1,10 @@
-"""A path on gs://: what `etils.epath` leaves out there, and its errors as Python's own.
+"""Paths on gs://: what `etils.epath` lacks for them, and TensorFlow's errors as Python's own.
 
 An object store has no folders: a folder is there as soon as a file is in it, and cannot be renamed.
 A file appears whole once it is written to its end; nothing can be appended to it.
 
 epath reaches gs:// through tf.io.gfile. It translates a few of TensorFlow's errors, in some
-methods; here every call is translated, so that callers need to know OSError alone. This module is
+methods; here every call is translated, so that callers need to handle OSError alone. This module is
 imported with the first path on gs://, and TensorFlow at the first request.
 """
 
@@ -22,7 +22,7 @@ from typing import IO, Any
 
 from etils.epath import backend, gpath
 
-from tfbert.errors import InputError
+from tfbert.errors import InputError, first_line
 
 _BUFFER = 1 << 20  # bytes a request: each one takes tens of milliseconds
 
@@ -46,7 +46,7 @@ def gfile() -> Any:
 
 @contextlib.contextmanager
 def _system_errors(path: Any) -> Iterator[None]:
-    """TensorFlow's errors as Python's own, so that callers need to know one kind."""
+    """TensorFlow's errors as OSError."""
     import tensorflow as tf
 
     codes = {
@@ -58,8 +58,8 @@ def _system_errors(path: Any) -> Iterator[None]:
     try:
         yield
     except tf.errors.OpError as error:
-        message = str(error.message).strip().partition("\n")[0]
-        raise OSError(codes.get(type(error), errno.EIO), message, str(path)) from error
+        code = codes.get(type(error), errno.EIO)
+        raise OSError(code, first_line(error.message), str(path)) from error
 
 
 class _Translated:
@@ -113,13 +113,6 @@ class StorePath(gpath.PosixGPath):
     def iterdir(self) -> Iterator[StorePath]:
         return iter(sorted(super().iterdir()))
 
-    def files(self) -> list[StorePath]:
-        """All files in this folder and in those below it, in order of their addresses."""
-        found = []
-        for path in self.iterdir():
-            found += path.files() if path.is_dir() else [path]
-        return found
-
     def glob(self, pattern: str) -> list[StorePath]:
         """Files and folders right in this one whose names match."""
         if not self.is_dir():
@@ -127,8 +120,14 @@ class StorePath(gpath.PosixGPath):
         return [path for path in self.iterdir() if fnmatch.fnmatchcase(path.name, pattern)]
 
     def rglob(self, pattern: str) -> list[StorePath]:
-        """Files in this folder and in those below it whose names match."""
-        return [path for path in self.files() if fnmatch.fnmatchcase(path.name, pattern)]
+        """Files in this folder and in those below it whose names match, in order."""
+        found = []
+        for path in self.iterdir():
+            if path.is_dir():
+                found += path.rglob(pattern)
+            elif fnmatch.fnmatchcase(path.name, pattern):
+                found.append(path)
+        return found
 
     def is_symlink(self) -> bool:
         return False

@@ -1,6 +1,6 @@
 """Paths on a disk and on gs:// through one interface, that of `pathlib.Path`.
 
-Whoever has a path from `as_path` need not ask where it lies. What a disk and an object store do
+Code that has a path from `as_path` need not ask where it lies. What a disk and an object store do
 differently is decided in this folder and nowhere else. For local paths neither epath nor TensorFlow
 is imported.
 """
@@ -51,6 +51,11 @@ def same_file(path: AnyPath, other: AnyPath) -> bool:
     if is_remote(path) or is_remote(other):
         return as_path(path) == as_path(other)
     return os.path.exists(path) and os.path.exists(other) and os.path.samefile(path, other)
+
+
+def cache_folder() -> Path:
+    """This user's folder for what can be made again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tfbert"
 
 
 def has_folder(path: AnyPath) -> bool:
@@ -106,7 +111,7 @@ def _matches(parts: tuple[str, ...], wanted: tuple[str, ...]) -> bool:
 
 
 def copy_file(source: AnyPath, target: AnyPath) -> None:
-    """Copies a file, from or to a disk or gs://; between two addresses there it stays there."""
+    """Copies a file, from or to a disk or gs://; inside gs:// the disk is not used."""
     if is_remote(source) or is_remote(target):
         _store_path(source).copy(target, overwrite=True)
     else:

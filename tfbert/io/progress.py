@@ -1,4 +1,4 @@
-"""What long work shows of itself: a bar over bytes, times in words."""
+"""How long work shows its progress: a bar over bytes, times in words."""
 
 from __future__ import annotations
 
@@ -11,20 +11,12 @@ def byte_bar(size: int | None, description: str, shown: bool) -> tqdm:
     """A bar over bytes, on standard error, with MB/s and the time left.
 
     Args:
-        size: Bytes in all; None where nobody knows.
+        size: Bytes in all; None where that is not known.
         description: What is being done, in a word.
         shown: Whether to show it.
-
-    Returns:
-        `tqdm.tqdm`.
     """
     return tqdm(
-        total=size,
-        unit="B",
-        unit_scale=True,
-        desc=description,
-        disable=not shown,
-        file=sys.stderr,
+        total=size, desc=description, unit="B", unit_scale=True, disable=not shown, file=sys.stderr
     )
 
 

@@ -30,17 +30,12 @@ def write_file(path: AnyPath, parts: Iterable[bytes | np.ndarray]) -> Digest:
     Args:
         path: Where to; what is there is replaced.
         parts: Bytes, or arrays of any dtype.
-
-    Returns:
-        `Digest` of what was written.
-
-    Raises:
-        OSError: If the system refuses.
     """
     size = crc32 = 0
     with as_path(path).open("wb") as file:
         for part in parts:
-            flat = np.frombuffer(part, np.uint8) if isinstance(part, bytes) else _as_bytes(part)
+            array = np.frombuffer(part, np.uint8) if isinstance(part, bytes) else part
+            flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)  # mostly without a copy
             for begin in range(0, flat.size, _CHUNK):
                 chunk = flat[begin : begin + _CHUNK].data
                 crc32 = zlib.crc32(chunk, crc32)
@@ -53,14 +48,7 @@ def write_file(path: AnyPath, parts: Iterable[bytes | np.ndarray]) -> Digest:
 
 
 def read_file(path: AnyPath) -> tuple[np.ndarray, Digest]:
-    """Reads a file.
-
-    Returns:
-        (size,) uint8 array, which can be written to, and the `Digest`.
-
-    Raises:
-        OSError: If it cannot be read.
-    """
+    """Reads a file: (size,) uint8 array, which can be written to, and its `Digest`."""
     crc32, position = 0, 0
     with as_path(path).open("rb") as file:
         # Of the file that is open: another one may have taken its place.
@@ -73,8 +61,3 @@ def read_file(path: AnyPath) -> tuple[np.ndarray, Digest]:
             crc32 = zlib.crc32(content.data[position : position + count], crc32)
             position += count
     return content, Digest(content.size, crc32)
-
-
-def _as_bytes(array: np.ndarray) -> np.ndarray:
-    """The bytes of an array, (size,) uint8, without a copy where it is contiguous."""
-    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)

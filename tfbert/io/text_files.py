@@ -24,8 +24,8 @@ def read_lines(
     Args:
         path: A file's path, or `-`.
         encoding: Any text encoding that Python knows.
-        longest: Bytes after which a line without end is cut, so that it fits into memory, at a
-            space where it has one; its parts come with the same number.
+        longest: Bytes after which a line is cut, at a space if there is one, so that it fits into
+            memory; its parts come with the same number.
 
     Raises:
         InputError: If the file is missing or damaged, the encoding is unknown, or a line is not in
@@ -58,12 +58,12 @@ def read_lines(
 
 
 def check_encoding(name: str) -> str:
-    """The name of an encoding in which a line break is one byte, so that lines can be cut.
+    """Python's name of an encoding in which a line break is one byte.
 
-    Lines are cut before they are decoded: so a wrong byte can be blamed on its line.
+    Lines are cut before they are decoded, so that the error of a wrong byte can name its line.
 
     Raises:
-        InputError: If Python does not know it, or it is none of those.
+        InputError: If Python does not know the encoding, or a line break is something else in it.
     """
     try:
         name = codecs.lookup(name).name
@@ -98,7 +98,7 @@ def _cut(file: IO[bytes], longest: int) -> Iterator[tuple[int, bytes]]:
 
 
 def _character_border(line: bytes) -> int:
-    """Where the last UTF-8 character but one ends, so that no character is cut."""
+    """Where to cut between two UTF-8 characters: before the last one, unless that is one byte."""
     cut = len(line)
     while cut > len(line) - 3 and line[cut - 1] & 0xC0 == 0x80:
         cut -= 1

@@ -5,9 +5,8 @@ renamed, it is written to a local disk and copied: a file appears there whole, a
 folder is whole once the file that marks it so is in it, which is written last and removed first.
 
 - `replacing`, for a file or folder that is written in one go;
-- `unfinished_folder` and `publish`, for one that takes hours and survives being stopped;
-- `Replaced`, for a folder in which something unfinished is to be seen while what it replaces is
-  kept.
+- `unfinished_folder` and `publish`, for one that takes hours and goes on after a stop;
+- `Replaced`, for a folder that shows its unfinished content while what it replaces is kept.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from tfbert.errors import InputError, MachineError
-from tfbert.io.paths import AnyPath, as_path, copy_file, files_below, is_remote
+from tfbert.io.paths import AnyPath, as_path, cache_folder, copy_file, files_below, is_remote
 from tfbert.io.storage import write_file
 
 FINISHED_FILE = "finished"  # in folders on gs:// that `replacing` wrote
@@ -65,9 +64,15 @@ def _upload(source: Path, target: Path) -> None:
         copy_file(source, target)
         return
     remove(target)
-    for file in files_below(source):
-        copy_file(file, target / file.relative_to(source).as_posix())
+    _copy_files(source, target)
     (target / FINISHED_FILE).write_bytes(b"")
+
+
+def _copy_files(source: Path, target: Path) -> None:
+    for file in files_below(source):
+        copy = target / file.relative_to(source).as_posix()
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy_file(file, copy)
 
 
 def is_whole(folder: AnyPath) -> bool:
@@ -83,9 +88,8 @@ def unfinished_folder(path: AnyPath) -> Path:
     a stop it is the same one again.
     """
     if is_remote(path):
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         name = hashlib.sha256(os.fspath(path).encode()).hexdigest()[:16]
-        return cache / "tfbert" / f"{name}.unfinished"
+        return cache_folder() / f"{name}.unfinished"
     path = Path(path).resolve()  # a link's target may lie on another, larger disk
     return path.parent / f"{path.name}.unfinished"
 
@@ -93,15 +97,14 @@ def unfinished_folder(path: AnyPath) -> Path:
 def publish(source: Path, target: AnyPath, last: str, replaced: Iterable[str] = ()) -> None:
     """Moves the files of a finished local folder to their place.
 
-    Where no folder is yet, the whole one is renamed. Into one that is there, and to gs://, they
-    come one by one. Cut short then, it goes on when it is done again, and `is_published_in_part`
-    knows of it.
+    Where no folder is yet, the whole one is renamed. Into one that is there, and to gs://, the
+    files are moved one by one. If that is cut short, `is_published_in_part` says so, and a second
+    call moves the rest.
 
     Args:
         source: The folder, without folders in it.
-        target: Where to. What else is there stays.
-        last: Name of the file without which the folder counts for nothing: it goes first and comes
-            last.
+        target: Where to. Other files that are there stay.
+        last: Name of the file that marks the folder as whole: it is removed first and moved last.
         replaced: Names in `target` that are removed.
     """
     target = as_path(target)
@@ -125,11 +128,11 @@ def is_published_in_part(folder: AnyPath) -> bool:
 
 
 class Replaced:
-    """What stood in a folder before, kept in one folder of it until the new one is finished.
+    """The old content of a folder, kept in `.replaced` there until the new one is finished.
 
     It is moved part by part: the lock and the user's own files stay where they are, the folder may
-    be a disk of its own, and gs:// can do no more. A process that is killed at any moment leaves
-    what `settle` puts right.
+    be a disk of its own, and on gs:// nothing else is possible. If the process is killed, at any
+    moment, `settle` puts it right.
 
     Args:
         folder: The folder.
@@ -153,37 +156,37 @@ class Replaced:
             write_bytes(self.path / _ALL_MOVED, b"")
 
     def settle(self) -> None:
-        """Ends what a process that was killed has begun: one of the two is left."""
+        """Ends what a process that was killed began: the old content is left, or the new one."""
         if (self.path / _ALL_MOVED).exists() and (self.folder / self._last).exists():
             self.drop()  # the one that replaced it was finished
         elif self.path.exists():
             self.bring_back()  # the older one is the whole one
 
     def bring_back(self) -> None:
-        """Puts the old one in the place of the new one; without an old one the new one stays."""
+        """Puts the old content, where there is one, in the place of the new one."""
         if not self.path.exists():
             return
         if (self.path / _ALL_MOVED).exists():
             for name in self._parts:
                 remove(self.folder / name)
-            # From here on, what stands in the place is the old one's.
+            # From here on, the parts in the folder are the old ones.
             remove(self.path / _ALL_MOVED)
         for part in self.path.iterdir():
             move(part, self.folder / part.name)
         remove(self.path)
 
     def drop(self) -> None:
-        """Removes the old one."""
+        """Removes the old content."""
         for name in self._parts:
             remove(self.path / name)
-        remove(self.path)  # with the mark that says what it was
+        remove(self.path)  # with the mark, which has to go last
 
 
 def move(source: Path, target: Path) -> None:
     """Renames a file or a folder, on gs:// a folder file by file.
 
-    A move of a folder that is cut short there leaves some files at one place and some at the other;
-    done again, it goes on.
+    If the move of a folder is cut short there, some files are at one place and some at the other; a
+    second call moves the rest.
     """
     if not is_remote(source) or not source.is_dir():
         source.replace(target)
@@ -214,13 +217,10 @@ def local_folder(folder: Path) -> Path:
 
 @functools.lru_cache(maxsize=1)
 def _download(folder: Path, listing: tuple) -> Path:
-    """Fetched once for all who read it, as long as the `listing` stays the same."""
+    """Fetched once for all readers, as long as the `listing` stays the same."""
     copy = Path(tempfile.mkdtemp(prefix="tfbert-"))
     atexit.register(shutil.rmtree, copy, ignore_errors=True)
-    for file in files_below(folder):
-        target = copy / file.relative_to(folder).as_posix()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        copy_file(file, target)
+    _copy_files(folder, copy)
     return copy
 
 
@@ -258,8 +258,8 @@ def saving(path: AnyPath, size: int = 0, through_disk: bool = True) -> Iterator[
 
     Args:
         path: What is to be written, in an existing folder or one to be made.
-        size: Bytes that it takes. Known beforehand, a full disk is found before HDF5 meets it,
-            which prints tracebacks of its own.
+        size: Bytes that it takes. Where they are given, a full disk is found before HDF5 writes,
+            which would print tracebacks of its own.
         through_disk: Whether what goes to gs:// is written to a local disk first.
 
     Raises:

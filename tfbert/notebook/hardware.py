@@ -1,4 +1,4 @@
-"""What a notebook runs on, and which settings suit it."""
+"""What a notebook runs on."""
 
 import os
 import platform
@@ -35,7 +35,7 @@ def describe_hardware() -> str:
     import keras_hub
     import tensorflow as tf
 
-    from tfbert.hardware.precision import choose_precision
+    from tfbert.hardware.precision import choose_precision, cpu_info
 
     gpus = tf.config.list_physical_devices("GPU")
     lines = [f"GPU        {_gpu_name(gpu)}" for gpu in gpus] or ["GPU        none"]
@@ -45,8 +45,8 @@ def describe_hardware() -> str:
             "%pip install 'tensorflow[and-cuda]==2.20.*', then restart the runtime."
         ]
     lines += [
-        f"CPU        {os.cpu_count()} x {_cpu_name()}",
-        f"memory     {_memory_gib():.0f} GiB",
+        f"CPU        {os.cpu_count()} x {cpu_info('model name') or platform.machine()}",
+        f"memory     {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         f"load       {os.getloadavg()[0]:.1f}, that of other processes included",
         f"precision  {choose_precision('auto')} is what this hardware is fastest in",
         f"software   Python {platform.python_version()}, TensorFlow {tf.__version__}, "
@@ -66,14 +66,3 @@ def _gpu_name(gpu: Any) -> str:
     import tensorflow as tf
 
     return tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
-
-
-def _cpu_name() -> str:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def _memory_gib() -> float:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30

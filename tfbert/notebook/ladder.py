@@ -30,11 +30,7 @@ class Step(NamedTuple):
 
 
 def ladder(results: dict[str, RunResult]) -> list[Step]:
-    """The steps of a ladder.
-
-    Args:
-        results: By title the `RunResult`, the first one to compare with.
-    """
+    """The steps of a ladder, from the results by title; all are compared with the first."""
     speeds = {
         title: float(epoch_speeds(result.run_directory, result.metrics["epochs"]).max())
         for title, result in results.items()

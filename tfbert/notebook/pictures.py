@@ -49,7 +49,7 @@ def draw_curves(curves: dict[str, list[Point]], ylabel: str, over: str = "update
     """A line for each curve.
 
     Args:
-        curves: By name, a list of `tfbert.runs.curves.Point`.
+        curves: The points by name.
         ylabel: What the values are.
         over: `updates`, or `minutes` since the first point of training.
     """
@@ -62,12 +62,7 @@ def draw_curves(curves: dict[str, list[Point]], ylabel: str, over: str = "update
 
 
 def draw_losses(losses: dict[str, dict[int, float]], ylabel: str) -> Axes:
-    """The final losses of several optimizers, by batch size.
-
-    Args:
-        losses: By optimizer, a dictionary of batch sizes and losses.
-        ylabel: What the losses are.
-    """
+    """The final losses of several optimizers: for each a dictionary of batch sizes and losses."""
     axes = _axes("batch size (sequences an update)", ylabel)
     for name, by_batch in losses.items():
         axes.plot(list(by_batch), list(by_batch.values()), marker="o", label=name)

@@ -142,7 +142,7 @@ class PretrainConfig(RunOptions):
             "random with --init, which has its own",
         )
         self._check_staging()
-        # What does not fit together is refused now, not in the middle of a run.
+        # Options that do not fit together are refused now, not in the middle of a run.
         size, phases = self.bert_size, self.scaled_phases()
         if not self.init:
             with_layers(phases, size.num_layers)

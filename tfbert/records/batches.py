@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -22,14 +23,10 @@ Batch: TypeAlias = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
 
 
 def examples_of(batch: dict[str, Any]) -> Batch:
-    """A batch of records as inputs, targets and sample weights.
+    """A batch of `PretrainingRecords` as inputs, targets and sample weights.
 
-    Args:
-        batch: Dictionary of arrays or tensors, as `PretrainingRecords.batch` returns it.
-
-    Returns:
-        (inputs, targets, weights): dictionaries. Inputs have KerasHub's names and
-        `mask_positions`; targets and weights those of the outputs, `mlm`, and for pairs `nsp`.
+    Inputs have KerasHub's names and `mask_positions`; targets and weights those of the outputs,
+    `mlm`, and for pairs `nsp`.
 
     Raises:
         InputError: If the records have no masks.
@@ -48,12 +45,11 @@ def examples_of(batch: dict[str, Any]) -> Batch:
 class PretrainingBatches:
     """Batches of training records: a batch source (`BatchSource` in `tfbert.fit`).
 
-    Epochs here are stretches of `steps_per_epoch` updates between two evaluations; the last one may
-    be shorter. The records go on through them and begin anew when all were seen.
+    An epoch here is the `steps_per_epoch` updates between two evaluations; the last one may be
+    shorter. The records are read on from one to the next, and again from the start after the end.
 
     Args:
-        records: `PretrainingRecords`.
-        steps_per_epoch: Updates.
+        steps_per_epoch: Updates from one evaluation to the next.
         steps: Updates of all epochs together.
         first_batch: Number of the records' batch that comes first.
     """
@@ -76,20 +72,14 @@ class PretrainingBatches:
         return min(self.steps_per_epoch, self.steps - epoch * self.steps_per_epoch)
 
     def dataset(self, epoch: int, step: int) -> tf.data.Dataset:
-        """All batches from that step of that epoch on, without end.
-
-        Returns:
-            A dataset of what `examples_of` returns.
-        """
+        """All batches (`examples_of`) from that step of that epoch on, without end."""
         import tensorflow as tf
 
         first = self.first_batch + epoch * self.steps_per_epoch + step
 
         def generate() -> Iterator[Batch]:
-            number = first
-            while True:
+            for number in itertools.count(first):
                 yield examples_of(self.records.batch(number))
-                number += 1
 
         signature = tf.nest.map_structure(
             lambda array: tf.TensorSpec(array.shape, array.dtype),
@@ -100,12 +90,7 @@ class PretrainingBatches:
 
 
 def has_held_out(dataset: dict[str, Any], length: int) -> bool:
-    """Whether a folder of `tfbert prepare` holds validation examples of that length.
-
-    Args:
-        dataset: Its description, from `read_dataset`.
-        length: Tokens a sequence.
-    """
+    """Whether there are validation examples of that length, by `read_dataset`'s description."""
     return any(
         shard["examples"]
         for shard in dataset["shards"]
@@ -117,7 +102,7 @@ def held_out_dataset(source: RecordSource, batch_size: int, sequences: int) -> t
     """One pass over held-out records, with the same masks each time.
 
     Args:
-        source: `RecordSource` of the split `validation`.
+        source: Of the split `validation`.
         batch_size: Sequences a batch.
         sequences: Most sequences to take. All batches are full ones, unless there are too few
             sequences for one.
@@ -127,7 +112,7 @@ def held_out_dataset(source: RecordSource, batch_size: int, sequences: int) -> t
     """
     import tensorflow as tf
 
-    available = min(sequences, sum(shard.examples for shard in source.shards))
+    available = min(sequences, source.examples)
     batch_size = min(batch_size, available)
     records = PretrainingRecords(source, batch_size, shuffle=False)
     batches = [examples_of(records.batch(step)) for step in range(available // batch_size)]

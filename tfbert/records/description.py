@@ -38,15 +38,10 @@ def describe(
     """The content of `dataset.json`: the same files and options yield the same bytes.
 
     Args:
-        config: `PrepareConfig`.
-        options: Dictionary with the options that show in the records.
-        vocabulary: `Vocabulary`.
-        counts: Dictionary of `make_blocks`.
-        results: Dictionary of (split, number) and the result of `ShardWriter.write`, in order.
+        options: Those of `config` that change the records, as in `dataset.json`.
+        counts: From `make_blocks`.
+        results: By (split, number) the result of `ShardWriter.write`, in order.
         stamp: Digest of the input files' names, sizes and times, or None.
-
-    Returns:
-        Dictionary.
     """
     shards = [file for result in results.values() for file in result["files"]]
     splits = {}

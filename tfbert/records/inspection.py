@@ -42,21 +42,25 @@ def inspect_lines(config: InspectConfig) -> Iterator[str]:
         yield from summary_lines(read_dataset(config.records))
         return
     source = open_records(config.records, config.length, config.split, config.vocab)
-    examples = sum(shard.examples for shard in source.shards)
     if prepared:
         yield from summary_lines(read_dataset(config.records))
     else:
-        dataset = {"files": len(source.shards), "examples": examples, "length": source.length}
+        dataset = {
+            "files": len(source.shards),
+            "examples": source.examples,
+            "length": source.length,
+        }
         if config.json:
             yield json.dumps(dataset)
             return
         yield from (f"{name:<12} {value:,}" for name, value in dataset.items())
     if config.examples:
-        yield from _some_examples(source, min(config.examples, examples), config)
+        yield from _some_examples(source, config)
 
 
-def _some_examples(source: RecordSource, count: int, config: InspectConfig) -> Iterator[str]:
+def _some_examples(source: RecordSource, config: InspectConfig) -> Iterator[str]:
     paint = _painter(config.color)
+    count = min(config.examples, source.examples)
     # One shard is enough to show some examples.
     batch = PretrainingRecords(source, count, seed=config.seed, window=1).batch(0)
     yield ""

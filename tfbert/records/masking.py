@@ -25,8 +25,8 @@ def example_keys(seed: int | str, epoch: int, examples: np.ndarray) -> np.ndarra
     """Keys of the masks of some examples: a function of (seed, epoch, example) alone.
 
     Args:
-        seed: Number, or any text that tells one drawing from another.
-        epoch: Number.
+        seed: Number, or any text; another one means other masks.
+        epoch: From 0.
         examples: (batch,) integers.
 
     Returns:
@@ -44,7 +44,6 @@ class Masker:
     remaining units fits.
 
     Args:
-        vocabulary: `Vocabulary`.
         max_predictions: Most predictions a sequence.
         fraction: Share of the tokens to predict.
         whole_word: Mask all pieces of a word together.

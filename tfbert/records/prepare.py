@@ -44,7 +44,7 @@ from tfbert.text.vocabulary import Vocabulary, read_vocabulary
 _OPTIONS_FILE = "options.json"
 _RECORDS = "records"  # folder in the unfinished one, with what the dataset will be
 _SHARD_NAME = re.compile(r"(train|validation)-\d+-\d{5,}\.tfrecord\.gz")
-# Options that do not show in the records.
+# Options that change nothing in the records.
 _OUTSIDE = ("input", "output", "vocab", "workers", "overwrite", "progress")
 _MUCH_PADDING = 0.5
 
@@ -55,15 +55,11 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
     """Writes the training records of a text.
 
     The folder holds `train-LENGTH-NUMBER.tfrecord.gz` and `validation-...`, `vocab.txt` and
-    `dataset.json`. Until all is done, they grow in `OUTPUT.unfinished`, together with what a run
-    that was stopped needs to go on with the shards that are finished; what is in the output
-    folder stays there so long.
+    `dataset.json`. Until all is done, they are in `OUTPUT.unfinished`, together with what a run
+    that was stopped needs to keep the shards that it finished; until then, what is in the output
+    folder stays there.
 
-    Args:
-        config: `PrepareConfig`.
-
-    Returns:
-        What `dataset.json` holds, as a dictionary.
+    Returns the content of `dataset.json`.
 
     Raises:
         InputError: If the text, the vocabulary or the output folder is not fit for it.
@@ -86,8 +82,10 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
         try:
             with RunLock(work):
                 dataset = _write(config, sources, vocabulary, options, stamp, work)
-                names = {name for name, _ in _files(dataset)}
-                replaced = [name for name in _records(directory) if name not in names]
+                new = {name for name, _ in _files(dataset)}
+                shards = [path.name for path in directory.glob("*.tfrecord.gz")]
+                old = filter(_SHARD_NAME.fullmatch, shards)
+                replaced = [name for name in old if name not in new]
                 publish(work / _RECORDS, directory, DATASET_FILE, replaced)
                 remove(work)
         finally:
@@ -97,7 +95,7 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
 
 
 def _make(work: Path, directory: Path) -> None:
-    """Finds out first, and not after hours, whether the records can be put in their place."""
+    """Makes the folder, and finds out now, not after hours, whether the output can be written."""
     reason = why_unwritable(directory)
     try:
         work.mkdir(parents=True, exist_ok=True)
@@ -146,7 +144,7 @@ def _drop(work: Path) -> None:
 
 
 def _stamp(sources: list[str]) -> str | None:
-    """Digest of the files' names, sizes and times, which tell changed text; None without files."""
+    """Digest of the files' names, sizes and times, to notice changes; None for standard input."""
     if "-" in sources:
         return None
     found: list[tuple] = []
@@ -190,8 +188,8 @@ def _look_at(
         dataset = read_json(finished)
         ours = isinstance(dataset, dict) and dataset.get("format") == FORMAT
     else:
-        names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
-        ours = not names or is_published_in_part(directory)
+        is_empty = not directory.is_dir() or not any(directory.iterdir())
+        ours = is_empty or is_published_in_part(directory)
     if not ours:
         raise InputError(f"{directory}: holds other files; name an empty folder or a new one")
     if config.overwrite:
@@ -213,10 +211,10 @@ def _look_at(
                 f"{directory}: the input files have changed since these records were made; "
                 "--overwrite makes them anew"
             )
-        broken = [file for file in _files(dataset) if not _is_whole(directory, *file)]
-        if broken:
-            _log.warning("%s: missing or damaged; all is made again", directory / broken[0][0])
-            return None
+        for name, digest in _files(dataset):
+            if not _is_whole(directory / name, digest):
+                _log.warning("%s: missing or damaged; all is made again", directory / name)
+                return None
         return dataset
     if begun.exists() and read_json(begun) != options and any(work.glob("*-*.json")):
         raise InputError(
@@ -231,8 +229,7 @@ def _files(dataset: dict[str, Any]) -> list[tuple[str, str]]:
     return [(file["file"], file["sha256"]) for file in [dataset["vocabulary"], *dataset["shards"]]]
 
 
-def _is_whole(directory: Path, name: str, digest: str) -> bool:
-    path = directory / name
+def _is_whole(path: Path, digest: str) -> bool:
     return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == digest
 
 
@@ -279,7 +276,7 @@ def _write_shards(
     workers = config.workers or len(os.sched_getaffinity(0))
     writer_arguments = (config, directory / VOCABULARY_FILE, directory, unfinished)
     written = write_blocks(unwritten(), writer_arguments, workers)
-    # Closed at once after an error, so that no worker writes into a folder that is left.
+    # Closed at once after an error, so that no worker writes into the folder any more.
     with contextlib.closing(seen), bar, contextlib.closing(written):
         for block, result in written:
             # The shard's files are in their place: from here on they need not be made again.
@@ -303,7 +300,7 @@ def _finished_result(block: Block, directory: Path, unfinished: Path) -> Any:
     if record["key"] != block.key:
         return None
     files = record["result"]["files"]
-    whole = all(_is_whole(directory, file["file"], file["sha256"]) for file in files)
+    whole = all(_is_whole(directory / file["file"], file["sha256"]) for file in files)
     return record["result"] if whole else None
 
 
@@ -343,10 +340,3 @@ def _check(dataset: dict[str, Any], config: PrepareConfig) -> None:
             "a larger --shard-mb brings documents together",
             lone,
         )
-
-
-def _records(directory: Path) -> list[str]:
-    """Names of the shards in a folder, whole or not."""
-    if not directory.is_dir():
-        return []
-    return [path.name for path in directory.iterdir() if _SHARD_NAME.fullmatch(path.name)]

@@ -18,13 +18,7 @@ _WINDOWS_IN_MEMORY = 2  # a batch may begin in one window and end in the next
 
 
 class Damage(NamedTuple):
-    """What could not be read.
-
-    Args:
-        path: The file.
-        records: How many of its records are lost.
-        what: In words.
-    """
+    """What could not be read: how many records of a file, and which ones, in words."""
 
     path: Path
     records: int
@@ -43,7 +37,7 @@ class PretrainingRecords:
     sound record takes the place of a damaged one; `damages` and the log name the file.
 
     Args:
-        source: `RecordSource` from `open_records`.
+        source: From `open_records`.
         batch_size: Examples a batch, over all workers.
         seed: Seed of the order and of the masks.
         shuffle: False keeps the order of the files.
@@ -71,13 +65,12 @@ class PretrainingRecords:
                 raise InputError(f"{name} is {number}: it must be at least 1")
         self.source = source
         self.batch_size = batch_size
-        self.examples = sum(shard.examples for shard in source.shards)
+        self.examples = source.examples
         self.damages: list[Damage] = []
         self._seed = seed
         self._shuffle = shuffle
         self._window = window
-        first = np.cumsum([0] + [shard.examples for shard in source.shards])
-        self._first_example = first[:-1]
+        self._first_example = np.cumsum([0, *(shard.examples for shard in source.shards)])
         self._windows: dict[tuple[int, int], tuple[dict[str, np.ndarray], np.ndarray]] = {}
 
     def batch(self, step: int) -> dict[str, np.ndarray]:
@@ -115,10 +108,7 @@ class PretrainingRecords:
         """Examples at some positions of an epoch's order, with their masks."""
         order = self._shard_order(epoch)
         ends = np.cumsum([self.source.shards[shard].examples for shard in order])
-        last = np.minimum(
-            np.arange(self._window, len(ends) + self._window, self._window), len(ends)
-        )
-        ends = ends[last - 1]  # of windows
+        ends = np.append(ends[:-1][self._window - 1 :: self._window], ends[-1])  # of windows
         numbers = np.searchsorted(ends, positions, side="right")
         parts, examples = [], []
         for number in np.unique(numbers):
@@ -168,7 +158,7 @@ class PretrainingRecords:
             raise InputError(f"{path}: cannot be read: {error.strerror}") from error
         arrays, good = self.source.decode(frames, path)
         self._check_ids(arrays, path)
-        # Which records of the shard these are; the rest of a shard that was cut short is missing.
+        # Which records of the shard these are. A file that was cut short lacks the last ones.
         sound = np.flatnonzero(good[:count])
         if len(sound) < count:
             self._report(path, count, sound, frames.rest)

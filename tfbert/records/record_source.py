@@ -38,12 +38,7 @@ _NAMES = (
 
 
 class Shard(NamedTuple):
-    """A record file.
-
-    Args:
-        path: The file.
-        examples: How many examples it was written with.
-    """
+    """A record file, and how many examples it was written with."""
 
     path: Path
     examples: int
@@ -54,12 +49,11 @@ class RecordSource:
     """The files to read and how.
 
     Args:
-        shards: List of `Shard`.
         length: Tokens a sequence.
-        layout: `Layout` of packed records; None for lists of integers.
-        vocabulary: `Vocabulary`, or None if it is not known.
-        masker: `Masker` for records without masks; None where they are in the records, or where
-            none are asked for.
+        layout: Of packed records; None for lists of integers.
+        vocabulary: None if it is not known.
+        masker: For records without masks; None where they are in the records, or where none are
+            asked for.
     """
 
     shards: list[Shard]
@@ -67,6 +61,11 @@ class RecordSource:
     layout: Layout | None
     vocabulary: Vocabulary | None
     masker: Masker | None
+
+    @property
+    def examples(self) -> int:
+        """How many there are in all shards."""
+        return sum(shard.examples for shard in self.shards)
 
     @property
     def predictions(self) -> int:
@@ -78,11 +77,7 @@ class RecordSource:
         return shape[0]
 
     def decode(self, frames: Frames, name: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """The sound records of a file of this source.
-
-        Args:
-            frames: `Frames`.
-            name: The file's, for messages.
+        """The sound records of a file of this source; `name` is the file's, for messages.
 
         Returns:
             (arrays, good): dictionary of arrays (good records, ...) under KerasHub's names; and

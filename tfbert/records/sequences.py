@@ -21,7 +21,7 @@ class Document(NamedTuple):
     """The place of a document, or a part of one, in a `TokenizedShard`.
 
     Args:
-        number: The document's number; parts of one document share it.
+        number: The document's number, the same for all of its parts.
         first: Its first sentence.
         last: One past its last sentence.
     """
@@ -36,8 +36,7 @@ class TokenizedShard(NamedTuple):
 
     Args:
         tokens: (tokens,) ids, all sentences end to end.
-        bounds: List of sentences + 1 integers; sentence i is `tokens[bounds[i]:bounds[i + 1]]`.
-        documents: List of `Document`.
+        bounds: Sentences + 1 integers; sentence i is `tokens[bounds[i]:bounds[i + 1]]`.
     """
 
     tokens: np.ndarray
@@ -78,7 +77,6 @@ def tokenize_shard(
 
     Args:
         parts: (document number, text) of each.
-        tokenizer: `WordPieceTokenizer`.
         split: Function from a text to its sentences.
         longest: Sentences with more tokens are cut, between words, into sentences of a quarter of
             that: text without full stops would be lost if it had to fit into one pair.
@@ -146,14 +144,11 @@ def make_pairs(
     so that half of the pairs are random (the code labels every lone sentence random); B is
     never of A's own document; a random B starts where enough text follows, so that less is padding.
 
+    Where the shard is one document, every pair is of consecutive text.
+
     Args:
-        shard: `TokenizedShard`.
         length: Tokens a sequence, with [CLS] and two [SEP].
         short_probability: Share of pairs made for a random shorter length.
-        generator: Where random numbers come from.
-
-    Returns:
-        `Spans`. Where the shard is one document, every pair is of consecutive text.
 
     References:
         Devlin et al., BERT, 2018, appendix A.2.
@@ -245,17 +240,11 @@ def make_packed(
     """Text in a row, with a [SEP] between documents, cut into sequences; nothing is left out.
 
     Args:
-        shard: `TokenizedShard`.
         length: Tokens a sequence, with [CLS] and [SEP].
         short_probability: Share of sequences made for a random shorter length.
-        generator: Where random numbers come from.
-        vocabulary: `Vocabulary`.
         whole_sentences: Sequences end at the end of a sentence; longer sentences are cut. False
             fills sequences up and goes on with the rest of the sentence in the next one. Either way
             a word stays in one sequence if it fits.
-
-    Returns:
-        `Spans` with `b` and `random_next` None.
 
     References:
         Liu et al., RoBERTa, 2019, section 4.2 (FULL-SENTENCES).
@@ -291,11 +280,6 @@ def make_packed(
 
 def assemble(spans: Spans, length: int, vocabulary: Vocabulary) -> dict[str, np.ndarray]:
     """Lays sequences out as a model reads them.
-
-    Args:
-        spans: `Spans`.
-        length: Tokens a sequence.
-        vocabulary: `Vocabulary`.
 
     Returns:
         Dictionary of arrays: `token_ids` (sequences, length) in the vocabulary's type, [CLS] A

@@ -29,7 +29,6 @@ class ShardWriter:
     """Writes shards, in any process: what it writes depends on the options and the block only.
 
     Args:
-        options: `PrepareConfig`.
         vocabulary: Path of the vocabulary.
         directory: Folder of the finished files.
         scratch: Folder of the unfinished ones, on the same disk.
@@ -50,11 +49,7 @@ class ShardWriter:
         self._scratch = Path(scratch)
 
     def write(self, block: Block) -> dict[str, Any]:
-        """Writes the files of a block.
-
-        Returns:
-            Dictionary of counts: `sentences`, `tokens`, and `files`, one dictionary a length.
-        """
+        """Writes the files of a block, and returns `sentences`, `tokens`, and `files` by length."""
         shard = tokenize_shard(
             block.parts, self._tokenizer, self._split, min(self._options.lengths) - 3
         )
@@ -71,9 +66,9 @@ class ShardWriter:
         count = len(arrays["token_ids"])
         order = permutation(make_key("order", options.seed, *block[:2], length), count)
         arrays = {name: values[order] for name, values in arrays.items()}
-        name = shard_name(block.split, length, block.number)
+        name = f"{block.split}-{length}-{block.number:05d}.tfrecord.gz"
         layout = Layout(record_features(options, self._vocabulary.dtype, length))
-        packed = compress([layout.encode(arrays)] if count else [])
+        packed = compress(layout.encode(arrays) if count else b"")
         temporary = self._scratch / f"{name}.{os.getpid()}"
         temporary.write_bytes(packed)
         temporary.replace(self._directory / name)
@@ -119,11 +114,6 @@ class ShardWriter:
         return arrays, spans.cut_tokens
 
 
-def shard_name(split: str, length: int, number: int) -> str:
-    """Name of a shard's file."""
-    return f"{split}-{length}-{number:05d}.tfrecord.gz"
-
-
 def predictions_for(options: PrepareConfig, length: int) -> int:
     """Most predictions in a sequence of that length."""
     if not options.max_predictions:
@@ -132,11 +122,10 @@ def predictions_for(options: PrepareConfig, length: int) -> int:
 
 
 def record_features(options: PrepareConfig, ids: np.dtype, length: int) -> dict[str, list[Any]]:
-    """The features of a record: dictionary of names and [NumPy type, shape], as `Layout` takes it.
+    """The features of a record: by name [NumPy type, shape], as `Layout` takes them.
 
     Args:
-        options: `PrepareConfig`.
-        ids: NumPy type of token ids.
+        ids: Type of token ids.
         length: Tokens a sequence.
     """
     features: dict[str, list[Any]] = {

@@ -10,7 +10,7 @@ References:
 """
 
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,20 +37,20 @@ _CRC_TABLE = _crc_table()
 def masked_crc32c(
     data: np.ndarray, offsets: np.ndarray | list[int], lengths: np.ndarray | list[int]
 ) -> np.ndarray:
-    """Checksums of many stretches of bytes, as TFRecord files hold them.
+    """Checksums of many pieces of `data`, as TFRecord files hold them.
 
     Args:
         data: (bytes,) uint8.
-        offsets: (stretches,) where each one begins.
-        lengths: (stretches,) how long each one is.
+        offsets: (pieces,) where each one begins.
+        lengths: (pieces,) how long each one is.
 
     Returns:
-        (stretches,) uint32.
+        (pieces,) uint32.
     """
     order = np.argsort(-np.asarray(lengths), kind="stable")
     offsets, lengths = np.asarray(offsets)[order], np.asarray(lengths)[order]
     crc = np.full(len(lengths), 0xFFFFFFFF, np.uint32)
-    # One byte of every stretch at a time; the longest come first, so that the others drop out.
+    # One byte of every piece at a time; the longest come first, so that the others drop out.
     for i in range(int(lengths[0]) if len(lengths) else 0):
         active = len(lengths) if lengths[-1] > i else int(np.searchsorted(-lengths, -i))
         head = crc[:active]
@@ -65,7 +65,7 @@ class Layout:
     """The bytes of an example with the given features.
 
     Args:
-        features: Dictionary of feature names and (NumPy type, shape); () is one number.
+        features: By name (NumPy type, shape); () is one number.
     """
 
     def __init__(self, features: Mapping[str, Sequence]) -> None:
@@ -94,14 +94,7 @@ class Layout:
             self._fixed[begin : begin + size] = False
 
     def encode(self, arrays: Mapping[str, np.ndarray]) -> bytes:
-        """Examples as one stretch of a TFRecord file.
-
-        Args:
-            arrays: Dictionary of arrays (examples, *shape), one a feature.
-
-        Returns:
-            Bytes.
-        """
+        """Examples as a part of a TFRecord file; `arrays` has (examples, *shape) by feature."""
         count = len(next(iter(arrays.values())))
         size = len(self.example)
         records = np.zeros((count, _HEADER + size + _FOOTER), np.uint8)
@@ -161,11 +154,10 @@ def _varint(number: int) -> bytes:
     return bytes(encoded)
 
 
-def compress(stretches: Iterable[bytes]) -> bytes:
-    """One gzip file of some stretches of bytes; the same bytes yield the same file."""
+def compress(content: bytes) -> bytes:
+    """A gzip file; the same bytes yield the same file."""
     # `wbits=31` writes a gzip header without a name and without a time.
-    packer = zlib.compressobj(_COMPRESSION_LEVEL, wbits=31)
-    return b"".join([*map(packer.compress, stretches), packer.flush()])
+    return zlib.compress(content, _COMPRESSION_LEVEL, wbits=31)
 
 
 class Frames(NamedTuple):
@@ -232,7 +224,7 @@ def _unpack(packed: bytes) -> tuple[bytes, str | None]:
     while packed:
         unpacker = zlib.decompressobj(wbits=31)
         try:
-            # In stretches, so that what comes before a damaged place is not lost.
+            # In pieces, so that what comes before a damaged place is not lost.
             for begin in range(0, len(packed), 1 << 16):
                 pieces.append(unpacker.decompress(packed[begin : begin + (1 << 16)]))
                 if unpacker.eof:

@@ -21,7 +21,6 @@ def write_blocks(
     """Writes blocks of text, in any order.
 
     Args:
-        blocks: Iterable of `Block`.
         writer_arguments: Arguments of `ShardWriter`.
         workers: Processes; 1 works in this one.
 

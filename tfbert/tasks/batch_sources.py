@@ -26,8 +26,6 @@ class TrainingBatches:
     """Labelled batches of all epochs: a batch source (`BatchSource` in `tfbert.fit`).
 
     Args:
-        texts: `TokenizedTexts`.
-        batches: `LengthBatches` or `TokenBatches`.
         lengths: (n,) the lengths that batches may be padded to.
         labels: (examples,) int32.
         class_weights: (classes,) float32, the weight of each class in the loss.
@@ -52,22 +50,19 @@ class TrainingBatches:
         return int(_sizes(self.batches, epoch)[first : last + 1].sum())
 
     def dataset(self, epoch: int, step: int) -> tf.data.Dataset:
-        """All batches from that step of that epoch on, without end.
-
-        Returns:
-            A dataset of `LabelledBatch`.
-        """
+        """All batches (`LabelledBatch`) from that step of that epoch on, without end."""
 
         def generate() -> Iterator[LabelledBatch]:
             first = step
             for number in itertools.count(epoch):
-                for rows in self.batches.epoch(number)[first:]:
-                    labels = self.labels[rows]
-                    inputs = collate(self.texts, rows, self.lengths)
-                    yield _filled((inputs, labels, self.class_weights[labels]), self.rows)
+                for positions in self.batches.epoch(number)[first:]:
+                    weights = self.class_weights[self.labels[positions]]
+                    yield _labelled(
+                        self.texts, positions, self.lengths, self.labels, weights, self.rows
+                    )
                 first = 0
 
-        return _dataset(generate, True, None, _shape(self.rows, self.lengths))
+        return _dataset(generate, None, self.lengths, self.rows)
 
 
 def evaluation_dataset(
@@ -80,11 +75,11 @@ def evaluation_dataset(
     """One pass over labelled examples: a dataset as that of `TrainingBatches`, all of weight 1."""
 
     def generate() -> Iterator[LabelledBatch]:
-        for chosen in batches.epoch(0):
-            weights = np.ones(len(chosen), np.float32)
-            yield _filled((collate(texts, chosen, lengths), labels[chosen], weights), rows)
+        for positions in batches.epoch(0):
+            weights = np.ones(len(positions), np.float32)
+            yield _labelled(texts, positions, lengths, labels, weights, rows)
 
-    return _dataset(generate, True, batches.steps, _shape(rows, lengths))
+    return _dataset(generate, batches.steps, lengths, rows)
 
 
 def prediction_dataset(
@@ -93,11 +88,10 @@ def prediction_dataset(
     """One pass over texts without labels: a dataset of inputs; `rows` as in `TrainingBatches`."""
 
     def generate() -> Iterator[tuple[dict[str, np.ndarray]]]:
-        for chosen in batches.epoch(0):
-            inputs = collate(texts, chosen, lengths)
-            yield ({name: _fill(array, rows) for name, array in inputs.items()},)
+        for positions in batches.epoch(0):
+            yield (collate(texts, _filled(positions, rows), lengths),)
 
-    return _dataset(generate, False, batches.steps, _shape(rows, lengths))
+    return _dataset(generate, batches.steps, lengths, rows, labelled=False)
 
 
 @functools.lru_cache(maxsize=1)
@@ -106,39 +100,42 @@ def _sizes(batches: LengthBatches | TokenBatches, epoch: int) -> np.ndarray:
     return np.array([len(batch) for batch in batches.epoch(epoch)])
 
 
-def _filled(batch: LabelledBatch, rows: int | None) -> LabelledBatch:
-    """A batch filled up with rows of weight 0."""
-    inputs, labels, weights = batch
-    filled = {name: _fill(array, rows) for name, array in inputs.items()}
-    return filled, _fill(labels, rows), np.pad(weights, (0, (rows or len(weights)) - len(weights)))
+def _labelled(
+    texts: TokenizedTexts,
+    positions: np.ndarray,
+    lengths: np.ndarray,
+    labels: np.ndarray,
+    weights: np.ndarray,
+    rows: int | None,
+) -> LabelledBatch:
+    """The batch of some positions with their weights, filled up with rows of weight 0."""
+    filled = _filled(positions, rows)
+    weights = np.pad(weights, (0, len(filled) - len(positions)))
+    return collate(texts, filled, lengths), labels[filled], weights
 
 
-def _fill(array: np.ndarray, rows: int | None) -> np.ndarray:
-    """An array with copies of its first row at the end, until it has `rows`.
+def _filled(positions: np.ndarray, rows: int | None) -> np.ndarray:
+    """Positions, and copies of the first until there are `rows`.
 
-    Not with empty rows: attention over nothing is NaN.
+    The rows are not empty ones: attention over nothing is NaN.
     """
-    missing = 0 if rows is None else rows - len(array)
-    return np.concatenate([array, np.repeat(array[:1], missing, axis=0)]) if missing else array
-
-
-def _shape(rows: int | None, lengths: np.ndarray) -> tuple[int | None, int | None]:
-    """(rows, length) of a batch, each None where it changes."""
-    return rows, int(lengths[0]) if len(lengths) == 1 else None
+    missing = 0 if rows is None else rows - len(positions)
+    return np.append(positions, np.repeat(positions[:1], missing))
 
 
 def _dataset(
     generate: Callable[[], Iterator[tuple]],
-    labelled: bool,
     batches: int | None,
-    shape: tuple[int | None, int | None],
+    lengths: np.ndarray,
+    rows: int | None,
+    labelled: bool = True,
 ) -> tf.data.Dataset:
     """`batches` is how many there are; None means no end."""
     import tensorflow as tf
 
-    ids = tf.TensorSpec(shape, tf.int32)
+    ids = tf.TensorSpec((rows, int(lengths[0]) if len(lengths) == 1 else None), tf.int32)
     inputs = {"token_ids": ids, "segment_ids": ids, "padding_mask": ids}
-    labels, weights = tf.TensorSpec(shape[:1], tf.int32), tf.TensorSpec(shape[:1], tf.float32)
+    labels, weights = tf.TensorSpec([rows], tf.int32), tf.TensorSpec([rows], tf.float32)
     signature = (inputs, labels, weights) if labelled else (inputs,)
     dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
     count = tf.data.INFINITE_CARDINALITY if batches is None else batches

@@ -44,8 +44,7 @@ class LengthBatches:
     def epoch(self, number: int) -> list[np.ndarray]:
         """The batches of an epoch: a list of arrays of example positions; each example once."""
         if self.seed is None:
-            order = np.argsort(-self.lengths, kind="stable")
-            return self._cut(order)
+            return self._cut(np.argsort(-self.lengths, kind="stable"))
         random = np.random.default_rng((self.seed, number))
         order = random.permutation(len(self.lengths))
         pool_size = self.batch_size * min(_POOL_BATCHES, math.ceil(self.steps / _POOLS))
@@ -135,7 +134,6 @@ def collate(
     """Pads the texts at `positions` to one length.
 
     Args:
-        texts: `TokenizedTexts`.
         positions: (batch,) positions in `texts`.
         lengths: (n,) lengths to choose from, rising: the least that holds the longest text is
             taken; see `padded_lengths`.

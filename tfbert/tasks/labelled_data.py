@@ -23,8 +23,7 @@ class LabelledData:
     Args:
         task: A name in `TASKS`.
         path: Its file or folder; None is the data that ships with the package.
-        text_column: Replaces the task's.
-        label_column: Replaces the task's.
+        text_column, label_column: Replace the task's.
         encoding: Text encoding of the files.
 
     Raises:
@@ -120,9 +119,8 @@ class LabelledData:
 
 def draw(examples: Examples, count: int, seed: int) -> Examples:
     """`count` of the examples, in their order; all of them where there are no more."""
-    random = np.random.default_rng(seed)
-    chosen = np.sort(random.permutation(len(examples.texts))[:count])
-    return _take(examples, chosen)
+    order = np.random.default_rng(seed).permutation(len(examples.texts))
+    return _take(examples, np.sort(order[:count]))
 
 
 def label_names(train: Examples, evaluation: Examples) -> list[str]:

@@ -53,7 +53,7 @@ def find_data(
         cache: Folder of downloads, which must exist; by default Keras' own, `~/.keras`.
 
     Returns:
-        A path as text for `FinetuneConfig.data`, or None for a set that ships with the package.
+        For `FinetuneConfig.data`: a path, or None for a set that ships with the package.
 
     Raises:
         InputError: If there is no such task, or its data cannot be downloaded.

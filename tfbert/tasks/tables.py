@@ -33,15 +33,16 @@ def read_table(
         label_column: Name of the column, or key, with the label, a string or an integer.
         encoding: The file's text encoding.
 
-    Returns:
-        `Examples`, in the file's order.
-
     Raises:
         InputError: If the file is empty, a column is missing, or a row is incomplete.
     """
-    rows = _json_rows if form == "jsonl" else _delimited_rows
+    columns = (text_column, label_column)
+    if form == "jsonl":
+        rows = _json_rows(path, columns, encoding)
+    else:
+        rows = _delimited_rows(path, form, columns, encoding)
     examples = Examples([], [])
-    for number, text, label in rows(path, form, text_column, label_column, encoding):
+    for number, text, label in rows:
         if not label:
             raise InputError(f"{path}, line {number}: the label is empty")
         examples.texts.append(text)
@@ -52,7 +53,7 @@ def read_table(
 
 
 def _delimited_rows(
-    path: str | Path, form: str, text_column: str, label_column: str, encoding: str
+    path: str | Path, form: str, columns: tuple[str, str], encoding: str
 ) -> Iterator[tuple[int, str, str]]:
     csv.field_size_limit(sys.maxsize)  # a text of any length; the tokenizer cuts it
     lines = (line for _, line in read_lines(path, encoding))
@@ -64,7 +65,7 @@ def _delimited_rows(
         header = next(filter(None, reader), None)
         if header is None:
             raise InputError(f"{path}: the file is empty")
-        positions = [_position(path, header, name) for name in (text_column, label_column)]
+        positions = [_position(path, header, name) for name in columns]
         for row in reader:
             if not row:
                 continue
@@ -90,7 +91,7 @@ def _position(path: str | Path, header: list[str], name: str) -> int:
 
 
 def _json_rows(
-    path: str | Path, form: str, text_column: str, label_column: str, encoding: str
+    path: str | Path, columns: tuple[str, str], encoding: str
 ) -> Iterator[tuple[int, str, str]]:
     for number, line in read_lines(path, encoding):
         if not line.strip():
@@ -102,13 +103,13 @@ def _json_rows(
             raise InputError(f"{path}, line {number}: not JSON: {error}") from error
         if not isinstance(row, dict):
             raise InputError(f"{path}, line {number}: not a JSON object")
-        for name in (text_column, label_column):
+        for name in columns:
             if name not in row:
                 keys = ", ".join(row) or "none"
                 raise InputError(
                     f"{path}, line {number}: no key {name!r}; its keys are {keys}{_CHOICE}"
                 )
-        text, label = row[text_column], row[label_column]
+        text, label = (row[name] for name in columns)
         if not isinstance(text, str):
             raise InputError(f"{path}, line {number}: the text must be a string, not {text!r}")
         if not isinstance(label, str | int) or isinstance(label, bool):

@@ -67,10 +67,7 @@ def tokenize(
 ) -> TokenizedTexts:
     """Tokenizes sentences or documents; those that are too long lose their end.
 
-    Args:
-        tokenizer: A KerasHub `BertTokenizer`.
-        texts: List of strings.
-        max_length: Longest sequence, [CLS] and [SEP] included.
+    `max_length` counts [CLS] and [SEP].
     """
     import tensorflow as tf
 

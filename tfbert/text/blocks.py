@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 from tfbert.text.corpus import Part
 
 _MEGABYTE = 1_000_000
-_MOST_OVERRUN = 8  # times the size of a shard, to find it a second document
+_MOST_OVERRUN = 8  # times the size of a shard, where it has one document and waits for a second
 _CACHE_KILOBYTES = 64 * 1024
 _DIGEST_BYTES = 16
 
@@ -25,7 +25,7 @@ class Block(NamedTuple):
     Args:
         split: `train` or `validation`.
         number: Which of that split's shards.
-        parts: List of `Part`; empty once it is written.
+        parts: Its text; empty once it is written.
         key: Digest of all that the shard is made of, except for the options.
         read_bytes: Bytes of input that were read for it, with duplicates.
     """
@@ -48,16 +48,13 @@ def make_blocks(
     """Sorts documents into shards, in the order of the text.
 
     Args:
-        documents: Iterable of `Part`.
-        seen: `SeenDigests`.
+        documents: From `read_documents`.
+        seen: Where the digests of the texts are remembered.
         shard_mb: Megabytes of text a shard.
         validation_fraction: Share of the documents held out; a document's digest decides.
         keep_duplicates: Keep documents whose text was seen before.
         counts: Dictionary to which this adds `bytes` and `documents` of the input, `duplicates`,
             and `train` and `validation`, the documents in each.
-
-    Yields:
-        `Block`.
     """
     counts |= {"bytes": 0, "documents": 0, "duplicates": 0, "train": 0, "validation": 0}
     gathering = {
@@ -113,12 +110,11 @@ class SeenDigests:
             self._database.execute(line)
 
     def add(self, digest: bytes) -> bool:
-        """Remembers a digest (bytes); returns whether it is new."""
+        """Remembers a digest, and returns whether it is new."""
         insert = "INSERT OR IGNORE INTO seen VALUES (?)"
         return self._database.execute(insert, (digest,)).rowcount == 1
 
     def close(self) -> None:
-        """Closes the file."""
         self._database.close()
 
 

@@ -1,8 +1,8 @@
 """Initial token embeddings from co-occurrence: how often word pieces stand near each other.
 
-In a short training run, masked-token prediction sees a rarer word a few times and hardly learns
-what it means. Counting sees every word as often as the text has it, and takes a minute: the
-association of words and their neighbours, factorized, yields embeddings like those of word2vec
+In a short training run, masked-token prediction meets a rarer word only a few times and hardly
+learns what it means. Counting sees every occurrence of it, and takes a minute: the association of
+words and their neighbours, factorized, yields embeddings like those of word2vec
 (Levy & Goldberg, "Neural Word Embedding as Implicit Matrix Factorization", NeurIPS 2014).
 """
 
@@ -33,13 +33,13 @@ def count_neighbours(
     """How often word pieces stand near each other.
 
     Args:
-        batches: Iterable of (sequences, length) integer arrays of token ids.
+        batches: (sequences, length) integer arrays of token ids.
         is_special: (vocabulary,) bool; padding, [CLS], [SEP], [MASK] and the like have no
-            neighbours, and nothing beyond one is near.
+            neighbours, and two pieces with one of them in between are not near each other.
 
     Returns:
-        (vocabulary, vocabulary) `scipy.sparse.csr_matrix`, symmetric: pairs at most `WINDOW` apart,
-        each weighted by its nearness.
+        (vocabulary, vocabulary), symmetric: pairs at most `WINDOW` apart, each weighted by its
+        nearness.
     """
     size = len(is_special)
     counts = scipy.sparse.csr_matrix((size, size), dtype=np.float32)
@@ -47,10 +47,10 @@ def count_neighbours(
     pairs = 0
     for token_ids in batches:
         special = is_special[token_ids]
-        # Two pieces belong to one stretch if equally many special pieces stand before them.
-        stretch = np.cumsum(special, axis=1)
+        # No special piece is between two pieces with equally many special ones before them.
+        before = np.cumsum(special, axis=1)
         for distance in range(1, min(WINDOW + 1, token_ids.shape[1])):
-            near = ~special[:, distance:] & (stretch[:, distance:] == stretch[:, :-distance])
+            near = ~special[:, distance:] & (before[:, distance:] == before[:, :-distance])
             near &= ~special[:, :-distance]
             left, right = token_ids[:, :-distance][near], token_ids[:, distance:][near]
             weights = np.full(len(left), (WINDOW + 1 - distance) / WINDOW, np.float32)
@@ -74,9 +74,9 @@ def factorize(counts: scipy.sparse.csr_matrix, dim: int, seed: int = 0) -> np.nd
     """Embeddings whose products approximate the association of word pieces.
 
     Args:
-        counts: Symmetric sparse matrix, from `count_neighbours`.
+        counts: From `count_neighbours`.
         dim: Width of the embeddings.
-        seed: Seed of the directions in which they lie.
+        seed: Seed of the random rotation at the end.
 
     Returns:
         (vocabulary, dim) float32 array; rows have a root mean square of 1, and are 0 for pieces
@@ -119,9 +119,9 @@ def start_token_embeddings(
     segment embeddings and the first losses are as in BERT.
 
     Args:
-        model: `BertPretrainer`, new.
+        model: A new `BertPretrainer`.
         batches, is_special: As in `count_neighbours`.
-        seed: Seed of their directions.
+        seed: As in `factorize`.
     """
     embeddings = model.backbone.token_embedding.embeddings
     random = np.array(embeddings)

@@ -23,7 +23,7 @@ class Part(NamedTuple):
 
     Args:
         document: Number of the document, from 0.
-        text: Its text; paragraphs are separated by blank lines.
+        text: Paragraphs are separated by blank lines.
     """
 
     document: int
@@ -35,10 +35,10 @@ def find_sources(inputs: Iterable[AnyPath], outside: Iterable[AnyPath] = ()) -> 
 
     Args:
         inputs: Files, folders (every .txt and .txt.gz in them), globs, `tfds:NAME`, `-`.
-        outside: Folders whose files are left out, unless one is named itself: those of the output.
+        outside: Folders of the output, whose files are left out unless the input names one itself.
 
     Returns:
-        List of strings: paths, `tfds:NAME` or `-`.
+        Paths, `tfds:NAME` or `-`.
 
     Raises:
         InputError: If one of them means no file.
@@ -94,9 +94,9 @@ def read_documents(sources: Iterable[str], form: str, encoding: str = "utf-8") -
     """Reads documents in order, in bounded memory.
 
     Args:
-        sources: List from `find_sources`.
+        sources: From `find_sources`.
         form: Where a document ends: `line`, `file` or `blank` (a blank line). The text sets of
-            tensorflow-datasets hold one document an example.
+            tensorflow-datasets have one document an example.
         encoding: Text encoding of the files.
 
     Yields:

@@ -25,7 +25,7 @@ def learn_vocabulary(config: VocabConfig) -> Vocabulary:
 
     The trainer is that of Hugging Face's `tokenizers`. It numbers characters in an order that
     changes from process to process, and these numbers decide between equally frequent pairs. So
-    it is told the characters in a fixed order, and the same text yields the same bytes.
+    it is given the characters in a fixed order, and the same text yields the same bytes.
 
     Raises:
         InputError: If there is no text, or `size` has no room for its characters.
@@ -37,7 +37,7 @@ def learn_vocabulary(config: VocabConfig) -> Vocabulary:
         raise InputError(f"{output}: must be a file in a folder that exists")
     if any(same_file(output, source) for source in sources):
         raise InputError(f"--output {output}: is one of the input files; name another file")
-    words = count_words(read_with_progress(sources, config), config.lowercase)
+    words = count_words(_read_with_progress(sources, config), config.lowercase)
     if not words:
         raise InputError(f"{', '.join(config.input)}: there is no text in it")
     vocabulary = Vocabulary(_train(words, config))
@@ -50,7 +50,7 @@ def learn_vocabulary(config: VocabConfig) -> Vocabulary:
     return vocabulary
 
 
-def read_with_progress(sources: Sequence[str], config: VocabConfig) -> Iterator[str]:
+def _read_with_progress(sources: Sequence[str], config: VocabConfig) -> Iterator[str]:
     """Yields the texts of the documents, with a progress bar on standard error."""
     with byte_bar(text_size(sources), "vocab", config.progress) as bar:
         for part in read_documents(sources, config.documents, config.encoding):
@@ -61,13 +61,7 @@ def read_with_progress(sources: Sequence[str], config: VocabConfig) -> Iterator[
 def count_words(texts: Iterable[str], lowercase: bool) -> dict[str, int]:
     """Counts the words of BERT's basic tokenization, in bounded memory.
 
-    Args:
-        texts: Iterable of strings.
-        lowercase: Lower-case and strip accents.
-
-    Returns:
-        Dictionary of words and counts. Words of over 100 characters are left out, and the rarest
-        where there are millions.
+    Words of over 100 characters are left out, and the rarest ones where there are millions.
     """
     chunks: collections.Counter[str] = collections.Counter()
     for text in texts:

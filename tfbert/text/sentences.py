@@ -44,11 +44,7 @@ def split_sentences(text: str) -> list[str]:
     ("Mr.", "U.S.", "J. R. Smith"); at a blank line; and at `。`, `！` and `？`. A single
     line break is a space, as in hard-wrapped books.
 
-    Args:
-        text: A document.
-
-    Returns:
-        List of strings, none empty. Joined they hold every character of the text but white space.
+    No sentence is empty, and joined they hold every character of the text but white space.
     """
     has_case = not text.islower()
     paragraphs = _BLANK_LINE.split(text) if "\n" in text else [text]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tfbert.errors import InputError
+from tfbert.errors import InputError, first_line
 
 
 def read_texts(name: str) -> Iterator[str]:
@@ -26,7 +26,7 @@ def read_texts(name: str) -> Iterator[str]:
     try:
         builder = tfds.builder(name)
     except (tfds.core.DatasetNotFoundError, ValueError) as error:
-        raise InputError(f"tfds:{name}: {_first_line(error)}") from error
+        raise InputError(f"tfds:{name}: {first_line(error)}") from error
     texts = [
         key for key, kind in builder.info.features.items() if isinstance(kind, tfds.features.Text)
     ]
@@ -37,10 +37,6 @@ def read_texts(name: str) -> Iterator[str]:
         builder.download_and_prepare()
         examples = builder.as_dataset(split=split or "train", shuffle_files=False)
     except Exception as error:
-        raise InputError(f"tfds:{name}: {_first_line(error)}") from error
+        raise InputError(f"tfds:{name}: {first_line(error)}") from error
     for example in examples.as_numpy_iterator():
         yield example[key].decode("utf-8", "replace")
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]

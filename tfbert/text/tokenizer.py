@@ -18,7 +18,7 @@ def make_tokenizer(
     keep accents, so that "clichés" would become [UNK].
 
     Args:
-        vocabulary: List of word pieces, or the path of a file with one a line.
+        vocabulary: Word pieces, or the path of a file with one a line.
         lowercase: Whether the model is uncased.
     """
     import keras_hub

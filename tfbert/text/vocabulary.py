@@ -31,7 +31,7 @@ class Vocabulary:
                 raise InputError(f"{name}: has no {token}; a BERT vocabulary is needed")
         for number, piece in enumerate(self.pieces):
             if self.ids[piece] != number:  # the last one's id
-                raise InputError(f"{name}: {piece!r} stands in it twice")
+                raise InputError(f"{name}: {piece!r} occurs in it twice")
         self.pad, self.unknown, self.cls, self.sep, self.mask = (
             self.ids[token] for token in SPECIAL_TOKENS
         )

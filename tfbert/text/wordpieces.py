@@ -31,11 +31,7 @@ class WordPieceTokenizer:
     BERT never looks across white space, so the ids of a text are the ids of its words, and the
     words of a language repeat. New words are spelled here if they are plain ASCII, and by Hugging
     Face's tokenizer otherwise. A literal "[MASK]" in a text is several pieces, never
-    the special token.
-
-    Args:
-        vocabulary: `Vocabulary`.
-        lowercase: Lower-case and strip accents.
+    the special token. `lowercase` also strips accents.
 
     References:
         Devlin et al., BERT, 2018; Wu et al., Google's neural machine translation system, 2016,
@@ -51,10 +47,10 @@ class WordPieceTokenizer:
         """Ids of some sentences, with [PAD] (which no text can spell) at the end of each one.
 
         Args:
-            sentences: Strings without the control characters that `corpus` replaces.
+            sentences: Without the control characters that `corpus` replaces.
 
         Returns:
-            Bytes of the ids in `vocabulary.dtype`, without other special tokens.
+            The ids in `vocabulary.dtype`, without other special tokens.
         """
         text = f" {_SENTENCE_END} ".join([*sentences, ""])
         words = self._words
@@ -113,9 +109,7 @@ class _Words(dict[str, bytes]):
 def make_hugging_face_tokenizer(ids: dict[str, int], lowercase: bool) -> tokenizers.Tokenizer:
     """Hugging Face's BERT tokenizer without special tokens, so that text cannot spell one.
 
-    Args:
-        ids: Word pieces and their ids.
-        lowercase: Lower-case and strip accents.
+    `ids` has the word pieces and their ids; `lowercase` also strips accents.
     """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 

@@ -22,14 +22,13 @@ class PhaseCheck:
 
     Args:
         number: Which phase, from 1.
-        phase: `Phase`.
         layers: Encoder layers that its model has.
         predictions: Masked tokens a sequence.
         share: Sequences of each batch that a core has.
         flops: Operations of an update on one core: the model's matrix products.
-        program: `Program` of the step as asked for.
-        others: The further `Program`s that were compiled, in their order.
-        line: Memory by sequences computed at once, a `Line`; None where there are no two points.
+        program: That of the step as asked for.
+        others: The further programs that were compiled, in their order.
+        line: Memory by sequences computed at once; None where there are no two points.
         largest: The largest number of sequences at once that was compiled and fits; 0 where none
             did, None where it was not looked for.
         least_accumulate_steps: Micro-batches that the recipe then needs; None as `largest`, or
@@ -51,13 +50,7 @@ class PhaseCheck:
 
 @dataclasses.dataclass(frozen=True)
 class TpuCheck:
-    """What `tpu_check` returns.
-
-    Args:
-        tpu_slice: `TpuSlice`.
-        compiler: What compiled.
-        phases: List of `PhaseCheck`.
-    """
+    """What `tpu_check` returns; `compiler` is what compiled."""
 
     tpu_slice: TpuSlice
     compiler: str
@@ -79,11 +72,7 @@ class TpuCheck:
 def tpu_check(config: TpuCheckConfig) -> TpuCheck:
     """Compiles the training step of every phase for a slice of TPU chips.
 
-    Args:
-        config: `TpuCheckConfig`.
-
-    Returns:
-        `TpuCheck`; also written to `config.json` where that is given.
+    The result is also written to `config.json` where that is given.
 
     Raises:
         InputError: If there is no such TPU, or its cores cannot share the batch.

@@ -22,7 +22,7 @@ class TpuCheckConfig(Options):
     """Compile the training step of a recipe with the TPU's own compiler; no TPU is needed.
 
     Args:
-        recipe: `PretrainConfig`.
+        recipe: What to train.
         accelerator: The TPU, as Google Cloud names it: v3-8, v5litepod-4, v6e-8 or a pod slice.
         per_device_batch_size: Sequences that a core computes at once, in every phase; by default
             what `pretrain` would choose.

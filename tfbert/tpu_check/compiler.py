@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import tfbert
-from tfbert.errors import MachineError, TfbertError
+from tfbert.errors import MachineError, TfbertError, first_line
+from tfbert.io.paths import cache_folder
 from tfbert.io.whole import replacing, write_json
 from tfbert.tpu_check import lowering
 from tfbert.tpu_check.lowering import Request
@@ -32,6 +33,7 @@ from tfbert.tpu_check.slices import GIB, TpuSlice
 log = logging.getLogger("tfbert")
 
 JAX = "jax[tpu]==0.10.2"  # brings the libtpu that goes with it
+_FOLDER = "tpu-compiler"  # in the user's cache: the compiler's environment and its results
 _WORKER = Path(__file__).with_name("compile_worker.py")
 _PROGRESS_SECONDS = 30
 _OUT_OF_MEMORY = (
@@ -48,8 +50,8 @@ class Program:
     Args:
         rows: Sequences that the core has of each batch.
         accumulate_steps: Micro-batches that it computes them in.
-        fits: Whether it was compiled; None where an operation cannot be.
-        problem: Why not, one line; empty otherwise.
+        fits: Whether it has room in the memory of a core; None where it cannot be compiled.
+        problem: Why it does not fit or compile, one line; else empty.
         arguments: Bytes of weights, optimizer state and batch.
         outputs: Bytes of results that do not take an argument's place.
         temporaries: Bytes of activations, gradients and the like.
@@ -79,12 +81,6 @@ class Program:
         return self.rows // self.accumulate_steps
 
 
-def cache_folder() -> Path:
-    """Where the compiler's environment and its results are kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "tfbert" / "tpu-compiler"
-
-
 def prepare_environment() -> Path:
     """The Python of the compiler's environment, which is made where it is not there.
 
@@ -92,7 +88,7 @@ def prepare_environment() -> Path:
         MachineError: If it cannot be made, as without a network.
     """
     name = re.sub(r"\W+", "-", f"{JAX}-py{sys.version_info[0]}.{sys.version_info[1]}")
-    environment = cache_folder() / name
+    environment = cache_folder() / _FOLDER / name
     python = environment / "bin" / "python"
     if python.exists():
         return python
@@ -117,20 +113,12 @@ def _install(command: list[str]) -> None:
 
 
 def compile_program(request: Request, tpu_slice: TpuSlice, label: str) -> Program:
-    """Lowers a training step and compiles it for a slice.
-
-    Args:
-        request: `Request`.
-        tpu_slice: `TpuSlice`.
-        label: What it is, for the progress lines.
-
-    Returns:
-        `Program`.
+    """Lowers a training step and compiles it for a slice; `label` names it in the progress lines.
 
     Raises:
         TfbertError: If one of the two processes fails for another reason than its input.
     """
-    kept = cache_folder() / "results" / f"{_digest(request, tpu_slice)}.json"
+    kept = cache_folder() / _FOLDER / "results" / f"{_digest(request, tpu_slice)}.json"
     if kept.exists():
         return Program(**json.loads(kept.read_bytes()))
     with tempfile.TemporaryDirectory(prefix="tfbert-tpu-check-") as temporary:
@@ -159,21 +147,21 @@ def _program(
     if error := result.pop("error", None):
         used = memory_asked_for(error)
         fits = None if used is None else False
-        problem = "does not fit" if used is not None else f"is refused: {_first_line(error)}"
+        problem = "does not fit" if used is not None else f"is refused: {first_line(error)[:300]}"
         return Program(**shape, fits=fits, problem=problem, used=used or 0, seconds=seconds)
     used = sum(result[name] for name in ("arguments", "outputs", "temporaries", "code")) + unused
     fits = used <= tpu_slice.usable_bytes
-    problem = "" if fits else "does not fit beside variables that the step does not use"
+    problem = "" if fits else "does not fit together with variables that the step does not use"
     return Program(
         **shape, fits=fits, problem=problem, unused=unused, used=used, seconds=seconds, **result
     )
 
 
 def _digest(request: Request, tpu_slice: TpuSlice) -> str:
-    """Tells a program from others, without tracing it.
+    """A digest of what the program is made from.
 
-    It is a digest of what the program is made from: the module that TensorFlow makes is not the
-    same twice.
+    It is not that of the module, which TensorFlow would have to trace, and makes different each
+    time.
     """
     versions = [importlib.metadata.version(name) for name in ("tensorflow", "keras", "keras-hub")]
     words = [JAX, tpu_slice.topology, versions, dataclasses.asdict(request)]
@@ -224,8 +212,3 @@ def memory_asked_for(error: str) -> int | None:
         if match := re.search(pattern, error):
             return round(float(match["used"]) * _UNITS[match["unit"]])
     return 0 if "RESOURCE_EXHAUSTED" in error else None
-
-
-def _first_line(error: str) -> str:
-    """A compiler's message without what follows its first line, and not too long."""
-    return error.strip().splitlines()[0][:300]

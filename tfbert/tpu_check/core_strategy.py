@@ -17,9 +17,6 @@ class OneCoreStrategy(tf.distribute.TPUStrategy):
     the machine of a TPU. Here the step stands alone, so that XLA can lower it anywhere. Sums over
     replicas become XLA's all-reduce, as on a TPU; the replica's number is asked of the device.
     All code that tests for a TPUStrategy does here what it does on a TPU.
-
-    Args:
-        cores: Number of replicas.
     """
 
     def __init__(self, cores: int) -> None:

@@ -13,16 +13,16 @@ _MOST_TRIES = 3
 class Search:
     """The largest number of sequences that a core can compute at once.
 
-    Two compilations give a line of memory by batch, and a third one verifies what the line says. A
-    share of the batch that fits as a whole leaves open how much larger it could be, so that fewer
-    chips would suffice: the sizes to try are then the multiples of 8 above. A share that does not
-    fit is divided into equal micro-batches: the sizes to try are its divisors.
+    Two compilations determine a line of memory by batch, and a third one verifies what the line
+    says. If a core's share of the batch fits as a whole, it could be larger on fewer chips: the
+    sizes to try are then the multiples of 8 above it. A share that does not fit is divided into
+    equal micro-batches: the sizes to try are its divisors.
 
     Args:
         share: Sequences of each batch that a core has.
         memory: Bytes that a program may need.
-        compiled: Function of the sequences at once and of `accumulate_steps`, to a `Program`.
-        program: The `Program` to begin with; `fits` is not None.
+        compiled: The program of so many sequences at once, in so many micro-batches.
+        program: The one to begin with; `fits` is not None.
     """
 
     def __init__(
@@ -59,10 +59,7 @@ class Search:
 
     def _second(self, first: Program, whole: bool) -> Program | None:
         if whole:
-            other = max(1, first.batch_size // 2)
-            if other == first.batch_size:
-                other = 2
-            return self._try(other, 1)
+            return self._try(first.batch_size // 2 or 2, 1)
         smaller = [d for d in divisors(self.share) if d < first.batch_size]
         larger = [d for d in divisors(self.share) if first.batch_size < d < self.share]
         others = smaller[-1:] or larger[:1]
@@ -98,7 +95,7 @@ class Line(NamedTuple):
     """Memory of a core as a function of the sequences that it computes at once.
 
     Args:
-        fixed: Bytes for none.
+        fixed: Bytes without any.
         each: Bytes for each.
     """
 
@@ -110,7 +107,7 @@ class Line(NamedTuple):
         return self.fixed + self.each * batch_size
 
     def room(self, memory: float) -> int:
-        """The most sequences for which so many bytes suffice; 0 where none does."""
+        """The most sequences that have room in so many bytes, or 0."""
         if self.each <= 0:
             return 0
         return max(0, int((memory - self.fixed) // self.each))

@@ -3,8 +3,8 @@
     python -m tfbert.tpu_check.lowering REQUEST.json FOLDER
 
 writes `module.hlo`, XLA's serialized module, and `lowered.json` into the folder. Nothing is
-trained: the weights are made, the step is traced and lowered. A process of its own returns its
-memory before the compiler needs as much.
+trained: the weights are made, the step is traced and lowered. The process has ended, and its memory
+is free, before the compiler needs as much.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Request:
     """A program to lower.
 
     Args:
-        recipe: `PretrainConfig`, or the dictionary of its fields.
+        recipe: Also as the dictionary of its fields.
         phase: Which of its phases, from 0.
         cores: Replicas of the whole training.
         rows: Sequences that a core has of each batch.
@@ -59,14 +59,7 @@ class Request:
 def make_program(
     request: Request,
 ) -> tuple[BertPretrainer, tf.types.experimental.PolymorphicFunction, list[tf.TensorSpec]]:
-    """The training step of one core, as a function of its part of a batch.
-
-    Args:
-        request: `Request`.
-
-    Returns:
-        (model, `tf.function` that XLA compiles, list of `tf.TensorSpec`: its arguments).
-    """
+    """(model, training step of one core as a `tf.function` of its part of a batch, arguments)."""
     import tensorflow as tf
 
     from tfbert.recipes.phase_model import make_phase_model
@@ -92,10 +85,7 @@ def make_program(
 
 
 def lower(request: Request) -> tuple[bytes, int]:
-    """The training step of one core as an HLO module, and the bytes of what it does not use.
-
-    Args:
-        request: `Request`.
+    """The training step of one core as an HLO module.
 
     Returns:
         (serialized HLO module, bytes of variables that the program does not use but that are in
@@ -140,20 +130,14 @@ def _zeros(request: Request) -> tf.data.Dataset:
     from tfbert.records.batches import examples_of
 
     phase = request.recipe.scaled_phases()[request.phase]
-    batch, length, predictions = (
-        request.rows * request.cores,
-        phase.sequence_length,
-        request.predictions,
-    )
+    batch = request.rows * request.cores
+    tokens, masks = (batch, phase.sequence_length), (batch, request.predictions)
 
     def make(_: tf.Tensor) -> Any:
-        records = {
-            name: tf.zeros((batch, length), tf.int32)
-            for name in ("token_ids", "segment_ids", "padding_mask")
-        }
-        for name in ("mask_positions", "mask_ids"):
-            records[name] = tf.zeros((batch, predictions), tf.int32)
-        records["mask_weights"] = tf.zeros((batch, predictions), tf.float32)
+        shapes = dict.fromkeys(("token_ids", "segment_ids", "padding_mask"), tokens)
+        shapes |= dict.fromkeys(("mask_positions", "mask_ids"), masks)
+        records = {name: tf.zeros(shape, tf.int32) for name, shape in shapes.items()}
+        records["mask_weights"] = tf.zeros(masks, tf.float32)
         if request.next_sentence:
             records["next_sentence_labels"] = tf.zeros((batch,), tf.int32)
         return examples_of(records)

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from tfbert.tpu_check.check import PhaseCheck, TpuCheck
-from tfbert.tpu_check.compiler import Program
 from tfbert.tpu_check.slices import GIB, TpuSlice
 
 
@@ -28,7 +27,8 @@ def _phase_lines(found: PhaseCheck, tpu_slice: TpuSlice) -> Iterator[str]:
         f"phase {found.number}: {found.layers} layers, {phase.global_batch_size:,} sequences of "
         f"{phase.sequence_length}, a core has {found.share}{division}"
     )
-    yield f"  compiles   {_verdict(program)}"
+    verdict = f"yes, in {program.seconds:.0f} seconds" if program.fits else f"no: {program.problem}"
+    yield f"  compiles   {verdict}"
     if program.used:
         yield f"  memory     {_gib(program.used)} of {tpu_slice.core.usable_gib:.2f} GiB a core"
     if program.arguments:
@@ -57,20 +57,12 @@ def _phase_lines(found: PhaseCheck, tpu_slice: TpuSlice) -> Iterator[str]:
         yield "  largest    none: not even one sequence at once fits"
 
 
-def _verdict(program: Program) -> str:
-    if program.fits is None:
-        return f"no: {program.problem}"
-    if program.fits:
-        return f"yes, in {program.seconds:.0f} seconds"
-    return f"no: {program.problem}"
-
-
 def _gib(number: float, digits: int = 2) -> str:
     return f"{number / GIB:.{digits}f}"
 
 
 def markdown_table(name: str, check: TpuCheck) -> list[str]:
-    """A check as rows of a table for docs/: a list of lines."""
+    """A check as the lines of a table for docs/."""
     tpu_slice = check.tpu_slice
     rows = [
         f"**`{name}` on {tpu_slice.name}**: {tpu_slice.chips:,} chips, {tpu_slice.cores:,} cores "

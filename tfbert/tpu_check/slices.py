@@ -53,7 +53,6 @@ class TpuSlice:
     Args:
         name: As Google Cloud takes it, such as `v3-8`.
         chips: How many chips it has.
-        core: `Core`.
     """
 
     name: str
