@@ -64,12 +64,12 @@ def records_of(configure):
 )
 def test_output_does_not_depend_on_the_number_of_workers(configure, tmp_path, options, files_of):
     outputs = []
-    for count in (1, 2, 3):
+    for count in (1, 3):  # two workers: `test_command`
         directory = tmp_path / str(count)
         prepare(configure(output=str(directory), workers=count, **options))
         outputs.append(files_of(directory))
     assert len(outputs[0]) > 6
-    assert outputs[0] == outputs[1] == outputs[2]
+    assert outputs[0] == outputs[1]
 
 
 @pytest.mark.parametrize("sequences", ["sentences", "filled"])
@@ -219,7 +219,7 @@ def test_real_text(real_data, configure, documents, name):
         reviews = "".join(next(file) for _ in range(1000))
     config = configure(reviews, documents=documents, validation_fraction=0, **options)
     if name == "novels":
-        config = dataclasses.replace(config, input=[str(real_data / "novels" / "C*.txt")])
+        config = dataclasses.replace(config, input=[str(real_data / "novels" / "C[ho][en]*.txt")])
     counts = prepare(config)["splits"]["train"]
     assert 12 < counts["tokens"] / counts["sentences"] < 35
     assert counts["sequences"]["128"]["padding_fraction"] < 0.2
