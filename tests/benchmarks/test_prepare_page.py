@@ -15,7 +15,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "prepare.md").read_text("utf-8")
 def corpus(tmp_path, monkeypatch, make_text):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "corpus").mkdir()
-    (tmp_path / "corpus" / "text.txt").write_text("\n".join(make_text(500)))
+    (tmp_path / "corpus" / "text.txt").write_text(make_text(500))
 
 
 def test_commands_and_code(corpus, capsys):

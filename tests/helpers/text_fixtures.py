@@ -57,7 +57,7 @@ def real_data():
 
 @pytest.fixture(scope="session")
 def make_text():
-    """Makes documents, one a line, each unlike the others."""
+    """Makes a text of so many documents, one a line, each unlike the others."""
     words = ("the", "movie", "was", "good", "bad", "watching", "it", "and", "cats", "U.S.", "don't")
 
     def make_text(documents):
@@ -69,7 +69,7 @@ def make_text():
                 chosen = generator.choices(words, k=generator.randint(2, 15))
                 sentences.append(" ".join(["The", str(number), *chosen]) + generator.choice(".!?"))
             lines.append(" ".join(sentences))
-        return lines
+        return "\n".join(lines)
 
     return make_text
 
@@ -83,17 +83,21 @@ def files_of():
 @pytest.fixture(scope="session")
 def text_file(tmp_path_factory, make_text):
     path = tmp_path_factory.mktemp("text") / "text.txt"
-    path.write_text("\n".join(make_text(400)))
+    path.write_text(make_text(400))
     return path
 
 
 @pytest.fixture
 def configure(text_file, vocabulary_file, tmp_path):
-    """A `PrepareConfig` with small shards."""
+    """A `PrepareConfig` with small shards, of a text (a string or bytes) or of `text_file`."""
 
-    def configure(**options):
+    def configure(text=None, **options):
+        path = text_file
+        if text is not None:
+            path = tmp_path / "text.txt"
+            path.write_bytes(text if isinstance(text, bytes) else text.encode())
         defaults = {
-            "input": [str(text_file)],
+            "input": [str(path)],
             "output": str(tmp_path / "records"),
             "vocab": str(vocabulary_file),
             "shard_mb": 0.02,

@@ -6,14 +6,15 @@ from tfbert.errors import InputError
 from tfbert.io.text_files import read_lines, read_text
 
 
-def test_lines_are_numbered_and_a_byte_order_mark_is_dropped(tmp_path):
-    path = tmp_path / "text.txt"
+def test_lines_are_numbered_and_a_byte_order_mark_is_dropped(place):
+    path = place / "text.txt"
     path.write_bytes("\ufeffone\r\ntwo\n\nvier é".encode())
     assert list(read_lines(path)) == [(1, "one\r\n"), (2, "two\n"), (3, "\n"), (4, "vier é")]
+    assert list(read_lines(path, longest=4))[-2:] == [(4, "vier"), (4, " é")]
 
 
-def test_gz_is_unpacked(tmp_path):
-    path = tmp_path / "text.gz"
+def test_gz_is_unpacked(place):
+    path = place / "text.gz"
     path.write_bytes(gzip.compress(b"a\nb\n"))
     assert read_text(path) == "a\nb\n"
 
@@ -33,16 +34,17 @@ def test_wrong_encoding_is_named(tmp_path, content, encoding, message):
         list(read_lines(path, encoding))
 
 
-def test_the_right_encoding_reads_it(tmp_path):
+@pytest.mark.parametrize(
+    ("content", "encoding", "text"),
+    [
+        (b"caf\xe9\n", "latin-1", "café\n"),
+        ("\ufeffé\n".encode(), "utf-8-sig", "é\n"),
+    ],
+)
+def test_the_right_encoding_reads_it(tmp_path, content, encoding, text):
     path = tmp_path / "text.txt"
-    path.write_bytes(b"caf\xe9\n")
-    assert read_text(path, "latin-1") == "café\n"
-
-
-def test_utf_8_with_a_byte_order_mark_by_name(tmp_path):
-    path = tmp_path / "text.txt"
-    path.write_bytes("\ufeffé\n".encode())
-    assert read_text(path, "utf-8-sig") == "é\n"
+    path.write_bytes(content)
+    assert read_text(path, encoding) == text
 
 
 def test_damaged_gzip_names_the_last_good_line(tmp_path):
@@ -62,9 +64,9 @@ def test_damaged_gzip_names_the_last_good_line(tmp_path):
         list(read_lines(path))
 
 
-def test_missing_file_and_folder(tmp_path):
-    with pytest.raises(InputError, match="no such file"):
-        list(read_lines(tmp_path / "absent"))
+def test_missing_file_and_folder(place, tmp_path):
+    with pytest.raises(InputError, match=f"{place}/absent: no such file"):
+        list(read_lines(place / "absent"))
     with pytest.raises(InputError, match="is a folder"):
         list(read_lines(tmp_path))
     (tmp_path / "file").write_text("")

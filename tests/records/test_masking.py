@@ -27,6 +27,20 @@ def sequences(vocabulary):
     return make_sequences(vocabulary, 2000, np.random.default_rng(0))
 
 
+def one_word(vocabulary, count, tokens=LENGTH):
+    """[CLS], one word again and again, [SEP], then padding."""
+    token_ids = np.full((count, LENGTH), vocabulary.pad, vocabulary.dtype)
+    token_ids[:, :tokens] = vocabulary.ids["movie"]
+    token_ids[:, [0, tokens - 1]] = vocabulary.cls, vocabulary.sep
+    return token_ids
+
+
+def mask(vocabulary, sequences, most=20, seed=0, **options):
+    """A batch of sequences, masked in the first epoch."""
+    keys = example_keys(seed, 0, np.arange(len(sequences)))
+    return Masker(vocabulary, most, **options)(sequences, keys)
+
+
 def wanted(token_ids, vocabulary, most):
     """The number of predictions as the paper's code has it."""
     tokens = (token_ids != vocabulary.pad).sum(axis=1)
@@ -49,8 +63,7 @@ def words_of(row, special, vocabulary):
 @pytest.mark.parametrize("whole_word", [False, True])
 @pytest.mark.parametrize("ngram", [1, 3])
 def test_what_every_mask_fulfils(vocabulary, sequences, whole_word, ngram):
-    masker = Masker(vocabulary, 20, whole_word=whole_word, ngram=ngram)
-    masked = masker(sequences, example_keys(0, 0, np.arange(len(sequences))))
+    masked = mask(vocabulary, sequences, whole_word=whole_word, ngram=ngram)
     assert (restore(masked) == sequences).all()
     rows, slots = np.nonzero(masked["mask_weights"])
     places = masked["mask_positions"][rows, slots]
@@ -66,17 +79,13 @@ def test_what_every_mask_fulfils(vocabulary, sequences, whole_word, ngram):
 
 @pytest.mark.parametrize("most", [5, 20])
 def test_number_of_single_tokens_is_exactly_berts(vocabulary, sequences, most):
-    masker = Masker(vocabulary, most, whole_word=False)
-    masked = masker(sequences, example_keys(0, 0, np.arange(len(sequences))))
-    counts = masked["mask_weights"].sum(axis=1)
-    assert counts.tolist() == wanted(sequences, vocabulary, most)
+    masked = mask(vocabulary, sequences, most, whole_word=False)
+    assert masked["mask_weights"].sum(axis=1).tolist() == wanted(sequences, vocabulary, most)
 
 
 @pytest.mark.parametrize("ngram", [1, 3])
 def test_number_of_whole_words_is_berts_wherever_a_word_fits(vocabulary, sequences, ngram):
-    masked = Masker(vocabulary, 20, ngram=ngram)(
-        sequences, example_keys(0, 0, np.arange(len(sequences)))
-    )
+    masked = mask(vocabulary, sequences, ngram=ngram)
     targets, special = wanted(sequences, vocabulary, 20), vocabulary.is_special()
     for row, target in enumerate(targets):
         chosen = set(masked["mask_positions"][row][masked["mask_weights"][row] == 1].tolist())
@@ -90,18 +99,15 @@ def test_number_of_whole_words_is_berts_wherever_a_word_fits(vocabulary, sequenc
 def test_halves_are_rounded_as_in_python(vocabulary):
     """0.15 * 10 = 1.5 gives 2 and 0.15 * 30 = 4.5 gives 4: Python's rounding to even."""
     for tokens in (10, 30, 50, 70, 90):
-        sequences = np.full((1, LENGTH), vocabulary.pad, vocabulary.dtype)
-        sequences[0, :tokens] = vocabulary.ids["movie"]
-        sequences[0, [0, tokens - 1]] = vocabulary.cls, vocabulary.sep
-        masked = Masker(vocabulary, 20)(sequences, example_keys(0, 0, np.arange(1)))
+        masked = mask(vocabulary, one_word(vocabulary, 1, tokens))
         assert masked["mask_weights"].sum() == round(0.15 * tokens)
 
 
 def test_chi_square_of_a_million_masked_tokens(vocabulary):
     """80 % [MASK], 10 % a random word, 10 % unchanged; places and random words uniform."""
-    sequences = np.full((52_000, LENGTH), vocabulary.ids["movie"], vocabulary.dtype)
-    sequences[:, 0], sequences[:, [60, LENGTH - 1]] = vocabulary.cls, vocabulary.sep
-    masked = Masker(vocabulary, 20)(sequences, example_keys(7, 0, np.arange(len(sequences))))
+    sequences = one_word(vocabulary, 52_000)
+    sequences[:, 60] = vocabulary.sep
+    masked = mask(vocabulary, sequences, seed=7)
     rows, slots = np.nonzero(masked["mask_weights"])
     places = masked["mask_positions"][rows, slots].astype(int)
     now = masked["token_ids"][rows, places]
@@ -130,24 +136,20 @@ def test_chi_square_of_a_million_masked_tokens(vocabulary):
 
 
 def test_a_span_of_n_words_has_probability_one_over_n(vocabulary):
-    sequences = np.full((20_000, LENGTH), vocabulary.ids["movie"], vocabulary.dtype)
-    sequences[:, 0], sequences[:, -1] = vocabulary.cls, vocabulary.sep
     # Three predictions a sequence: one span of 3, or spans of 2 and 1, or of 1, 1 and 1.
-    masker = Masker(vocabulary, 3, ngram=3)
-    masked = masker(sequences, example_keys(0, 0, np.arange(len(sequences))))
+    masked = mask(vocabulary, one_word(vocabulary, 20_000), most=3, ngram=3)
     assert (masked["mask_weights"] == 1).all()
     neighbours = (np.diff(masked["mask_positions"].astype(int), axis=1) == 1).sum(axis=1)
     one, two, three = np.array([1, 1 / 2, 1 / 3]) / (1 + 1 / 2 + 1 / 3)
     expected = [one * one / (one + two), two + one * two / (one + two), three]
     # Now and then spans stand next to each other by chance.
-    assert np.allclose(np.bincount(neighbours) / len(sequences), expected, atol=0.03)
+    assert np.allclose(np.bincount(neighbours) / 20_000, expected, atol=0.03)
 
 
 def test_spans_do_not_cross_special_tokens(vocabulary):
-    sequences = np.tile(
-        np.array([[vocabulary.cls, *([vocabulary.ids["movie"], vocabulary.sep] * 30)]]), (200, 1)
-    ).astype(vocabulary.dtype)
-    masked = Masker(vocabulary, 20, ngram=5)(sequences, example_keys(0, 0, np.arange(200)))
+    sequences = one_word(vocabulary, 200, tokens=61)
+    sequences[:, 2:61:2] = vocabulary.sep
+    masked = mask(vocabulary, sequences, ngram=5)
     assert (masked["mask_weights"].sum(axis=1) == 9).all()
     assert (restore(masked) == sequences).all()
 
@@ -172,11 +174,10 @@ def test_masks_are_a_function_of_seed_epoch_and_example(vocabulary, sequences):
 def test_nothing_to_mask(vocabulary):
     sequences = np.full((3, 16), vocabulary.pad, vocabulary.dtype)
     sequences[:, :3] = vocabulary.cls, vocabulary.unknown, vocabulary.sep
-    masked = Masker(vocabulary, 4)(sequences, example_keys(0, 0, np.arange(3)))
+    masked = mask(vocabulary, sequences, 4)
     assert not masked["mask_weights"].any()
     assert (masked["token_ids"] == sequences).all()
-    empty = Masker(vocabulary, 4)(sequences[:0], example_keys(0, 0, np.arange(0)))
-    assert empty["mask_positions"].shape == (0, 4)
+    assert mask(vocabulary, sequences[:0], 4)["mask_positions"].shape == (0, 4)
 
 
 @pytest.mark.parametrize(("length", "expected"), [(128, 20), (512, 77), (8, 2), (100, 15)])

@@ -6,39 +6,43 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.error_lines import error_line
 
-from tfbert.cli import main
 from tfbert.errors import InputError, MachineError
 from tfbert.records import workers
 from tfbert.records.prepare import prepare
 
+ONE = "One document. Only one."
+
 
 @pytest.mark.parametrize(
-    ("content", "options", "message"),
+    ("text", "options", "message"),
     [
         ("", {}, "there is no text in it"),
-        ("\n" * 1_000_000, {"documents": "blank"}, "there is no text in it"),
+        ("\n" * 100_000, {"documents": "blank"}, "there is no text in it"),
         ("\u200b\n\u200b\n", {}, "there is no text in it"),
-        ("One document. Only one.", {}, "the text is one document"),
+        (ONE, {}, "the text is one document"),
+        (f"{ONE}\n" * 5, {"validation_fraction": 0}, r"4 duplicates are dropped.*--keep-dupl"),
+        (
+            "One document. One.\nAnother one. Good.\n",
+            {"validation_fraction": 0.9999},
+            r"--validation-fraction 0.9999 holds every document out",
+        ),
     ],
 )
-def test_text_without_records(configure, tmp_path, content, options, message):
-    path = tmp_path / "text.txt"
-    path.write_text(content, "utf-8")
-    config = configure(input=[str(path)], **options)
+def test_text_without_records(configure, text, options, message):
+    config = configure(text, **options)
     with pytest.raises(InputError, match=message):
         prepare(config)
     assert not (Path(config.output) / "dataset.json").exists()
 
 
-def test_one_document_can_be_packed(configure, tmp_path):
+def test_one_document_can_be_packed(configure):
     """Also after pairs were tried in the same folder."""
-    path = tmp_path / "text.txt"
-    path.write_text("One document. Only one.")
-    config = configure(input=[str(path)], sequences="sentences", validation_fraction=0)
     with pytest.raises(InputError, match="--sequences sentences"):
-        prepare(configure(input=[str(path)], validation_fraction=0))
-    assert prepare(config)["splits"]["train"]["sequences"]["64"]["examples"] == 1
+        prepare(configure(ONE, validation_fraction=0))
+    dataset = prepare(configure(ONE, sequences="sentences", validation_fraction=0))
+    assert dataset["splits"]["train"]["sequences"]["64"]["examples"] == 1
 
 
 @pytest.mark.parametrize("output", ["/proc/records", "/dev/null/records", "/dev/null"])
@@ -47,22 +51,30 @@ def test_folders_that_cannot_be(configure, output):
         prepare(configure(output=output))
 
 
-def test_folders_with_other_files_are_not_touched(configure, tmp_path):
-    (tmp_path / "records").mkdir()
-    (tmp_path / "records" / "thesis.txt").touch()
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("thesis.txt", ""),
+        ("dataset.json", '{"name": "of another program"}'),
+        ("dataset.json", "[1, 2]"),
+        ("unfinished/thesis.txt", "half of it"),
+    ],
+)
+def test_folders_with_other_files_are_not_touched(configure, place, name, content):
+    mine = place / "records" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text(content)
     for overwrite in (False, True):
         with pytest.raises(InputError, match="holds other files"):
-            prepare(configure(overwrite=overwrite))
-    assert (tmp_path / "records" / "thesis.txt").exists()
+            prepare(configure(output=str(place / "records"), overwrite=overwrite))
+    assert mine.read_text() == content
 
 
 def test_warnings(configure, tmp_path, caplog, make_text):
-    path = tmp_path / "text.txt"
-    path.write_text("\n".join(make_text(3)) + "\n" + "tiny\n\n" * 2)
-    prepare(configure(input=[str(path)], shard_mb=0.00001, output=str(tmp_path / "one")))
+    text = make_text(3) + "\n" + "tiny\n\n" * 2
+    prepare(configure(text, shard_mb=0.00001, output=str(tmp_path / "one")))
     assert "pairs are all of consecutive text" in caplog.text
-    path.write_text("\n".join(f"line {i}" for i in range(100)))
-    prepare(configure(input=[str(path)], output=str(tmp_path / "two")))
+    prepare(configure("\n".join(f"line {i}" for i in range(100))))
     assert "of the sequences is padding, the documents are that short" in caplog.text
 
 
@@ -84,11 +96,11 @@ def test_a_dead_worker_is_reported(configure, monkeypatch):
 
 def test_a_script_without_a_guard_is_told_so(text_file, vocabulary_file, tmp_path):
     script = tmp_path / "script.py"
+    options = f"[{str(text_file)!r}], {str(tmp_path / 'records')!r}, {str(vocabulary_file)!r}"
     script.write_text(
         "from tfbert.records.record_options import PrepareConfig\n"
         "from tfbert.records.prepare import prepare\n"
-        f"prepare(PrepareConfig(input=[{str(text_file)!r}], output={str(tmp_path / 'records')!r},"
-        f" vocab={str(vocabulary_file)!r}, workers=2, progress=False))\n"
+        f"prepare(PrepareConfig({options}, workers=2, progress=False))\n"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(
@@ -99,7 +111,7 @@ def test_a_script_without_a_guard_is_told_so(text_file, vocabulary_file, tmp_pat
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_shard_that_cannot_be_written(configure, count, monkeypatch):
+def test_a_shard_that_cannot_be_written(configure, count):
     config = configure(workers=count)
     # A folder stands where a shard should be.
     Path(f"{config.output}.unfinished/records/train-64-00001.tfrecord.gz").mkdir(parents=True)
@@ -110,21 +122,21 @@ def test_a_shard_that_cannot_be_written(configure, count, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--input", "missing.txt"], "missing.txt: no such file"),
-        (["--vocab", "missing.txt"], "missing.txt: no such file"),
-        (["--vocab", "text.txt"], "has no [PAD]; a BERT vocabulary is needed"),
-        (["--lengths", "4"], "--lengths is [4]: it must be one or more different numbers from 8"),
-        (["--lengths", "64", "64"], "--lengths is [64, 64]"),
-        (["--lengths", "x"], "--lengths is 'x': it must be a list, each a whole number"),
-        (["--max-predictions", "5", "6"], "one number above 0 for each of --lengths"),
-        (["--mask-fraction", "0"], "--mask-fraction is 0.0: it must be above 0"),
-        (["--short-probability", "1"], "--short-probability is 1.0"),
-        (["--ngram", "11"], "--ngram is 11: it must be at most 10"),
-        (["--shard-mb", "0"], "--shard-mb is 0.0: it must be above 0"),
-        (["--dupe-factor", "0"], "--dupe-factor is 0"),
-        (["--workers", "0"], "--workers is 0"),
-        (["--documents", "page"], "--documents"),
-        (["--encoding", "klingon"], "--encoding klingon: Python knows no such encoding"),
+        ("--input missing.txt", "missing.txt: no such file"),
+        ("--vocab missing.txt", "missing.txt: no such file"),
+        ("--vocab text.txt", "has no [PAD]; a BERT vocabulary is needed"),
+        ("--lengths 4", "--lengths is [4]: it must be one or more different numbers from 8"),
+        ("--lengths 64 64", "--lengths is [64, 64]"),
+        ("--lengths x", "--lengths is 'x': it must be a list, each a whole number"),
+        ("--max-predictions 5 6", "one number above 0 for each of --lengths"),
+        ("--mask-fraction 0", "--mask-fraction is 0.0: it must be above 0"),
+        ("--short-probability 1", "--short-probability is 1.0"),
+        ("--ngram 11", "--ngram is 11: it must be at most 10"),
+        ("--shard-mb 0", "--shard-mb is 0.0: it must be above 0"),
+        ("--dupe-factor 0", "--dupe-factor is 0"),
+        ("--workers 0", "--workers is 0"),
+        ("--documents page", "--documents"),
+        ("--encoding klingon", "--encoding klingon: Python knows no such encoding"),
     ],
 )
 def test_bad_options_are_one_line(
@@ -135,36 +147,13 @@ def test_bad_options_are_one_line(
     for option, value in (("--input", text_file), ("--vocab", vocabulary_file)):
         if option not in options:
             command += [option, str(value)]
-    text = str(text_file)
-    assert main([*command, *(text if word == "text.txt" else word for word in options)]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("tfbert: error: ") and message in error
-    assert error.count("\n") == 1
+    words = options.replace("text.txt", str(text_file)).split()
+    assert message in error_line([*command, *words], capsys)
 
 
 def test_one_path_alone_is_a_list(configure, text_file):
-    assert (
-        configure(input=text_file).input
-        == [str(text_file)]
-        == configure(input=str(text_file)).input
-    )
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("dataset.json", '{"name": "of another program"}'),
-        ("dataset.json", "[1, 2]"),
-        ("unfinished/thesis.txt", "half of it"),
-    ],
-)
-def test_overwrite_spares_folders_of_others(configure, tmp_path, name, content):
-    mine = tmp_path / "records" / name
-    mine.parent.mkdir(parents=True)
-    mine.write_text(content)
-    with pytest.raises(InputError, match="holds other files"):
-        prepare(configure(overwrite=True))
-    assert mine.read_text() == content
+    for path in (text_file, str(text_file)):
+        assert configure(input=path).input == [str(text_file)]
 
 
 def test_overwrite_spares_records_of_others(configure):
@@ -174,20 +163,6 @@ def test_overwrite_spares_records_of_others(configure):
     mine.touch()
     prepare(configure(overwrite=True))
     assert mine.exists()
-
-
-def test_duplicates_that_leave_one_document(configure, tmp_path):
-    path = tmp_path / "text.txt"
-    path.write_text("One document. Only one.\n" * 5)
-    with pytest.raises(InputError, match=r"4 duplicates are dropped.*--keep-duplicates"):
-        prepare(configure(input=[str(path)], validation_fraction=0))
-
-
-def test_all_documents_held_out(configure, tmp_path):
-    path = tmp_path / "text.txt"
-    path.write_text("One document. One.\nAnother one. Good.\n")
-    with pytest.raises(InputError, match=r"--validation-fraction 0.9999 holds every document out"):
-        prepare(configure(input=[str(path)], validation_fraction=0.9999))
 
 
 def test_a_pipe_is_no_input(configure, tmp_path):

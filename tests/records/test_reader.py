@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.small_records import LENGTH, restore, rows
+from helpers.small_records import LENGTH, assert_same, read, restore, rows
 
 from tfbert.errors import InputError
 from tfbert.records.description import read_dataset
@@ -39,11 +39,10 @@ def all_rows(directory):
 
 @pytest.mark.parametrize("window", [1, 3, 100])
 def test_each_epoch_holds_everything_once_in_an_order_of_its_own(prepared, window):
-    records = PretrainingRecords(open_records(prepared["none"]), 1, seed=3, window=window)
     everything = all_rows(prepared["none"])
+    records = read(prepared["none"], len(everything), seed=3, window=window)
     assert records.examples == len(everything) > 500
-    found = rows(read_epochs(records, 3))
-    epochs = [found[i : i + len(everything)] for i in range(0, len(found), len(everything))]
+    epochs = [rows([batch]) for batch in read_epochs(records, 3)]
     for epoch in epochs:
         assert sorted(epoch) == sorted(everything)
     assert epochs[0] != epochs[1] != epochs[2] != everything
@@ -52,13 +51,13 @@ def test_each_epoch_holds_everything_once_in_an_order_of_its_own(prepared, windo
 
 
 def test_order_of_the_files(prepared):
-    records = PretrainingRecords(open_records(prepared["none"]), 1, shuffle=False, window=3)
+    records = read(prepared["none"], 1, shuffle=False, window=3)
     assert rows(read_epochs(records)) == all_rows(prepared["none"])
 
 
 @pytest.mark.parametrize("masking", ["none", "dynamic"])
 def test_all_sequences_unmasked(prepared, masking):
-    records = PretrainingRecords(open_records(prepared[masking]), 64)
+    records = read(prepared[masking], 64)
     found = [sequences.astype(np.int32) for sequences in records.sequences()]
     assert len(found) > 1
     assert [bytes(row) for sequences in found for row in sequences] == all_rows(prepared[masking])
@@ -66,9 +65,9 @@ def test_all_sequences_unmasked(prepared, masking):
 
 @pytest.mark.parametrize("batch_size", [7, 64, 2000])
 def test_batches_go_on_over_the_end_of_an_epoch(prepared, batch_size):
-    one_by_one = PretrainingRecords(open_records(prepared["none"]), 1, seed=1)
+    one_by_one = read(prepared["none"], 1, seed=1)
     stream = rows(one_by_one.batch(step) for step in range(2 * one_by_one.examples))
-    records = PretrainingRecords(open_records(prepared["none"]), batch_size, seed=1)
+    records = read(prepared["none"], batch_size, seed=1)
     for step in (0, -(-records.examples // batch_size) - 1, 1):
         expected = stream[step * batch_size : (step + 1) * batch_size]
         found = rows([records.batch(step)])
@@ -79,18 +78,14 @@ def test_batches_go_on_over_the_end_of_an_epoch(prepared, batch_size):
 @pytest.mark.parametrize("masking", ["dynamic", "fixed"])
 def test_a_batch_is_a_function_of_its_number(prepared, masking):
     """Any order of reading, a fresh reader, a run that goes on in the middle: the same batch."""
-    source = open_records(prepared[masking])
-    records = PretrainingRecords(source, 8, seed=5, window=2)
+    records, fresh = (read(prepared[masking], 8, seed=5, window=2) for _ in range(2))
     batches = [records.batch(step) for step in range(100)]
-    fresh = PretrainingRecords(source, 8, seed=5, window=2)
     for step in (99, 3, 50, 51, 0):
-        found = fresh.batch(step)
-        for name, values in batches[step].items():
-            assert found[name].dtype == values.dtype and (found[name] == values).all()
+        assert_same(fresh.batch(step), batches[step])
 
 
 def test_names_shapes_and_types(prepared):
-    batch = PretrainingRecords(open_records(prepared["dynamic"]), 4).batch(0)
+    batch = read(prepared["dynamic"], 4).batch(0)
     assert {name: (values.shape, values.dtype.name) for name, values in batch.items()} == {
         "token_ids": ((4, LENGTH), "int32"),
         "segment_ids": ((4, LENGTH), "int32"),
@@ -100,38 +95,31 @@ def test_names_shapes_and_types(prepared):
         "mask_ids": ((4, 5), "int32"),
         "mask_weights": ((4, 5), "float32"),
     }
-    assert "mask_ids" not in PretrainingRecords(open_records(prepared["none"]), 4).batch(0)
+    assert "mask_ids" not in read(prepared["none"], 4).batch(0)
 
 
-def test_dynamic_masks_are_new_each_epoch_and_fixed_ones_are_not(prepared):
+@pytest.mark.parametrize(("masking", "changing"), [("dynamic", True), ("fixed", False)])
+def test_dynamic_masks_are_new_each_epoch_and_fixed_ones_are_not(prepared, masking, changing):
     everything = sorted(all_rows(prepared["none"]))
-    for masking, changing in (("dynamic", True), ("fixed", False)):
-        records = PretrainingRecords(open_records(prepared[masking]), 1)
-        masks = []
-        for epoch in range(2):
-            steps = range(epoch * records.examples, (epoch + 1) * records.examples)
-            batches = [records.batch(step) for step in steps]
-            assert sorted(bytes(restore(batch)) for batch in batches) == everything
-            masks.append(sorted(bytes(batch["token_ids"]) for batch in batches))
-        common = len(set(masks[0]) & set(masks[1])) / len(set(masks[0]))
-        assert common < 0.5 if changing else common == 1
+    epochs = read_epochs(read(prepared[masking], len(everything)), 2)
+    for epoch in epochs:
+        assert sorted(map(bytes, restore(epoch))) == everything
+    first, second = (set(rows([epoch])) for epoch in epochs)
+    assert len(first & second) / len(first) < 0.5 if changing else first == second
 
 
 def test_other_seeds_give_other_orders_and_masks(prepared):
-    source = open_records(prepared["dynamic"])
-    first, second = (PretrainingRecords(source, 50, seed=seed).batch(0) for seed in (0, 1))
-    assert (restore(first) != restore(second)).any(axis=1).mean() > 0.9
+    first, second = (restore(read(prepared["dynamic"], 50, seed=seed).batch(0)) for seed in (0, 1))
+    assert (first != second).any(axis=1).mean() > 0.9
 
 
-def test_validation_and_other_lengths(prepared):
-    dataset = read_dataset(prepared["dynamic"])
-    for split in ("train", "validation"):
-        for length in (32, 64):
-            source = open_records(prepared["dynamic"], length, split)
-            records = PretrainingRecords(source, 1)
-            counts = dataset["splits"][split]["sequences"][str(length)]
-            assert records.examples == counts["examples"]
-            assert records.batch(0)["token_ids"].shape == (1, length)
+@pytest.mark.parametrize("split", ["train", "validation"])
+@pytest.mark.parametrize("length", [32, 64])
+def test_validation_and_other_lengths(prepared, split, length):
+    records = PretrainingRecords(open_records(prepared["dynamic"], length, split), 1)
+    counts = read_dataset(prepared["dynamic"])["splits"][split]["sequences"][str(length)]
+    assert records.examples == counts["examples"]
+    assert records.batch(0)["token_ids"].shape == (1, length)
 
 
 def train_files(directory):
@@ -149,7 +137,7 @@ def test_a_damaged_record_is_named_counted_and_passed_over(copy, prepared, caplo
     path = train_files(copy)[1]
     damage_record(path, 3)
     damage_record(path, 7)
-    records = PretrainingRecords(open_records(copy), 1, shuffle=False)
+    records = read(copy, 1, shuffle=False)
     found = rows(read_epochs(records, 2))
     expected = all_rows(prepared["none"])
     first = open_records(copy).shards[0].examples
@@ -164,7 +152,7 @@ def test_a_damaged_record_is_named_counted_and_passed_over(copy, prepared, caplo
 def test_a_shard_cut_short_loses_its_end_only(copy):
     path = train_files(copy)[0]
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
-    records = PretrainingRecords(open_records(copy), 1, shuffle=False)
+    records = read(copy, 1, shuffle=False)
     read_epochs(records)
     (damage,) = records.damages
     assert 0 < damage.records < open_records(copy).shards[0].examples
@@ -174,37 +162,39 @@ def test_a_shard_cut_short_loses_its_end_only(copy):
 def test_a_shard_with_nothing_sound_in_it_is_fatal(copy):
     train_files(copy)[0].write_bytes(b"")
     with pytest.raises(InputError, match="damaged records"):
-        PretrainingRecords(open_records(copy), 1, shuffle=False).batch(0)
+        read(copy, 1, shuffle=False).batch(0)
 
 
 def test_folders_that_are_not_whole(copy):
-    with pytest.raises(InputError, match="no records of length 77; there are 32, 64"):
-        open_records(copy, length=77)
+    description = (copy / "dataset.json").read_text()
+
+    def refused(message, content=None, **options):
+        if content is not None:
+            (copy / "dataset.json").write_text(content)
+        with pytest.raises(InputError, match=message):
+            open_records(copy, **options)
+
+    refused("no records of length 77; there are 32, 64", length=77)
     train_files(copy)[1].unlink()
-    with pytest.raises(InputError, match=r"train-32-00001.*: this shard is missing"):
-        open_records(copy)
-    dataset = (copy / "dataset.json").read_text()
-    (copy / "dataset.json").write_text(dataset.replace("records 1", "records 9"))
-    with pytest.raises(InputError, match="format 'tfbert pre-training records 9' is not"):
-        open_records(copy)
-    (copy / "dataset.json").write_text("{")
-    with pytest.raises(InputError, match="damaged, not JSON"):
-        open_records(copy)
+    refused(r"train-32-00001.*: this shard is missing")
+    other = description.replace("records 1", "records 9")
+    refused("format 'tfbert pre-training records 9' is not", other)
+    refused("damaged, not JSON", "{")
+    refused("is not a description of records", f"[{description}]")
     (copy / "dataset.json").unlink()
     copy.with_name(f"{copy.name}.unfinished").mkdir()
-    with pytest.raises(InputError, match="`tfbert prepare` is not finished here"):
-        open_records(copy)
+    refused("`tfbert prepare` is not finished here")
 
 
 @pytest.mark.parametrize("name", ["batch_size", "window"])
 def test_bad_options(prepared, name):
     with pytest.raises(InputError, match=f"{name} is 0: it must be at least 1"):
-        PretrainingRecords(open_records(prepared["none"]), **{"batch_size": 4, name: 0})
+        read(prepared["none"], **{"batch_size": 4, name: 0})
 
 
 def test_batches_are_numbered_from_zero(prepared):
     with pytest.raises(InputError, match="batch -1: batches are numbered from 0"):
-        PretrainingRecords(open_records(prepared["none"]), 4).batch(-1)
+        read(prepared["none"], 4).batch(-1)
 
 
 def test_an_exchanged_vocabulary(copy):
@@ -217,20 +207,15 @@ def test_an_exchanged_vocabulary(copy):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda dataset: [dataset], "is not a description of records"),
-        (lambda dataset: dataset.pop("features") and dataset, "'features' is missing"),
-        (
-            lambda dataset: dataset["features"].pop("64") and dataset,
-            "the features of length 64 are missing",
-        ),
-        (
-            lambda dataset: dataset["shards"][0].pop("sha256") and dataset,
-            "a shard is half described",
-        ),
+        (lambda dataset: dataset.pop("features"), "'features' is missing"),
+        (lambda dataset: dataset["features"].pop("64"), "the features of length 64 are missing"),
+        (lambda dataset: dataset["shards"][0].pop("sha256"), "a shard is half described"),
     ],
 )
 def test_a_damaged_description(copy, change, message):
     path = copy / "dataset.json"
-    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    dataset = json.loads(path.read_text())
+    change(dataset)
+    path.write_text(json.dumps(dataset))
     with pytest.raises(InputError, match=message):
         open_records(copy)

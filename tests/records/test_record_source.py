@@ -5,46 +5,19 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.small_records import LENGTH, restore, rows
+from helpers.google_records import write_like_google
+from helpers.small_records import LENGTH, assert_same, read, restore, rows
 
 from tfbert.errors import InputError
-from tfbert.records.reader import PretrainingRecords
 from tfbert.records.record_source import open_records
 from tfbert.records.tfrecords import read_frames
-
-
-def write_like_google(path, batch, compression="", packed=False):
-    """Records as Google's script writes them: lists of int64, floats for the weights."""
-    names = {
-        "token_ids": "input_ids",
-        "padding_mask": "input_mask",
-        "segment_ids": "segment_ids",
-        "mask_positions": "masked_lm_positions",
-        "mask_ids": "masked_lm_ids",
-        "mask_weights": "masked_lm_weights",
-        "next_sentence_labels": "next_sentence_labels",
-    }
-    with tf.io.TFRecordWriter(str(path), compression) as writer:
-        for row in range(len(next(iter(batch.values())))):
-            feature = {}
-            for name, values in batch.items():
-                value = np.ravel(values[row])
-                if packed:
-                    kind = {"bytes_list": tf.train.BytesList(value=[value.tobytes()])}
-                elif name == "mask_weights":
-                    kind = {"float_list": tf.train.FloatList(value=value)}
-                else:
-                    kind = {"int64_list": tf.train.Int64List(value=value)}
-                feature[names[name]] = tf.train.Feature(**kind)
-            example = tf.train.Example(features=tf.train.Features(feature=feature))
-            writer.write(example.SerializeToString())
 
 
 @pytest.fixture(scope="module")
 def googles(prepared, tmp_path_factory):
     """(folder of records as Google's script writes them, what they hold)."""
     folder = tmp_path_factory.mktemp("googles")
-    batch = PretrainingRecords(open_records(prepared["fixed"]), 60).batch(0)
+    batch = read(prepared["fixed"], 60).batch(0)
     for number, begin in enumerate((0, 20, 40)):
         part = {name: values[begin : begin + 20] for name, values in batch.items()}
         compression = "GZIP" if number == 1 else ""
@@ -56,12 +29,9 @@ def test_records_of_googles_script(googles):
     folder, batch = googles
     source = open_records(folder)
     assert source.length == LENGTH and source.masker is None
-    found = PretrainingRecords(source, 60, shuffle=False).batch(0)
-    for name, values in batch.items():
-        assert found[name].dtype == values.dtype and (found[name] == values).all()
-    shuffled = PretrainingRecords(source, 60).batch(0)
-    assert sorted(rows([shuffled])) == sorted(rows([batch]))
-    single = PretrainingRecords(open_records(folder / "tf_examples.tfrecord1"), 20, shuffle=False)
+    assert_same(read(folder, 60, shuffle=False).batch(0), batch)
+    assert sorted(rows([read(folder, 60).batch(0)])) == sorted(rows([batch]))
+    single = read(folder / "tf_examples.tfrecord1", 20, shuffle=False)
     assert (single.batch(0)["mask_ids"] == batch["mask_ids"][20:40]).all()
 
 
@@ -72,8 +42,7 @@ def test_records_without_masks_get_dynamic_ones(googles, vocabulary_file, tmp_pa
     write_like_google(path, unmasked)
     with pytest.raises(InputError, match="hold no masks, and drawing them needs --vocab"):
         open_records(path)
-    records = PretrainingRecords(open_records(path, vocabulary=vocabulary_file), 60, shuffle=False)
-    found = records.batch(0)
+    found = read(path, 60, vocabulary_file, shuffle=False).batch(0)
     assert (restore(found) == unmasked["token_ids"]).all()
     assert (found["mask_weights"].sum(axis=1) >= 1).all()
 
@@ -85,7 +54,7 @@ def test_damaged_records(googles, tmp_path):
     frames = read_frames(path)
     data[frames.offsets[4] + 30] ^= 1
     path.write_bytes(data)
-    records = PretrainingRecords(open_records(folder), 60, shuffle=False)
+    records = read(folder, 60, shuffle=False)
     found = records.batch(0)["token_ids"]
     assert (found[4] == googles[1]["token_ids"][5]).all()
     assert records.damages[0].records == 1
@@ -99,7 +68,7 @@ def test_a_record_of_another_length_is_damage(googles, tmp_path):
             write_like_google(tmp_path / "one", part)
             frames = read_frames(tmp_path / "one")
             writer.write(frames.data[frames.offsets[0] :][: frames.lengths[0]].tobytes())
-    records = PretrainingRecords(open_records(tmp_path / "mixed.tfrecord"), 3, shuffle=False)
+    records = read(tmp_path / "mixed.tfrecord", 3, shuffle=False)
     assert records.batch(0)["token_ids"].shape == (3, LENGTH)
     assert records.damages[0].records == 1
 
@@ -110,10 +79,7 @@ def test_a_record_of_another_length_is_damage(googles, tmp_path):
         (lambda path: None, "no such file or folder"),
         (lambda path: path.mkdir(), "no dataset.json; `tfbert prepare` makes such folders"),
         (lambda path: path.write_bytes(b""), "holds no train examples"),
-        (
-            lambda path: path.write_text("this is no record"),
-            "is not a record file .no record begins",
-        ),
+        (lambda path: path.write_text("no record"), "is not a record file .no record begins"),
         (
             lambda path: write_like_google(path, {"token_ids": np.zeros((1, 4), int)}, packed=True),
             "packed bytes of unknown type; such records need the dataset.json",
@@ -141,6 +107,6 @@ def test_a_vocabulary_too_small_for_the_records(googles, tmp_path, masked):
     batch = googles[1] if masked else {"token_ids": restore(googles[1])}
     write_like_google(path, batch)
     small.write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n")
-    records = PretrainingRecords(open_records(path, vocabulary=small), 4)
+    records = read(path, 4, small)
     with pytest.raises(InputError, match="and the vocabulary has 6 word pieces"):
         records.batch(0)

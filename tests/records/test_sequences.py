@@ -38,16 +38,26 @@ def make_shard(corpus, numbers=None):
     )
 
 
+def pairs_of(corpus, length, short_probability=0.0, seed=0, numbers=None):
+    """A shard and the pairs made of it."""
+    shard = make_shard(corpus, numbers)
+    return shard, make_pairs(shard, length, short_probability, random.Random(seed))
+
+
+def text_lengths(spans):
+    """Tokens of text in each pair."""
+    return np.diff(spans.a)[:, 0] + np.diff(spans.b)[:, 0]
+
+
 def owner(shard, place):
     """Number of the document in which a token stands."""
     return next(d.number for d in shard.documents if place < shard.bounds[d.last])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(deadline=None)
 @given(corpora, st.integers(8, 64), st.sampled_from([0.0, 0.1, 0.9]), st.integers(0, 5))
 def test_pairs(corpus, length, short_probability, seed):
-    shard = make_shard(corpus)
-    spans = make_pairs(shard, length, short_probability, random.Random(seed))
+    shard, spans = pairs_of(corpus, length, short_probability, seed)
     for (a_begin, a_end), (b_begin, b_end), is_random in zip(
         spans.a, spans.b, spans.random_next, strict=True
     ):
@@ -64,12 +74,11 @@ def test_pairs(corpus, length, short_probability, seed):
             assert b_begin >= a_end
 
 
-@settings(max_examples=200, deadline=None)
+@settings(deadline=None)
 @given(corpora, st.integers(0, 5))
 def test_every_token_is_in_a_first_or_actual_second_segment(corpus, seed):
     """With room for everything, pairs lose no text."""
-    shard = make_shard(corpus)
-    spans = make_pairs(shard, 2000, 0.1, random.Random(seed))
+    shard, spans = pairs_of(corpus, 2000, 0.1, seed)
     assert spans.cut_tokens == 0
     seen = np.zeros(len(shard.tokens), bool)
     for (a_begin, a_end), (b_begin, b_end), is_random in zip(
@@ -82,9 +91,8 @@ def test_every_token_is_in_a_first_or_actual_second_segment(corpus, seed):
 
 
 def test_actual_pairs_go_on_where_the_first_segment_ends():
-    shard = make_shard([[5] * 40] * 20)
     # 60 tokens of text are 12 sentences, so no pair is cut.
-    spans = make_pairs(shard, 63, 0.0, random.Random(0))
+    _, spans = pairs_of([[5] * 40] * 20, 63)
     actual = ~spans.random_next
     assert actual.sum() > 20
     assert (spans.b[actual, 0] == spans.a[actual, 1]).all()
@@ -95,46 +103,40 @@ def test_half_of_the_pairs_are_random():
     corpus = [
         [generator.randint(2, 60) for _ in range(generator.randint(1, 30))] for _ in range(4000)
     ]
-    spans = make_pairs(make_shard(corpus), 128, 0.1, random.Random(2))
+    _, spans = pairs_of(corpus, 128, 0.1, seed=2)
     counts = [spans.random_next.sum(), (~spans.random_next).sum()]
     assert sum(counts) > 10_000
     assert stats.chisquare(counts).pvalue > 0.001
 
 
 def test_random_sentences_come_from_every_other_document_alike():
-    shard = make_shard([[10] * 50] * 20)
-    spans = make_pairs(shard, 32, 0.0, random.Random(3))
+    shard, spans = pairs_of([[10] * 50] * 20, 32, seed=3)
     begins = spans.b[spans.random_next, 0]
     counts = Counter(owner(shard, begin) for begin in begins)
     assert stats.chisquare([counts[i] for i in range(20)]).pvalue > 0.001
 
 
 def test_parts_of_one_document_are_not_random_to_each_other():
-    shard = make_shard([[10] * 30, [10] * 30, [10] * 30], numbers=[0, 0, 1])
-    spans = make_pairs(shard, 32, 0.0, random.Random(0))
+    shard, spans = pairs_of([[10] * 30, [10] * 30, [10] * 30], 32, numbers=[0, 0, 1])
     for a, b in zip(spans.a[spans.random_next, 0], spans.b[spans.random_next, 0], strict=True):
         assert owner(shard, a) != owner(shard, b)
 
 
 def test_one_document_has_no_random_pairs():
-    spans = make_pairs(make_shard([[7] * 50]), 32, 0.1, random.Random(0))
+    _, spans = pairs_of([[7] * 50], 32, 0.1)
     assert len(spans.a) > 10 and not spans.random_next.any()
 
 
 def test_a_tenth_of_the_pairs_are_short():
-    shard = make_shard([[1] * 3000] * 10)
-    spans = make_pairs(shard, 128, 0.1, random.Random(0))
-    used = (spans.a[:, 1] - spans.a[:, 0]) + (spans.b[:, 1] - spans.b[:, 0])
+    _, spans = pairs_of([[1] * 3000] * 10, 128, 0.1)
     # One in 124 short targets is the full length.
-    share = (used < 125).mean()
-    assert stats.binomtest(int((used < 125).sum()), len(used), 0.1).pvalue > 0.001, share
+    short = text_lengths(spans) < 125
+    assert stats.binomtest(int(short.sum()), len(short), 0.1).pvalue > 0.001, short.mean()
 
 
 def test_pairs_fill_the_sequence():
-    shard = make_shard([[3] * 4000] * 5)
-    spans = make_pairs(shard, 128, 0.0, random.Random(0))
-    used = 3 + (spans.a[:, 1] - spans.a[:, 0]) + (spans.b[:, 1] - spans.b[:, 0])
-    assert 1 - used.sum() / (len(used) * 128) < 0.03
+    _, spans = pairs_of([[3] * 4000] * 5, 128)
+    assert 1 - (3 + text_lengths(spans)).mean() / 128 < 0.03
 
 
 @given(st.integers(1, 80), st.integers(1, 80), st.integers(2, 100))
@@ -152,13 +154,27 @@ def test_the_longer_segment_is_cut_token_by_token(a, b, budget):
 
 
 def test_long_pairs_are_cut_at_both_ends_alike():
-    shard = make_shard([[200, 200]] * 3000)
-    spans = make_pairs(shard, 128, 0.0, random.Random(0))
+    shard, spans = pairs_of([[200, 200]] * 3000, 128)
     starts = np.array(shard.bounds)
     front = spans.a[:, 0] - starts[np.searchsorted(starts, spans.a[:, 0], side="right") - 1]
     cut = 200 - (spans.a[:, 1] - spans.a[:, 0])
     assert abs((front / cut).mean() - 0.5) < 0.005
     assert spans.cut_tokens == sum(400 - 125 for _ in spans.a)
+
+
+class PlainPieces:
+    """A vocabulary whose tokens, made up, continue no word."""
+
+    def __init__(self, sep):
+        self.sep = sep
+
+    def is_continuation(self):
+        return np.zeros(10_000, bool)
+
+
+def pack(shard, length, short_probability=0.0, sep=3, whole_sentences=True):
+    pieces = PlainPieces(sep)
+    return make_packed(shard, length, short_probability, random.Random(0), pieces, whole_sentences)
 
 
 def unpack(spans, vocabulary):
@@ -168,13 +184,11 @@ def unpack(spans, vocabulary):
 
 
 @pytest.mark.parametrize("whole_sentences", [True, False])
-@settings(max_examples=200, deadline=None)
+@settings(deadline=None)
 @given(corpora, st.integers(8, 64), st.sampled_from([0.0, 0.1, 0.9]))
 def test_packed_text_is_the_text(vocabulary, whole_sentences, corpus, length, short_probability):
     shard = make_shard(corpus)
-    spans = make_packed(
-        shard, length, short_probability, random.Random(0), PlainPieces(vocabulary), whole_sentences
-    )
+    spans = pack(shard, length, short_probability, vocabulary.sep, whole_sentences)
     assert unpack(spans, vocabulary).tolist() == shard.tokens.tolist()
     lengths = spans.a[:, 1] - spans.a[:, 0]
     assert (lengths >= 1).all() and (lengths <= length - 2).all()
@@ -185,24 +199,10 @@ def test_packed_text_is_the_text(vocabulary, whole_sentences, corpus, length, sh
         assert (lengths[:-1] >= length - 4).all()
 
 
-class PlainPieces:
-    """Made-up tokens continue no word."""
-
-    def __init__(self, vocabulary):
-        self.sep = vocabulary.sep
-
-    def is_continuation(self):
-        return np.zeros(10_000, bool)
-
-
 def test_whole_sentences_end_sequences():
-    shard = make_shard([[10, 20, 30, 5], [100, 3]])
-    spans = make_packed(
-        shard, 42, 0.0, random.Random(0), PlainPieces(type("V", (), {"sep": 3})), True
-    )
-    lengths = (spans.a[:, 1] - spans.a[:, 0]).tolist()
+    spans = pack(make_shard([[10, 20, 30, 5], [100, 3]]), 42)
     # 10+20 | 30+5 (a [SEP] and a part of 100 would not be whole) | 40, 40, 20+3
-    assert lengths == [30, 35, 40, 40, 23]
+    assert (spans.a[:, 1] - spans.a[:, 0]).tolist() == [30, 35, 40, 40, 23]
 
 
 def test_words_are_not_cut(vocabulary):
@@ -216,8 +216,7 @@ def test_words_are_not_cut(vocabulary):
 
 
 def test_layout_of_a_pair(vocabulary):
-    shard = make_shard([[3, 2]])
-    spans = make_pairs(shard, 12, 0.0, random.Random(0))
+    _, spans = pairs_of([[3, 2]], 12)
     arrays = assemble(spans, 12, vocabulary)
     cls, sep, pad = vocabulary.cls, vocabulary.sep, vocabulary.pad
     a, b = [100, 101, 102], [103, 104]
@@ -229,10 +228,7 @@ def test_layout_of_a_pair(vocabulary):
 
 
 def test_layout_of_packed_text(vocabulary):
-    spans = make_packed(
-        make_shard([[3], [2]]), 9, 0.0, random.Random(0), PlainPieces(vocabulary), True
-    )
-    arrays = assemble(spans, 9, vocabulary)
+    arrays = assemble(pack(make_shard([[3], [2]]), 9, sep=vocabulary.sep), 9, vocabulary)
     cls, sep, pad = vocabulary.cls, vocabulary.sep, vocabulary.pad
     assert arrays["token_ids"].tolist() == [[cls, 100, 101, 102, sep, 103, 104, sep, pad]]
     assert not arrays["segment_ids"].any()
@@ -251,8 +247,10 @@ def test_sentences_and_documents_without_tokens_are_left_out(vocabulary):
 def test_sentences_without_an_end_are_cut_between_words(vocabulary, longest):
     text = "it was watching the unusually good movie and " * 40
     tokenizer = WordPieceTokenizer(vocabulary)
-    whole = tokenize_shard([(0, text), (1, "it was")], tokenizer, lambda text: [text], 10_000)
-    shard = tokenize_shard([(0, text), (1, "it was")], tokenizer, lambda text: [text], longest)
+    whole, shard = (
+        tokenize_shard([(0, text), (1, "it was")], tokenizer, lambda text: [text], most)
+        for most in (10_000, longest)
+    )
     assert shard.tokens.tolist() == whole.tokens.tolist()
     assert shard.bounds[-1] == whole.bounds[-1] and len(whole.bounds) == 3
     assert [document.number for document in shard.documents] == [0, 1]

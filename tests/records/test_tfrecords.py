@@ -67,25 +67,18 @@ def test_there_and_back(arrays, path):
         assert decoded[name].dtype == values.dtype and (decoded[name] == values).all()
 
 
-def test_files_without_compression_and_of_several_gzip_members(arrays, path, tmp_path):
-    plain, double = tmp_path / "plain", tmp_path / "double"
-    plain.write_bytes(gzip.decompress(path.read_bytes()))
-    double.write_bytes(path.read_bytes() * 2)
-    assert len(read_frames(plain).offsets) == 50
-    assert len(read_frames(double).offsets) == 100 and read_frames(double).good.all()
+def test_files_without_compression_and_of_several_gzip_members(path):
+    packed = path.read_bytes()
+    for data, count in ((gzip.decompress(packed), 50), (packed * 2, 100), (compress([]), 0)):
+        path.write_bytes(data)
+        frames = read_frames(path)
+        assert len(frames.offsets) == count and frames.good.all() and frames.rest is None
 
 
 def test_same_bytes_each_time(arrays, path):
     packed = path.read_bytes()
     assert packed == compress(Layout(FEATURES).encode(arrays))
     assert packed[4:8] == bytes(4)  # the time in the header of a gzip file
-
-
-def test_empty_file(tmp_path):
-    path = tmp_path / "empty"
-    path.write_bytes(compress(b""))
-    frames = read_frames(path)
-    assert len(frames.offsets) == 0 and frames.rest is None
 
 
 def test_checksums_of_stretches_of_any_length():

@@ -1,4 +1,5 @@
 import gzip
+import io
 import zipfile
 from collections import Counter
 
@@ -66,15 +67,15 @@ def test_another_file_for_evaluation(tmp_path):
     assert (train.texts, evaluation.texts) == (["a", "b"], ["c"])
 
 
-def test_sst2_labels_get_names(tmp_path):
-    (tmp_path / "train.tsv").write_text("sentence\tlabel\nfine\t1\ndull\t0\n")
-    (tmp_path / "dev.tsv").write_text("sentence\tlabel\nso so\t0\n")
-    (tmp_path / "test.tsv").write_text("index\tsentence\n0\tno label\n")
-    train, evaluation = LabelledData("sst2", tmp_path).splits()
-    assert train.labels == ["positive", "negative"]
-    assert evaluation.labels == ["negative"]
+def test_sst2_labels_get_names(place):
+    (place / "train.tsv").write_text("sentence\tlabel\nfine\t1\ndull\t0\n")
+    (place / "dev.tsv").write_text("sentence\tlabel\nso so\t0\n")
+    (place / "test.tsv").write_text("index\tsentence\n0\tno label\n")
+    train, evaluation = LabelledData("sst2", place).splits()
+    assert train == Examples(["fine", "dull"], ["positive", "negative"])
+    assert evaluation == Examples(["so so"], ["negative"])
     with pytest.raises(InputError, match="no column 'label'"):
-        LabelledData("sst2", tmp_path / "test.tsv").evaluation()
+        LabelledData("sst2", place / "test.tsv").evaluation()
 
 
 def write_reviews(directory, neg, pos):
@@ -104,17 +105,19 @@ def test_imdb_as_a_table(tmp_path):
     assert LabelledData("imdb", tmp_path / "train.tsv.gz").splits() == (train, evaluation)
 
 
-def test_movie_reviews_from_zip_and_folder_are_the_same(tmp_path):
-    folder = tmp_path / "movie_reviews"
+def test_movie_reviews_from_zip_and_folder_are_the_same(place):
+    folder = place / "movie_reviews"
     write_reviews(folder, [f"bad {i}" for i in range(10)], [f"good {i}" for i in range(10)])
-    archive = tmp_path / "movie_reviews.zip"
-    with zipfile.ZipFile(archive, "w") as file:
+    archive = place / "movie_reviews.zip"
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as file:
         file.writestr("movie_reviews/README", "not a review")
         for path in sorted(folder.rglob("*.txt")):
-            file.write(path, path.relative_to(tmp_path))
+            file.writestr(str(path.relative_to(place)), path.read_bytes())
+    archive.write_bytes(packed.getvalue())
     splits = LabelledData("movie_reviews", archive).splits()
     assert LabelledData("movie_reviews", folder).splits() == splits
-    assert LabelledData("movie_reviews", tmp_path).splits() == splits
+    assert LabelledData("movie_reviews", place).splits() == splits
     assert Counter(splits[1].labels) == {"negative": 1, "positive": 1}
     # An archive is a folder in one file: its held-out part is what evaluation means.
     assert LabelledData("movie_reviews", archive).evaluation() == splits[1]
@@ -137,12 +140,12 @@ def test_damaged_or_empty_archives(tmp_path):
         LabelledData("movie_reviews", path, encoding="klingon").splits()
 
 
-def test_missing_data_and_missing_label_folder(tmp_path):
+def test_missing_data_and_missing_label_folder(place):
     with pytest.raises(InputError, match="no such file or folder"):
-        LabelledData("csv", tmp_path / "absent")
-    (tmp_path / "neg").mkdir()
+        LabelledData("csv", place / "absent")
+    (place / "train.csv").write_text("")
     with pytest.raises(InputError, match=r"no folder neg/ with \.txt files"):
-        LabelledData("movie_reviews", tmp_path).splits()
+        LabelledData("movie_reviews", place).splits()
 
 
 def test_labels_are_ordered_by_value_and_numbered():

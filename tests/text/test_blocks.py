@@ -26,7 +26,7 @@ def sort(tmp_path_factory):
     return sort
 
 
-@settings(max_examples=200, deadline=None)
+@settings(deadline=None)
 @given(documents=documents, size=st.integers(1, 60), share=st.sampled_from([0.0, 0.3]))
 def test_every_part_is_in_one_block(sort, documents, size, share):
     blocks, counts = sort(documents, size, share, keep=True)
@@ -45,7 +45,7 @@ def test_every_part_is_in_one_block(sort, documents, size, share):
     assert counts["bytes"] == sum(len(text) for _, text in expected)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(deadline=None)
 @given(documents=documents)
 def test_a_text_comes_once(sort, documents):
     blocks, counts = sort(documents, 30)

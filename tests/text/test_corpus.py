@@ -18,12 +18,21 @@ lines = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=30).map
 documents = st.lists(st.lists(lines.filter(str.strip), min_size=1, max_size=4), max_size=5)
 
 
-def texts(sources, form, **options):
-    return [part.text.split() for part in read_documents(map(str, sources), form, **options)]
+@pytest.fixture(scope="module")
+def parts_of(tmp_path_factory):
+    """The parts of documents in a file with this content, a string or bytes."""
+    folder = tmp_path_factory.mktemp("corpus")
+
+    def parts_of(content, form="line", name="text", **options):
+        path = folder / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return list(read_documents([str(path)], form, **options))
+
+    return parts_of
 
 
 @pytest.mark.parametrize("form", ["line", "blank", "file"])
-@settings(max_examples=100, deadline=None)
+@settings(deadline=None)
 @given(
     documents=documents,
     blank_lines=st.integers(1, 3),
@@ -42,21 +51,20 @@ def test_where_documents_end(form, documents, blank_lines, packed, crlf, bom, tm
         data = b"\xef\xbb\xbf" * bom + content.replace("\n", "\r\n" if crlf else "\n").encode()
         paths.append(folder / f"{number}.txt{'.gz' if packed else ''}")
         paths[-1].write_bytes(gzip.compress(data) if packed else data)
-    assert texts(paths, form) == [" ".join(document).split() for document in documents]
+    found = [part.text.split() for part in read_documents(map(str, paths), form)]
+    assert found == [" ".join(document).split() for document in documents]
 
 
 @pytest.mark.parametrize("form", ["line", "blank", "file"])
-@settings(max_examples=200, deadline=None)
+@settings(deadline=None)
 @given(content=st.lists(lines, max_size=6), limit=st.integers(4, 40))
 @example(content=["¡\xa0", "0"], limit=4)
 @example(content=["    x"], limit=4)
-def test_long_documents_come_in_parts_and_lose_nothing(form, content, limit, tmp_path_factory):
-    path = tmp_path_factory.mktemp("corpus") / "text"
-    path.write_text("\n".join(content), "utf-8")
-    whole = list(read_documents([str(path)], form))
+def test_long_documents_come_in_parts_and_lose_nothing(form, content, limit, parts_of):
+    whole = parts_of("\n".join(content), form)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(corpus, "LONGEST_PART", limit)
-        parts = list(read_documents([str(path)], form))
+        parts = parts_of("\n".join(content), form)
     for document in {part.document for part in whole}:
         joint = [
             "".join(p.text for p in found if p.document == document) for found in (whole, parts)
@@ -65,27 +73,23 @@ def test_long_documents_come_in_parts_and_lose_nothing(form, content, limit, tmp
     assert all(len(part.text) <= 3 * limit for part in parts)
 
 
-def test_words_stay_whole_in_long_lines(monkeypatch, tmp_path):
+def test_words_stay_whole_in_long_lines(monkeypatch, parts_of):
     monkeypatch.setattr(corpus, "LONGEST_PART", 20)
-    path = tmp_path / "text"
-    path.write_text("The movie was good and long. " * 50)
-    found = list(read_documents([str(path)], "line"))
+    text = "The movie was good and long. " * 50
+    found = parts_of(text)
     assert len(found) > 10 and {part.document for part in found} == {0}
-    assert " ".join(part.text for part in found).split() == path.read_text().split()
+    assert " ".join(part.text for part in found).split() == text.split()
 
 
-def test_a_line_without_a_space_is_cut_between_characters(monkeypatch, tmp_path):
+def test_a_line_without_a_space_is_cut_between_characters(monkeypatch, parts_of):
     monkeypatch.setattr(corpus, "LONGEST_PART", 10)
-    path = tmp_path / "text"
-    path.write_text("日本語で書かれた長い文章" + "😀" * 9 + "é" * 11, "utf-8")
-    found = [part.text for part in read_documents([str(path)], "file")]
-    assert len(found) == 3 and "".join(found) == path.read_text("utf-8")
+    text = "日本語で書かれた長い文章" + "😀" * 9 + "é" * 11
+    found = [part.text for part in parts_of(text, "file")]
+    assert len(found) == 3 and "".join(found) == text
 
 
-def test_one_giant_line(tmp_path):
-    path = tmp_path / "text"
-    path.write_bytes(b"word " * 2_000_000)
-    parts = list(read_documents([str(path)], "line"))
+def test_one_giant_line(parts_of):
+    parts = parts_of("word " * 2_000_000)
     assert {part.document for part in parts} == {0}
     assert max(len(part.text) for part in parts) <= 2 * corpus.LONGEST_PART
     assert sum(part.text.count("word") for part in parts) == 2_000_000
@@ -93,49 +97,57 @@ def test_one_giant_line(tmp_path):
 
 @pytest.mark.parametrize("form", ["line", "blank", "file"])
 @pytest.mark.parametrize("content", [b"", b"\n" * 1_000_000, b"\xef\xbb\xbf", b" \t\r\n"])
-def test_nothing_in_it(form, content, tmp_path):
-    path = tmp_path / "text"
-    path.write_bytes(content)
-    assert list(read_documents([str(path)], form)) == []
+def test_nothing_in_it(form, content, parts_of):
+    assert parts_of(content, form) == []
 
 
 def test_documents_end_with_their_file(tmp_path):
-    for name in "ab":
-        (tmp_path / name).write_text(f"{name}\nx")
-    found = read_documents([str(tmp_path / "a"), str(tmp_path / "b")], "blank")
-    assert [(part.document, part.text.split()) for part in found] == [
-        (0, ["a", "x"]),
-        (1, ["b", "x"]),
-    ]
+    paths = [tmp_path / name for name in "ab"]
+    for path in paths:
+        path.write_text(f"{path.name}\nx")
+    found = read_documents(map(str, paths), "blank")
+    assert [(part.document, *part.text.split()) for part in found] == [(0, "a", "x"), (1, "b", "x")]
 
 
-def test_review_and_book_markup(tmp_path):
-    path = tmp_path / "text"
-    path.write_bytes("One.<br /><br />Two.<BR>Three\x0cfour\x96five \x85six\r\n".encode())
-    (part,) = read_documents([str(path)], "line")
+def test_review_and_book_markup(parts_of):
+    (part,) = parts_of("One.<br /><br />Two.<BR>Three\x0cfour\x96five \x85six\r\n")
     assert part.text.strip() == "One.\n\n\n\nTwo.\n\nThree four five  six"
 
 
 def test_standard_input(monkeypatch):
     data = io.TextIOWrapper(io.BytesIO("One\nTwo é\n".encode()))
     monkeypatch.setattr(sys, "stdin", data)
-    assert texts(["-"], "line") == [["One"], ["Two", "é"]]
+    assert [part.text.split() for part in read_documents(["-"], "line")] == [["One"], ["Two", "é"]]
 
 
-def test_folders_globs_and_files(tmp_path):
-    (tmp_path / "deep").mkdir()
-    for name in ("b.txt", "a.txt", "deep/c.txt.gz", "notes.md", "[x].txt"):
-        (tmp_path / name).touch()
+def test_folders_globs_and_files(place):
+    (place / "deep").mkdir(parents=True, exist_ok=True)
+    contents = {
+        "b.txt": b"first",
+        "a.txt": b"x",
+        "deep/c.txt.gz": gzip.compress(b"second" * 9),
+        "notes.md": b"notes",
+        "[x].txt": b"",
+    }
+    for name, content in contents.items():
+        (place / name).write_bytes(content)
 
     def names(*inputs):
-        found = find_sources([str(tmp_path / name) for name in inputs])
-        return [name[len(str(tmp_path)) + 1 :] for name in found]
+        found = find_sources([str(place / name) for name in inputs])
+        return [source.removeprefix(f"{place}/") for source in found]
 
-    assert names(".") == ["[x].txt", "a.txt", "b.txt", "deep/c.txt.gz"]
+    for everything in (".", "**/*.txt*"):
+        assert names(everything) == ["[x].txt", "a.txt", "b.txt", "deep/c.txt.gz"]
     assert names("*.md", "[ab].txt") == ["notes.md", "a.txt", "b.txt"]
     assert names("**/*.gz") == ["deep/c.txt.gz"]
     assert names("[x].txt") == ["[x].txt"]
     assert find_sources(["-", "tfds:imdb_reviews"]) == ["-", "tfds:imdb_reviews"]
+    with pytest.raises(InputError, match="no such file"):
+        names("none")
+    texts = [str(place / name) for name in ("b.txt", "deep/c.txt.gz")]
+    assert [part.text for part in read_documents(texts, "file")] == ["first", "second" * 9]
+    assert text_size(texts) == 5 + 54
+    assert text_size([texts[0], "-"]) is None
 
 
 @pytest.mark.parametrize(
@@ -154,14 +166,6 @@ def test_nothing_behind_an_input(inputs, message, tmp_path, monkeypatch):
         find_sources(inputs)
 
 
-def test_size_of_the_text(tmp_path):
-    plain, packed = tmp_path / "a.txt", tmp_path / "b.txt.gz"
-    plain.write_bytes(b"x" * 1000)
-    packed.write_bytes(gzip.compress(b"y" * 5000))
-    assert text_size([str(plain), str(packed)]) == 6000
-    assert text_size([str(plain), "-"]) is None
-
-
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -172,14 +176,11 @@ def test_size_of_the_text(tmp_path):
         ("text.gz", gzip.compress(b"b c" * 999, mtime=0)[:20] + b"\xff" * 30, "damaged gzip file"),
     ],
 )
-def test_what_is_no_text_is_named(name, content, message, tmp_path):
-    path = tmp_path / name
-    path.write_bytes(content)
+def test_what_is_no_text_is_named(name, content, message, parts_of):
     with pytest.raises(InputError, match=message):
-        list(read_documents([str(path)], "line"))
+        parts_of(content, name=name)
 
 
-def test_other_encodings(tmp_path):
-    path = tmp_path / "text"
-    path.write_bytes("café".encode("cp1252"))
-    assert texts([path], "line", encoding="cp1252") == [["café"]]
+def test_other_encodings(parts_of):
+    (part,) = parts_of("café".encode("cp1252"), encoding="cp1252")
+    assert part.text.split() == ["café"]

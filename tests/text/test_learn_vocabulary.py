@@ -21,24 +21,29 @@ TEXT = "The movies were moving and the movers moved. Café! naïve [MASK] 1984 "
 
 @pytest.fixture
 def learn(tmp_path):
-    def learn(text=TEXT, **options):
-        path = tmp_path / "text.txt"
-        path.write_text(text, "utf-8")
-        options = {"size": 75, "output": str(tmp_path / "vocab.txt"), "progress": False} | options
-        return learn_vocabulary(VocabConfig(input=[str(path)], **options))
+    def learn(text=TEXT, folder=tmp_path, **options):
+        path = folder / "text.txt"
+        path.write_bytes(text.encode())
+        defaults = {"input": [str(path)], "output": str(folder / "vocab.txt"), "size": 75}
+        return learn_vocabulary(VocabConfig(**(defaults | {"progress": False} | options)))
 
     return learn
 
 
-def test_what_a_vocabulary_holds(learn, tmp_path):
-    vocabulary = learn(unused=3)
-    pieces = vocabulary.pieces
+def test_what_a_vocabulary_holds(learn, place):
+    pieces = learn(folder=place, unused=3).pieces
     assert pieces[:8] == (*SPECIAL_TOKENS, "[unused0]", "[unused1]", "[unused2]")
     assert len(pieces) == 75
     assert {"m", "##o", "e", ".", "1", "[", "the"} <= set(pieces)
     assert not any(character.isupper() for piece in pieces[8:] for character in piece)
     assert "é" not in pieces and "##e" in pieces
-    assert read_vocabulary(tmp_path / "vocab.txt").pieces == pieces
+    assert read_vocabulary(place / "vocab.txt").pieces == pieces
+
+
+def test_the_text_is_not_overwritten(learn, place):
+    with pytest.raises(InputError, match=r"text.txt: is one of the input files"):
+        learn(folder=place, input=[str(place)], output=str(place / "text.txt"))
+    assert (place / "text.txt").read_text() == TEXT
 
 
 def test_frequent_words_are_pieces(learn):
@@ -74,7 +79,7 @@ def test_the_same_bytes_from_every_process(tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("\n".join(" ".join(generator.choices(words, k=20)) for _ in range(300)))
     outputs = []
-    for number in range(3):
+    for number in range(2):
         output = tmp_path / f"vocab{number}.txt"
         command = [sys.executable, "-m", "tfbert", "vocab", "--size", "900", "--no-progress"]
         command += ["--input", str(text), "--output", str(output)]
@@ -150,11 +155,3 @@ def test_a_file_that_cannot_be_written(learn, monkeypatch):
     monkeypatch.setattr(module, "write_bytes", full)
     with pytest.raises(MachineError, match=r"vocab.txt: No space left on device"):
         learn()
-
-
-def test_the_text_is_not_overwritten(tmp_path):
-    path = tmp_path / "text.txt"
-    path.write_text(TEXT)
-    with pytest.raises(InputError, match=r"text.txt: is one of the input files"):
-        learn_vocabulary(VocabConfig(input=[str(tmp_path)], output=str(path), progress=False))
-    assert path.read_text() == TEXT

@@ -42,7 +42,7 @@ def test_no_text_no_sentences(text):
     assert split_sentences(text) == []
 
 
-@settings(max_examples=300, deadline=None)
+@settings(deadline=None)
 @given(st.text(alphabet="aB.!?…。\"'() \n\tMr1", max_size=80) | st.text(max_size=80))
 def test_nothing_is_lost(text):
     sentences = split_sentences(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 
 from tqdm import tqdm
@@ -20,9 +21,19 @@ def byte_bar(size: int | None, description: str, shown: bool) -> tqdm:
     )
 
 
-def duration(seconds: float) -> str:
-    """A time in words: `45 s`, `12 min`, `3 h 5 min`."""
+def duration(seconds: float, exact: bool = False) -> str:
+    """A time in words, for an estimate or for a time that was measured.
+
+    Args:
+        seconds: The time; below 0, as clocks that differ make it, it counts as 0 where `exact`.
+        exact: Whether the last second has ended and seconds stand behind minutes: `12 min 30 s`.
+            Without it the time is rounded: `45 s`, `12 min`, `3 h 5 min`.
+    """
+    if exact:
+        seconds = max(0, math.floor(seconds))
     if seconds < 60:
         return f"{seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+    minutes = seconds // 60 if exact else round(seconds / 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min {seconds % 60} s" if exact else f"{minutes} min"

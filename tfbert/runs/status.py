@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import platform
 import threading
@@ -14,6 +13,7 @@ from typing import Any
 from tfbert.errors import InputError
 from tfbert.io.locks import is_held
 from tfbert.io.paths import AnyPath, as_path
+from tfbert.io.progress import duration
 from tfbert.io.whole import write_bytes
 from tfbert.recovery.checkpoint_files import last_written
 
@@ -120,16 +120,16 @@ def status_lines(directory: AnyPath, status: dict[str, Any], now: float) -> list
     if status.get("steps_per_second") and status["phase"] not in ENDED:
         line = f"{status['steps_per_second']:.3g} updates a second"
         if status.get("seconds_left") is not None:
-            line += f", {_duration(status['seconds_left'])} left"
+            line += f", {duration(status['seconds_left'], exact=True)} left"
         lines.append(line)
     if checkpoint := status.get("checkpoint"):
-        ago = _duration(now - checkpoint["time"])
+        ago = duration(now - checkpoint["time"], exact=True)
         lines.append(f"last checkpoint: update {checkpoint['step']:,}, {ago} ago")
     else:
         lines.append("no checkpoint yet")
     if status.get("message"):
         lines.append(status["message"])
-    ago = _duration(now - status["updated"])
+    ago = duration(now - status["updated"], exact=True)
     lines.append(f"process {status['pid']} on {status['host']}, last heard of {ago} ago")
     return lines
 
@@ -141,11 +141,3 @@ def _condition(status: dict[str, Any]) -> str:
     if state in ENDED:
         return state
     return f"not alive, killed while {state}: start it again to go on from the last checkpoint"
-
-
-def _duration(seconds: float) -> str:
-    seconds = max(0, math.floor(seconds))
-    hours, minutes = divmod(seconds // 60, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
