@@ -1,10 +1,16 @@
-"""A small pre-training run, for the tests of pre-training and its recovery."""
+"""A small pre-training run, how runs are stopped, and what their curves say."""
 
+import contextlib
+import os
+import signal
+
+import pytest
 import tensorflow as tf
 
 from tfbert.embedded import SENTIMENT_DIRECTORY
 from tfbert.records.prepare import prepare
 from tfbert.records.record_options import PrepareConfig
+from tfbert.recovery.preemption import Preempted
 
 PHASES = [
     {"sequence_length": 16, "global_batch_size": 8, "steps": 5, "learning_rate": 0.01},
@@ -46,6 +52,25 @@ def make_records(folder, vocabulary_file):
     return str(folder / "records")
 
 
+def terminate():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def stopped(callback, update, method="on_train_batch_end", error=Preempted, act=terminate):
+    """What runs in it ends by an error: a callback's method acts after so many updates."""
+    original = getattr(callback, method)
+
+    def wrapper(self, *arguments, **keywords):
+        original(self, *arguments, **keywords)
+        if int(self.model.optimizer.iterations) == update:
+            act()
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(error):
+        patch.setattr(callback, method, wrapper)
+        yield
+
+
 def scalars(directory):
     """By tag, the steps and values in a folder of TensorBoard events."""
     found = {}
@@ -53,5 +78,6 @@ def scalars(directory):
         for event in tf.compat.v1.train.summary_iterator(str(path)):
             for value in event.summary.value:
                 points = found.setdefault(value.tag, {})
+                assert event.step not in points, f"{value.tag}: two of step {event.step}"
                 points[event.step] = float(tf.make_ndarray(value.tensor))
     return found
