@@ -37,19 +37,17 @@ def make_records(folder, vocabulary_file):
     lines = (SENTIMENT_DIRECTORY / "train.tsv").read_text().splitlines()[1:]
     sentences = [line.split("\t")[0] for line in lines]
     documents = [" ".join(sentences[i : i + 6]) for i in range(0, len(sentences), 6)]
-    (folder / "text.txt").write_text("\n".join(documents))
-    prepare(
-        PrepareConfig(
-            input=[str(folder / "text.txt")],
-            output=str(folder / "records"),
-            vocab=str(vocabulary_file),
-            lengths=[16, 24],
-            validation_fraction=0.1,
-            workers=1,
-            progress=False,
-        )
-    )
-    return str(folder / "records")
+    options = {"lengths": [16, 24], "validation_fraction": 0.1}
+    return records_of("\n".join(documents), folder, vocabulary_file, **options)
+
+
+def records_of(text, folder, vocabulary_file, **options):
+    """Prepares a text in a folder; returns the path of its records."""
+    (folder / "text.txt").write_text(text)
+    fixed = {"vocab": str(vocabulary_file), "workers": 1, "progress": False}
+    paths = {"input": [str(folder / "text.txt")], "output": str(folder / "records")}
+    prepare(PrepareConfig(**paths, **fixed, **options))
+    return paths["output"]
 
 
 def terminate():

@@ -7,7 +7,7 @@ import keras_hub
 import numpy as np
 import pytest
 import yaml
-from helpers.pretraining_run import PHASES, QUICK, scalars
+from helpers.pretraining_run import PHASES, QUICK, records_of, scalars
 from helpers.training_fixtures import PRETRAINED
 
 from tfbert.cli import main
@@ -16,9 +16,7 @@ from tfbert.models.sources import load_encoder
 from tfbert.recipes.phase_model import make_new_model
 from tfbert.recipes.pretrain_options import PretrainConfig
 from tfbert.records.description import read_dataset
-from tfbert.records.prepare import prepare
 from tfbert.records.reader import PretrainingRecords
-from tfbert.records.record_options import PrepareConfig
 from tfbert.records.record_source import open_records
 from tfbert.runs.pretrain import pretrain
 from tfbert.text.cooccurrence import count_neighbours, factorize
@@ -114,21 +112,11 @@ def test_going_on_from_a_model(config, tmp_path):
 
 @pytest.mark.slow
 def test_records_without_pairs_or_held_out_text(embedded_vocabulary_file, tmp_path, config):
-    (tmp_path / "text.txt").write_text("A good film.\nA bad film.\nThe actors were fine.\n" * 40)
-    prepare(
-        PrepareConfig(
-            input=[str(tmp_path / "text.txt")],
-            output=str(tmp_path / "packed"),
-            vocab=str(embedded_vocabulary_file),
-            lengths=[16],
-            sequences="filled",
-            keep_duplicates=True,
-            validation_fraction=0.0,
-            workers=1,
-            progress=False,
-        )
-    )
-    result = pretrain(config(data=str(tmp_path / "packed"), phases=PHASES[:1]))
+    text = "A good film.\nA bad film.\nThe actors were fine.\n" * 40
+    options = {"lengths": [16], "sequences": "filled", "keep_duplicates": True}
+    options["validation_fraction"] = 0.0
+    packed = records_of(text, tmp_path, embedded_vocabulary_file, **options)
+    result = pretrain(config(data=packed, phases=PHASES[:1]))
     assert not any("nsp" in name or name.startswith("val") for name in result.metrics)
     # Its heads are continued from, the missing one is new.
     changes = {"init": result.run_directory, "output": str(tmp_path / "pairs"), "phases": PHASES}
