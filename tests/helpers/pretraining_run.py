@@ -1,10 +1,16 @@
-"""A small pre-training run, for the tests of pre-training and its recovery."""
+"""A small pre-training run, how runs are stopped, and what their curves say."""
 
+import contextlib
+import os
+import signal
+
+import pytest
 import tensorflow as tf
 
 from tfbert.embedded import SENTIMENT_DIRECTORY
 from tfbert.records.prepare import prepare
 from tfbert.records.record_options import PrepareConfig
+from tfbert.recovery.preemption import Preempted
 
 PHASES = [
     {"sequence_length": 16, "global_batch_size": 8, "steps": 5, "learning_rate": 0.01},
@@ -31,19 +37,36 @@ def make_records(folder, vocabulary_file):
     lines = (SENTIMENT_DIRECTORY / "train.tsv").read_text().splitlines()[1:]
     sentences = [line.split("\t")[0] for line in lines]
     documents = [" ".join(sentences[i : i + 6]) for i in range(0, len(sentences), 6)]
-    (folder / "text.txt").write_text("\n".join(documents))
-    prepare(
-        PrepareConfig(
-            input=[str(folder / "text.txt")],
-            output=str(folder / "records"),
-            vocab=str(vocabulary_file),
-            lengths=[16, 24],
-            validation_fraction=0.1,
-            workers=1,
-            progress=False,
-        )
-    )
-    return str(folder / "records")
+    options = {"lengths": [16, 24], "validation_fraction": 0.1}
+    return records_of("\n".join(documents), folder, vocabulary_file, **options)
+
+
+def records_of(text, folder, vocabulary_file, **options):
+    """Prepares a text in a folder; returns the path of its records."""
+    (folder / "text.txt").write_text(text)
+    fixed = {"vocab": str(vocabulary_file), "workers": 1, "progress": False}
+    paths = {"input": [str(folder / "text.txt")], "output": str(folder / "records")}
+    prepare(PrepareConfig(**paths, **fixed, **options))
+    return paths["output"]
+
+
+def terminate():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def stopped(callback, update, method="on_train_batch_end", error=Preempted, act=terminate):
+    """What runs in it ends by an error: a callback's method acts after so many updates."""
+    original = getattr(callback, method)
+
+    def wrapper(self, *arguments, **keywords):
+        original(self, *arguments, **keywords)
+        if int(self.model.optimizer.iterations) == update:
+            act()
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(error):
+        patch.setattr(callback, method, wrapper)
+        yield
 
 
 def scalars(directory):
@@ -53,5 +76,6 @@ def scalars(directory):
         for event in tf.compat.v1.train.summary_iterator(str(path)):
             for value in event.summary.value:
                 points = found.setdefault(value.tag, {})
+                assert event.step not in points, f"{value.tag}: two of step {event.step}"
                 points[event.step] = float(tf.make_ndarray(value.tensor))
     return found

@@ -59,7 +59,7 @@ def make_linear(model_class=Linear, dropout=0.0):
     return model_class(inputs, keras.layers.Dense(CLASSES, name="logits")(hidden))
 
 
-def train(strategy, optimizer=None, epochs=EPOCHS, **compile_options):
+def train(strategy, callbacks=None, **compile_options):
     """Trains for 20 updates; everything that must not depend on how the work is divided.
 
     Returns:
@@ -68,12 +68,8 @@ def train(strategy, optimizer=None, epochs=EPOCHS, **compile_options):
     """
     with strategy.scope():
         model = make_classifier()
-        if optimizer is None:
-            optimizer = tfbert.LAMB(3e-3, max_grad_norm=1.0, jit_compile=False)
-        elif not isinstance(optimizer, keras.optimizers.Optimizer):
-            optimizer = optimizer()
         model.compile(
-            optimizer,
+            tfbert.LAMB(3e-3, max_grad_norm=1.0, jit_compile=False),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             weighted_metrics=["accuracy"],
             **compile_options,
@@ -84,9 +80,10 @@ def train(strategy, optimizer=None, epochs=EPOCHS, **compile_options):
         labels,
         sample_weight=weights,
         batch_size=BATCH,
-        epochs=epochs,
+        epochs=EPOCHS,
         shuffle=False,
         verbose=0,
+        callbacks=callbacks,
     )
     evaluation = model.evaluate(
         inputs, labels, BATCH, sample_weight=weights, verbose=0, return_dict=True

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 from filelock import FileLock
 from helpers.pretraining_run import QUICK, make_records
@@ -11,8 +12,11 @@ from tfbert.recipes.pretrain_options import PretrainConfig
 from tfbert.runs.command_options import FinetuneConfig
 from tfbert.tasks.tables import read_table
 
+TEXTS = ["What a lovely day.", "", "Awful!", "The soup was cold and the waiter rude to us all."]
 # Options of `trained_run`, in addition to those of `config`.
 TRAINED = {"epochs": 2, "early_stopping": 2, "precision": "bfloat16", "optimizer": "lamb"}
+# Options of `pretrained_run`, in addition to those of `pretrain_config`.
+PRETRAINED = {"dropout": 0.1, "checkpoint_steps": 1, "num_layers": 1}
 
 
 def write_csv(path, count, skip=0):
@@ -113,6 +117,14 @@ def trained_run(data, small_model, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def classifier(trained_run):
+    """The classifier of that run, loaded once: what it has traced is shared."""
+    from tfbert.models.classifier import load_classifier
+
+    return load_classifier(str(trained_run))
+
+
+@pytest.fixture(scope="session")
 def trained_metrics(trained_run):
     """The content of the run's `metrics.json`."""
     return json.loads((trained_run / "metrics.json").read_text())
@@ -152,3 +164,23 @@ def pretrain_config(records, tmp_path, no_measurement):
         return PretrainConfig(**{**options, **changes})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def pretrained_run(records, no_measurement, tmp_path_factory):
+    """The directory of a finished pre-training run, for reading only.
+
+    In addition to what a run writes, it holds `result.json` with the history and the metrics that
+    were returned, and `backbone.npz` with the weights.
+    """
+
+    def make(folder):
+        from tfbert.runs.pretrain import pretrain
+
+        options = {**QUICK, **PRETRAINED, "data": records, "output": str(folder)}
+        result = pretrain(PretrainConfig(**options))
+        returned = {"history": result.history, "metrics": result.metrics}
+        (folder / "result.json").write_text(json.dumps(returned))
+        np.savez(folder / "backbone.npz", *map(np.array, result.model.backbone.weights))
+
+    return once(tmp_path_factory, "pretrained_run", make)

@@ -12,6 +12,13 @@ from tfbert.runs.curves import epoch_speeds, read_curves
 EPOCHS, STEPS = 3, 50
 
 
+def curves_of(path, batches, steps):
+    writer = TensorBoardCurves(path / "logs", batches)
+    writer.set_params({"steps": steps})
+    writer.set_model(SimpleNamespace(optimizer=keras.optimizers.SGD(0.5)))
+    return writer
+
+
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """Curves of three epochs of 50 updates: the first update takes 9 s longer, each other 0.1 s."""
@@ -19,9 +26,7 @@ def run(tmp_path, monkeypatch):
     fake = SimpleNamespace(perf_counter=lambda: clock["now"])
     monkeypatch.setattr(callbacks_module, "time", fake)
     batches = SimpleNamespace(examples_in=lambda epoch, first, last: 8 * (last + 1 - first))
-    writer = TensorBoardCurves(tmp_path / "logs", batches)
-    writer.set_params({"steps": STEPS})
-    writer.set_model(SimpleNamespace(optimizer=keras.optimizers.SGD(0.5)))
+    writer = curves_of(tmp_path, batches, STEPS)
     for epoch in range(EPOCHS):
         writer.on_epoch_begin(epoch)
         for step in range(STEPS):
@@ -54,9 +59,7 @@ def test_points_where_batches_differ_in_size(tmp_path):
     losses = np.array([0.7] * 20 + [0.3] * 20)
     means = np.cumsum(sizes * losses) / np.cumsum(sizes)  # over examples, as the logs have it
     batches = SimpleNamespace(examples_in=lambda _, first, last: int(sizes[first : last + 1].sum()))
-    writer = TensorBoardCurves(tmp_path / "logs", batches)
-    writer.set_params({"steps": 40})
-    writer.set_model(SimpleNamespace(optimizer=keras.optimizers.SGD(0.5)))
+    writer = curves_of(tmp_path, batches, 40)
     writer.on_epoch_begin(0)
     for step, mean in enumerate(means):
         writer.on_train_batch_end(step, {"loss": mean})

@@ -4,14 +4,12 @@ import sys
 import keras_hub
 import numpy as np
 import pytest
+from helpers.training_fixtures import TEXTS
 
 from tfbert.errors import InputError
-from tfbert.models.classifier import load_classifier
 from tfbert.runs import predict as predict_module
 from tfbert.runs.command_options import PredictConfig
 from tfbert.runs.predict import predict, predict_texts
-
-TEXTS = ["What a lovely day.", "", "Awful!", "The soup was cold and the waiter rude to us all."]
 
 
 def answers(run, **options):
@@ -44,8 +42,7 @@ def test_no_lines_no_answers(trained_run, tmp_path):
     assert answers(trained_run, input=str(tmp_path / "empty")) == []
 
 
-def test_the_stock_model_says_the_same(trained_run):
-    classifier = load_classifier(str(trained_run))
+def test_the_stock_model_says_the_same(trained_run, classifier):
     stock = keras_hub.models.TextClassifier.from_preset(str(trained_run / "model"))
     logits = stock.predict(TEXTS, verbose=0)
     probabilities = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
@@ -54,8 +51,7 @@ def test_the_stock_model_says_the_same(trained_run):
         np.testing.assert_allclose(answer["probability"], row.max(), atol=1e-5)
 
 
-def test_a_list_is_asked_for(trained_run):
-    classifier = load_classifier(str(trained_run))
+def test_a_list_is_asked_for(classifier):
     assert predict_texts(classifier, []) == []
     with pytest.raises(TypeError, match="a list of texts"):
         predict_texts(classifier, "one text")

@@ -9,8 +9,9 @@ import time
 import numpy as np
 import pytest
 import yaml
-from helpers.pretraining_run import PHASES, QUICK, scalars
+from helpers.pretraining_run import PHASES, QUICK, scalars, terminate
 from helpers.processes import finish, start
+from helpers.training_fixtures import PRETRAINED
 
 from tfbert.cli import parse
 from tfbert.errors import InputError
@@ -42,11 +43,10 @@ def numbers(run):
     return {name: value for name, value in metrics.items() if name != "seconds"}
 
 
-def test_a_run_that_is_stopped_three_times(pretrain_config, tmp_path, monkeypatch):
+def test_a_run_that_is_stopped_three_times(pretrain_config, pretrained_run, tmp_path, monkeypatch):
     """By SIGTERM in the first phase, between the phases, and by a crash in the second one."""
-    options = {"dropout": 0.1, "checkpoint_steps": 1, "num_layers": 1, "optimizer": "adamw"}
-    expected = pretrain(pretrain_config(output=str(tmp_path / "whole"), **options))
-    run = tmp_path / "run"
+    options, run = PRETRAINED, tmp_path / "run"
+    expected = json.loads((pretrained_run / "result.json").read_text())
     heard = []
 
     def interrupted(method, action, error):
@@ -62,9 +62,9 @@ def test_a_run_that_is_stopped_three_times(pretrain_config, tmp_path, monkeypatc
             pretrain(pretrain_config(**options))
         assert not (run / "metrics.json").exists()
 
-    def terminate(curves, number):
+    def stop(curves, number):
         if curves.model.optimizer.iterations == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
+            terminate()
 
     def crash_between(curves, number):
         if number == 1:
@@ -74,7 +74,7 @@ def test_a_run_that_is_stopped_three_times(pretrain_config, tmp_path, monkeypatc
         if curves.model.optimizer.iterations == 7:
             raise Crash
 
-    interrupted("on_train_batch_end", terminate, Preempted)
+    interrupted("on_train_batch_end", stop, Preempted)
     assert heard == [("on_train_batch_end", step) for step in (0, 1, 0)]
     status = read_status(run)
     assert (status["phase"], status["checkpoint"]["step"]) == ("preempted", 3)
@@ -98,15 +98,16 @@ def test_a_run_that_is_stopped_three_times(pretrain_config, tmp_path, monkeypatc
 
     _, resumed = parse(["pretrain", "--resume", "--output", str(run)])
     result = pretrain(resumed)
-    assert result.history == expected.history
+    assert result.history == expected["history"]
     assert [len(values) for values in result.history.values()] == [5] * len(result.history)
-    assert numbers(run) == numbers(tmp_path / "whole")
-    for one, two in zip(result.model.weights, expected.model.weights, strict=True):
+    assert numbers(run) == numbers(pretrained_run)
+    weights = np.load(pretrained_run / "backbone.npz").values()
+    for one, two in zip(result.model.backbone.weights, weights, strict=True):
         np.testing.assert_array_equal(one, two)
-    assert final_state(run) == final_state(tmp_path / "whole")
+    assert final_state(run) == final_state(pretrained_run)
     assert not os.path.exists(phase_folder(run / "checkpoints", 0))
     for part, names in (("train", ["mlm_loss", "learning_rate"]), ("evaluation", ["loss"])):
-        one, two = (scalars(folder / "logs" / part) for folder in (run, tmp_path / "whole"))
+        one, two = (scalars(folder / "logs" / part) for folder in (run, pretrained_run))
         assert {name: one[name] for name in names} == {name: two[name] for name in names}
     lines = status_lines(run, read_status(run), time.time())
     assert lines[:2] == [f"{run}: finished", "update 8 of 8, phase 2 of 2"]

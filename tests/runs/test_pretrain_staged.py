@@ -1,20 +1,17 @@
 """Pre-training of a model that grows: what is trained, what stays, and that it can be resumed."""
 
-import os
-import signal
 from pathlib import Path
 
 import keras_hub
 import numpy as np
 import pytest
 import yaml
-from helpers.pretraining_run import QUICK, scalars
+from helpers.pretraining_run import QUICK, scalars, stopped
 
 from tfbert.models.encoder import BertEncoder
 from tfbert.models.sources import load_encoder
 from tfbert.optimizers.loss_scale import LossScaleOptimizer
 from tfbert.recipes.pretrain_options import PretrainConfig
-from tfbert.recovery.preemption import Preempted
 from tfbert.runs.pretrain import pretrain
 from tfbert.runs.pretrain_callbacks import PretrainingCurves
 
@@ -96,20 +93,6 @@ def test_the_run_is_like_any_other(mslt):
     assert [phase["layers"] for phase in record["resolved"]["phases"]] == [1, 2, 2]
 
 
-def interrupted(config, update, monkeypatch):
-    """Runs until SIGTERM comes after an update."""
-    original = PretrainingCurves.on_train_batch_end
-
-    def wrapper(curves, batch, logs=None):
-        original(curves, batch, logs)
-        if int(curves.model.optimizer.iterations) == update:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    with monkeypatch.context() as patch, pytest.raises(Preempted):
-        patch.setattr(PretrainingCurves, "on_train_batch_end", wrapper)
-        pretrain(config)
-
-
 def check_same_end(one, two):
     for a, b in zip(one.model.weights, two.model.weights, strict=True):
         np.testing.assert_array_equal(a, b, a.path)
@@ -117,21 +100,23 @@ def check_same_end(one, two):
 
 
 @pytest.mark.slow
-def test_a_run_that_is_stopped_in_a_stage_goes_on_in_it(mslt, pretrain_config, monkeypatch):
+def test_a_run_that_is_stopped_in_a_stage_goes_on_in_it(mslt, pretrain_config):
     config = pretrain_config(**MSLT)
-    interrupted(config, 3, monkeypatch)
+    with stopped(PretrainingCurves, 3):
+        pretrain(config)
     check_same_end(pretrain(config), mslt[0])
 
 
 @pytest.mark.slow
-def test_a_run_that_is_stopped_between_stages(pretrain_config, tmp_path, monkeypatch):
+def test_a_run_that_is_stopped_between_stages(pretrain_config, tmp_path):
     # New weights are random: they must not depend on what was drawn before.
     options = {"phases": [PHASE], "staging": "stack", "stages": 2, "joint_share": 0.5}
     options |= {"num_layers": 2, "growth": "random", "growth_slots": "zeros", "dropout": 0.1}
     whole = pretrain(pretrain_config(**options, output=str(tmp_path / "whole")))
     config = pretrain_config(**options, checkpoint_steps=1)
     for update in (2, 3, 5):  # in the first stage, at its end, and in the second
-        interrupted(config, update, monkeypatch)
+        with stopped(PretrainingCurves, update):
+            pretrain(config)
     check_same_end(pretrain(config), whole)
 
 

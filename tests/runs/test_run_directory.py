@@ -30,6 +30,11 @@ def write_run(run, **metrics):
         run.write_metrics(metrics)
 
 
+def fail(run, config=CONFIG):
+    with pytest.raises(ZeroDivisionError), run.writing(config):
+        raise ZeroDivisionError
+
+
 def test_a_new_directory_is_made_with_the_configuration(place):
     run = RunDirectory(place / "deep" / "run")
     run.check_free(overwrite=False)
@@ -99,8 +104,7 @@ def test_only_the_same_options_go_on(tmp_path):
     assert not run.resumes(CONFIG)
     with pytest.raises(InputError, match="holds no unfinished run"):
         run.resumes(dataclasses.replace(CONFIG, resume=True))
-    with pytest.raises(ZeroDivisionError), run.writing(CONFIG):
-        raise ZeroDivisionError
+    fail(run)
     assert run.resumes(CONFIG)
     free = {"output": "b", "replicas": 2, "progress": False, "keep_checkpoints": 5, "resume": True}
     assert run.resumes(dataclasses.replace(CONFIG, **free))
@@ -117,8 +121,7 @@ def test_phases_are_compared_option_by_option(tmp_path):
     run = RunDirectory(tmp_path)
     phase = {"steps": 4, "global_batch_size": 8, "learning_rate": 0.1}
     config = PretrainConfig(data="d", output="o", phases=[phase, {**phase, "steps": 2}])
-    with pytest.raises(ZeroDivisionError), run.writing(config):
-        raise ZeroDivisionError
+    fail(run, config)
     assert next(iter(yaml.safe_load(run.config.read_text()))) == "data"
 
     def changed(**options):
@@ -148,8 +151,7 @@ def test_after_a_kill_the_older_whole_run_is_the_one_to_keep(place):
     write_run(run, accuracy=0.5)
     killed = run._replacing(CONFIG, {})
     killed.__enter__()
-    with pytest.raises(ZeroDivisionError), run.writing(CONFIG):
-        raise ZeroDivisionError
+    fail(run)
     assert json.loads(run.metrics.read_text()) == {"accuracy": 0.5}
 
 

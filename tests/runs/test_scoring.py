@@ -1,13 +1,12 @@
 import numpy as np
+from helpers.training_fixtures import TEXTS
 from sklearn import metrics as reference
 
-from tfbert.models.classifier import load_classifier
 from tfbert.runs import scoring
 from tfbert.runs.scoring import classification_metrics, metrics_table, predict_logits
 from tfbert.tasks.tokenization import tokenize
 
 LABELS = ["bad", "fair", "good"]
-TEXTS = ["What a lovely day.", "", "Awful!", "The soup was cold and the waiter rude to us all."]
 
 
 def test_metrics_agree_with_scikit_learn():
@@ -41,9 +40,8 @@ def test_as_a_table():
     assert table[2].split() == ["bad", "1.0000", "1.0000", "1.0000", "1"]
 
 
-def test_logits_are_in_the_order_of_the_texts(trained_run):
+def test_logits_are_in_the_order_of_the_texts(classifier, monkeypatch):
     """Against the model on one text at a time, unpadded."""
-    classifier = load_classifier(str(trained_run))
     texts = [TEXTS[i % 4] + " More." * (i * 5 % 13) for i in range(30)]
     tokens = tokenize(classifier.tokenizer, texts, classifier.max_length)
     logits = predict_logits(classifier, tokens, batch_size=7)
@@ -51,22 +49,13 @@ def test_logits_are_in_the_order_of_the_texts(trained_run):
         ids = tokens[index][None]
         inputs = {"token_ids": ids, "segment_ids": 0 * ids, "padding_mask": 0 * ids + 1}
         np.testing.assert_allclose(classifier.model(inputs)[0], row, atol=1e-5)
-
-
-def test_batches_that_are_filled_up_keep_the_order(trained_run, monkeypatch):
-    """As on a TPU, whose cores share every batch evenly."""
-    classifier = load_classifier(str(trained_run))
-    texts = [TEXTS[i % 4] + " More." * (i * 5 % 13) for i in range(20)]
-    tokens = tokenize(classifier.tokenizer, texts, classifier.max_length)
-    expected = predict_logits(classifier, tokens, batch_size=7)
+    # Batches are filled up on a TPU, whose cores share every batch evenly.
     monkeypatch.setattr(scoring, "fixed_rows", lambda classifier, batch_size: 8)
-    np.testing.assert_allclose(
-        predict_logits(classifier, tokens, batch_size=7), expected, atol=1e-5
-    )
+    filled = predict_logits(classifier, tokens, batch_size=7)
+    np.testing.assert_allclose(filled, logits, atol=1e-5)
 
 
-def test_a_few_texts_at_a_time_come_in_few_numbers_of_rows(trained_run, monkeypatch):
-    classifier = load_classifier(str(trained_run))
+def test_a_few_texts_at_a_time_come_in_few_numbers_of_rows(classifier, monkeypatch):
     tokens = tokenize(classifier.tokenizer, TEXTS * 3, classifier.max_length)
     expected = predict_logits(classifier, tokens, batch_size=6)
     rows, predict_all = set(), classifier.model.predict

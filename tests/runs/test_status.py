@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from tfbert.cli import main
 from tfbert.errors import InputError
 from tfbert.io.locks import RunLock
 from tfbert.recovery.checkpoint_files import last_written, write_checkpoint
@@ -97,7 +98,7 @@ def test_what_is_no_run_is_named(tmp_path):
         read_status(tmp_path)
 
 
-def test_the_command_prints_it_without_waiting_for_tensorflow(tmp_path):
+def test_the_command_prints_it_without_waiting_for_tensorflow(tmp_path, capsys):
     (tmp_path / STATUS_FILE).write_text(json.dumps({**RUNNING, "updated": time.time()}))
     code = (
         "import sys; from tfbert.cli import main; code = main(sys.argv[1:]); "
@@ -107,5 +108,5 @@ def test_the_command_prints_it_without_waiting_for_tensorflow(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "update 1,200 of 5,000" in done.stdout
-    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
-    assert json.loads(done.stdout)["step"] == 1200
+    assert main(["status", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["step"] == 1200
