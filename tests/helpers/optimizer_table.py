@@ -4,6 +4,7 @@ import contextlib
 
 import keras
 import numpy as np
+import pytest
 from helpers.optimizer_reference import AdamwReference, LambReference, LarsReference
 from keras import ops
 
@@ -29,6 +30,16 @@ TABLE = {
     "lars-no-momentum": (tfbert.LARS, {"momentum": 0.0, "weight_decay": 0.1}, LarsReference),
     "lars-clipped": (tfbert.LARS, {"max_grad_norm": 1.0}, LarsReference),
 }
+
+every_optimizer = pytest.mark.parametrize("name", TABLE)
+# XLA compiles each optimizer anew, which takes seconds.
+with_xla = pytest.mark.parametrize(
+    "jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["plain", "xla"]
+)
+# Our optimizers by themselves, and inside of loss scaling.
+scaled_or_not = pytest.mark.parametrize(
+    "wrap", [lambda o: o, tfbert.LossScaleOptimizer], ids=["plain", "scaled"]
+)
 
 SHAPES = {
     "dense/kernel": (4, 3),
@@ -96,19 +107,25 @@ class Pair:
         row: Name in the table.
         initial: `{path: array}`, or None for random ones.
         dtype: Of the variables.
+        optimizer: What takes the row's place, or None.
         **options: For the optimizer alone.
     """
 
-    def __init__(self, row, initial=None, dtype="float32", **options):
+    def __init__(self, row, initial=None, dtype="float32", optimizer=None, **options):
         self.initial = random_arrays(0) if initial is None else initial
         self.variables = variables_of(self.initial, dtype)
-        self.optimizer = make(row, **options)
+        self.optimizer = make(row, **options) if optimizer is None else optimizer
         self.reference = make_reference(row, self.initial)
 
     def step(self, gradients, factor=1.0):
         """One update of both; the optimizer gets the gradients times `factor`."""
         apply(self.optimizer, {k: factor * g for k, g in gradients.items()}, self.variables)
         self.reference.step(gradients)
+
+    def train(self, steps, shapes=None, scale=1.0, seed=0):
+        """Updates of both with random gradients."""
+        for step in range(steps):
+            self.step(random_arrays(seed + step + 1, shapes, scale))
 
     def error(self):
         """Relative distance of the weights."""

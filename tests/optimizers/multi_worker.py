@@ -1,6 +1,6 @@
 """One of two worker processes (TF_CONFIG says which): trains and writes the weights.
 
-python multi_worker.py FILE
+python multi_worker.py FILE NAME...
 """
 
 import os
@@ -12,54 +12,40 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import numpy as np
 import tensorflow as tf
 
-STEPS = 20
 
-
-def main(path):
+def main(path, *names):
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     # Keras asks for devices on import, after which the strategy cannot start.
     import keras
-    from helpers.optimizer_table import make, random_arrays, variables_of
+    from helpers.optimizer_table import make
+    from helpers.optimizer_training import gradients_at, train_on
 
     import tfbert
 
-    index = strategy.cluster_resolver.task_id
+    def overflowing(step, replica):
+        """The second worker's gradients overflow at every third step."""
+        gradients = gradients_at(step, replica)
+        if replica == 1 and step % 3 == 0:
+            gradients["dense/bias"][1] = np.inf
+        return gradients
+
     optimizers = {
+        "lamb": lambda: make("lamb"),
         "lamb-clipped": lambda: make("lamb-clipped", jit_compile=True),
-        # The second worker's gradients overflow at every third step.
+        "lars": lambda: make("lars"),
         "overflow": lambda: tfbert.LossScaleOptimizer(make("lamb"), initial_scale=2.0**15),
         "overflow-sgd": lambda: tfbert.LossScaleOptimizer(
             keras.optimizers.SGD(0.02, global_clipnorm=1.0), initial_scale=2.0**15
         ),
     }
     arrays = {}
-    for name, optimizer_of in optimizers.items():
-        with strategy.scope():
-            variables = variables_of(random_arrays(0))
-            optimizer = optimizer_of()
-            optimizer.build(list(variables.values()))
-        update = update_of(strategy, optimizer, list(variables.values()))
-        for step in range(STEPS):
-            gradients = random_arrays(1000 * step + index)
-            if "overflow" in name:
-                scale = optimizer.dynamic_scale.numpy()
-                gradients = {k: scale * g for k, g in gradients.items()}
-                if index == 1 and step % 3 == 0:
-                    gradients["dense/bias"][1] = np.inf
-            update(tuple(tf.constant(gradients[k]) for k in variables))
+    for name in names:
+        gradients_of = overflowing if "overflow" in name else gradients_at
+        variables, optimizer = train_on(strategy, optimizers[name], 20, gradients_of)
         arrays |= {f"{name}/{k}": v.numpy() for k, v in variables.items()}
-        if "overflow" in name:
-            arrays[f"skipped/{name}"] = optimizer.skipped_steps.numpy()
+        arrays[f"skipped/{name}"] = getattr(optimizer, "skipped_steps", np.array(0))
     np.savez(path, **arrays)
 
 
-def update_of(strategy, optimizer, variables):
-    @tf.function
-    def update(gradients):
-        strategy.run(lambda *local: optimizer.apply(local, variables), args=gradients)
-
-    return update
-
-
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -2,17 +2,26 @@
 
 import keras
 import pytest
-from helpers.optimizer_table import apply, random_arrays, relative_error, values_of, variables_of
+from helpers.optimizer_table import (
+    apply,
+    random_arrays,
+    relative_error,
+    values_of,
+    variables_of,
+    with_xla,
+)
 
 import tfbert
 
 
+@with_xla
 @pytest.mark.parametrize("decay", [0.0, 0.1])
-def test_follows_keras_but_for_the_place_of_epsilon(decay):
+def test_follows_keras_but_for_the_place_of_epsilon(decay, jit_compile):
     initial = random_arrays(0)
     ours, theirs = variables_of(initial), variables_of(initial)
     options = {"learning_rate": 0.02, "epsilon": 1e-12, "weight_decay": decay}
-    mine, stock = tfbert.AdamW(**options, jit_compile=False), keras.optimizers.AdamW(**options)
+    mine = tfbert.AdamW(**options, jit_compile=jit_compile)
+    stock = keras.optimizers.AdamW(**options)
     stock.exclude_from_weight_decay(var_list=[theirs["dense/bias"], theirs["norm/gamma"]])
     for step in range(20):
         gradients = random_arrays(step + 1)
@@ -31,9 +40,3 @@ def test_its_configuration_has_no_word_of_layer_adaptation():
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     assert again.get_config() == config
     assert again.exclusions.has_decay("dense/bias")
-
-
-@pytest.mark.parametrize("option", ["exclude_from_layer_adaptation", "trust_ratio_bounds"])
-def test_options_of_layer_adaptation_are_refused(option):
-    with pytest.raises(TypeError, match=f"AdamW .* takes no {option}"):
-        tfbert.AdamW(0.1, **{option: None})

@@ -5,15 +5,17 @@ import numpy as np
 import pytest
 from helpers.optimizer_table import (
     SHAPES,
-    TABLE,
     Pair,
     apply,
+    every_optimizer,
     make,
     random_arrays,
     relative_error,
+    scaled_or_not,
     values_of,
     variables_of,
 )
+from helpers.optimizer_training import fit, model_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
@@ -23,14 +25,11 @@ import tfbert
 # float32 against float64 over a few steps; a wrong formula differs by 1e-3 and more.
 TOLERANCE = 2e-6
 
-every_optimizer = pytest.mark.parametrize("name", TABLE)
-
 
 @every_optimizer
 def test_follows_the_float64_reference(name):
     pair = Pair(name)
-    for step in range(12):
-        pair.step(random_arrays(step + 1))
+    pair.train(12)
     assert pair.error() < TOLERANCE
 
 
@@ -47,19 +46,15 @@ def test_any_shape_and_any_scale(name, shapes, seed, weights, gradients):
     names = ["kernel", "gamma", "dense/kernel", "dense/bias"]
     shapes = dict(zip(names, shapes, strict=False))
     pair = Pair(name, random_arrays(seed, shapes, weights))
-    for step in range(3):
-        pair.step(random_arrays(seed + step + 1, shapes, gradients))
+    pair.train(3, shapes, gradients, seed)
     assert pair.error() < TOLERANCE
 
 
 @every_optimizer
 def test_zero_weights_and_zero_gradients(name):
     zeros = {k: np.zeros(s, "float32") for k, s in SHAPES.items()}
-    for initial, gradients in (
-        (zeros, zeros),
-        (zeros, random_arrays(1)),
-        (random_arrays(1), zeros),
-    ):
+    some = random_arrays(1)
+    for initial, gradients in ((zeros, zeros), (zeros, some), (some, zeros)):
         pair = Pair(name, initial)
         for _ in range(3):
             pair.step(gradients)
@@ -181,22 +176,21 @@ def test_xla_gives_the_same(name):
     results = []
     for jit_compile in (False, True):
         pair = Pair(name, jit_compile=jit_compile)
-        for step in range(3):
-            apply(pair.optimizer, random_arrays(step + 1), pair.variables)
+        pair.train(3)
         results.append(values_of(pair.variables))
     assert relative_error(*results) < 5e-7
 
 
-def test_learns_in_a_stock_fit():
-    keras.utils.set_random_seed(0)
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(8), keras.layers.Dense(1)])
-    model.compile(make("lamb-clipped", learning_rate=0.05, jit_compile=True), "mse")
-    x = np.random.RandomState(0).normal(size=(64, 4)).astype("float32")
-    history = model.fit(x, x.sum(1, keepdims=True), batch_size=16, epochs=5, verbose=0)
-    assert history.history["loss"][-1] < 0.9 * history.history["loss"][0]
+@pytest.mark.parametrize(
+    "name", ["lamb-clipped", *(pytest.param(n, marks=pytest.mark.slow) for n in ("lamb", "lars"))]
+)
+def test_learns_in_a_stock_fit(name):
+    optimizer = make(name, learning_rate=0.05, jit_compile=True)
+    losses = fit(model_of(optimizer, jit_compile="auto"), 4, epochs=5)
+    assert losses[-1] < 0.9 * losses[0]
 
 
-@pytest.mark.parametrize("wrap", [lambda o: o, tfbert.LossScaleOptimizer], ids=["plain", "scaled"])
+@scaled_or_not
 def test_apply_checks_its_input(wrap):
     optimizer, variables = wrap(make("lamb")), list(variables_of(random_arrays(0)).values())
     with pytest.raises(ValueError, match="must be built"):

@@ -1,14 +1,25 @@
-"""State by path: saved and restored before and after it is built, unfrozen, grown."""
+"""State by path: saved and restored before and after it is built, unfrozen, grown, carried over.
+
+Keras' own optimizers carried over: tests/models/test_growth.py.
+"""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.optimizer_table import apply, make, random_arrays, values_of, variables_of
-from helpers.optimizer_training import check_same_state, model_of, train
+from helpers.optimizer_table import (
+    apply,
+    make,
+    random_arrays,
+    scaled_or_not,
+    values_of,
+    variables_of,
+)
+from helpers.optimizer_training import check_same_state, fit, model_of, update_by_hand
 
 import tfbert
 
+slow = pytest.mark.slow
 ALL_STATE = {"use_ema": True, "record_statistics": True, "gradient_accumulation_steps": 3}
 SCALE = {"initial_scale": 8.0, "dynamic_growth_steps": 3}
 OPTIMIZERS = {
@@ -20,7 +31,27 @@ OPTIMIZERS = {
     "loss scale": lambda: tfbert.LossScaleOptimizer(make("lamb", **ALL_STATE), **SCALE),
     "loss scale of adam": lambda: tfbert.LossScaleOptimizer(keras.optimizers.Adam(0.01), **SCALE),
 }
-every_optimizer = pytest.mark.parametrize("optimizer_of", OPTIMIZERS.values(), ids=OPTIMIZERS)
+
+
+@pytest.fixture(params=[update_by_hand, pytest.param(fit, marks=slow)])
+def train(request):
+    """A function of a model and a number of updates."""
+    return request.param
+
+
+def set_trainable(model, trainable):
+    """Freezes the first layer or unfreezes it; the optimizer does not hear of it."""
+    model.get_layer("hidden_0").trainable = trainable
+    model.compile(model.optimizer, "mse", jit_compile=False)
+
+
+def state_of(optimizer, part=""):
+    """`{path: {slot: array}}` of the paths that contain a string."""
+    return {p: values_of(slots) for p, slots in optimizer.all_slots() if part in p}
+
+
+def check_kept(before, after):
+    np.testing.assert_equal({path: after[path] for path in before}, before)
 
 
 def saved(model, folder):
@@ -30,15 +61,20 @@ def saved(model, folder):
     return tf.train.Checkpoint(model=model, opt=model.optimizer).save(folder / "checkpoint")
 
 
-@every_optimizer
-def test_what_is_restored_goes_on_bit_for_bit(optimizer_of, tmp_path):
-    model = model_of(optimizer_of())
+@pytest.mark.parametrize(
+    ("kind", "train"),
+    [(kind, update_by_hand) for kind in OPTIMIZERS]
+    + [("all state", fit)]  # the one through a stock `fit`
+    + [pytest.param(kind, fit, marks=slow) for kind in OPTIMIZERS if kind != "all state"],
+)
+def test_what_is_restored_goes_on_bit_for_bit(kind, train, tmp_path):
+    model = model_of(OPTIMIZERS[kind]())
     train(model, 8)
     path = saved(model, tmp_path)
     train(model, 4)
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert type(loaded.optimizer) is type(model.optimizer)
-    again = model_of(optimizer_of())
+    again = model_of(OPTIMIZERS[kind]())
     again.optimizer.build(again.trainable_variables)
     checkpoint = tf.train.Checkpoint(model=again, opt=again.optimizer)
     checkpoint.restore(path).assert_existing_objects_matched()
@@ -48,7 +84,7 @@ def test_what_is_restored_goes_on_bit_for_bit(optimizer_of, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["plain", "all state", "loss scale"])
-def test_what_is_restored_before_build_goes_on_bit_for_bit(kind, tmp_path):
+def test_what_is_restored_before_build_goes_on_bit_for_bit(kind, train, tmp_path):
     model = model_of(OPTIMIZERS[kind]())
     train(model, 8)
     path = saved(model, tmp_path)
@@ -62,10 +98,10 @@ def test_what_is_restored_before_build_goes_on_bit_for_bit(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["plain", "loss scale"])
-def test_a_model_saved_while_layers_are_frozen_keeps_their_state(kind, tmp_path):
+def test_a_model_saved_while_layers_are_frozen_keeps_their_state(kind, train, tmp_path):
     model = model_of(OPTIMIZERS[kind]())
     train(model, 6)
-    model.get_layer("hidden_0").trainable = False
+    set_trainable(model, False)
     model.optimizer.build(model.trainable_variables)
     train(model, 3)
     model.save(tmp_path / "x.keras")
@@ -73,7 +109,7 @@ def test_a_model_saved_while_layers_are_frozen_keeps_their_state(kind, tmp_path)
     keras.models.load_model(tmp_path / "x.keras").save(tmp_path / "y.keras")
     again = keras.models.load_model(tmp_path / "y.keras")
     for one in (model, again):
-        one.get_layer("hidden_0").trainable = True
+        set_trainable(one, True)
         one.optimizer.build(one.trainable_variables)
         train(one, 3)
     check_same_state(model, again)
@@ -85,10 +121,10 @@ def test_an_unbuilt_scaler_can_be_saved(tmp_path):
     assert any("inner_optimizer/iteration" in name for name in names)
 
 
-def test_a_checkpoint_of_replicas_goes_on_on_one(two_replicas, tmp_path):
+def test_a_checkpoint_of_replicas_goes_on_on_one(two_replicas, train, tmp_path):
     with two_replicas.scope():
         model = model_of(make("lamb"))
-    train(model, 4, two_replicas)
+    train(model, 4)
     path = tf.train.Checkpoint(model=model, optimizer=model.optimizer).save(tmp_path / "two")
     again = model_of(make("lamb"))
     again.optimizer.build(again.trainable_variables)
@@ -108,8 +144,7 @@ def test_checkpoints_are_keyed_by_path(tmp_path):
     again.build(list(turned.values()))
     tf.train.Checkpoint(optimizer=again).restore(path).assert_existing_objects_matched()
     for key, variable in variables.items():
-        for slot, value in values_of(optimizer.slots_of(variable)).items():
-            np.testing.assert_array_equal(values_of(again.slots_of(turned[key]))[slot], value)
+        check_kept(values_of(optimizer.slots_of(variable)), values_of(again.slots_of(turned[key])))
 
 
 def test_the_state_of_other_variables_is_refused():
@@ -126,27 +161,23 @@ def test_the_state_of_other_variables_is_refused():
         optimizer.load_own_variables(wrong)
 
 
-@pytest.mark.parametrize(
-    "wrap", [lambda o: o, tfbert.LossScaleOptimizer], ids=["plain", "loss scale"]
-)
+@scaled_or_not
 @pytest.mark.parametrize("name", ["lamb", "lars"])
-def test_unfreezing_and_freezing_keep_the_state_of_the_other_layers(name, wrap):
+def test_unfreezing_and_freezing_keep_the_state_of_the_other_layers(name, wrap, train):
     optimizer = make(name)
     whole = wrap(optimizer)
     model = model_of(whole, frozen=["hidden_0"])
     train(model, 4)
-    before = {p: values_of(s) for p, s in optimizer.all_slots()}
+    before = state_of(optimizer)
     assert not any("hidden_0" in p for p in before)
-    model.get_layer("hidden_0").trainable = True
+    set_trainable(model, True)
     with pytest.raises(ValueError, match=r"call optimizer.build\(model.trainable_variables\)"):
         train(model, 1)
     count = len(whole.variables)
     whole.build(model.trainable_variables)
     assert len(whole.variables) == count + 2 * (len(optimizer.slot_names) + 1)
-    after = {p: values_of(s) for p, s in optimizer.all_slots()}
-    for path, slots in before.items():
-        for slot, value in slots.items():
-            np.testing.assert_array_equal(after[path][slot], value)
+    after = state_of(optimizer)
+    check_kept(before, after)
     assert len(after) == len(before) + 2
     for slots in (s for p, s in after.items() if "hidden_0" in p):
         assert slots["first_step"] == 4
@@ -155,13 +186,11 @@ def test_unfreezing_and_freezing_keep_the_state_of_the_other_layers(name, wrap):
     assert optimizer.iterations.numpy() == 8
     assert np.abs(model.get_layer("hidden_0").kernel.numpy() - frozen).max() > 1e-4
     # Frozen again: its state waits.
-    before = {p: values_of(s) for p, s in optimizer.all_slots() if "hidden_0" in p}
-    model.get_layer("hidden_0").trainable = False
+    before = state_of(optimizer, "hidden_0")
+    set_trainable(model, False)
     whole.build(model.trainable_variables)
     train(model, 2)
-    for path, slots in before.items():
-        for slot, value in slots.items():
-            np.testing.assert_array_equal(values_of(dict(optimizer.all_slots())[path])[slot], value)
+    check_kept(before, state_of(optimizer))
 
 
 def test_a_late_variable_has_the_bias_correction_of_a_first_step():
@@ -176,21 +205,19 @@ def test_a_late_variable_has_the_bias_correction_of_a_first_step():
     np.testing.assert_allclose(late.numpy(), 0.98, rtol=1e-5)
 
 
-def test_a_grown_model_with_the_same_optimizer():
+def test_a_grown_model_with_the_same_optimizer(train):
     """The new model's variables are other objects under old paths."""
     small = model_of(make("lamb"))
     train(small, 4)
     optimizer = small.optimizer
-    before = {p: values_of(s) for p, s in optimizer.all_slots()}
+    before = state_of(optimizer)
     large = model_of(optimizer, hidden=2)
     with pytest.raises(ValueError, match="has no state"):
         train(large, 1)
     optimizer.build(large.trainable_variables)
-    for path, slots in optimizer.all_slots():
-        for slot, value in before.get(path, {}).items():
-            np.testing.assert_array_equal(slots[slot].numpy(), value)
-    new = {p for p, _ in optimizer.all_slots()} - set(before)
-    assert new == {"hidden_1/kernel", "hidden_1/bias"}
+    after = state_of(optimizer)
+    check_kept(before, after)
+    assert after.keys() - before.keys() == {"hidden_1/kernel", "hidden_1/bias"}
     train(large, 4)
     assert optimizer.iterations.numpy() == 8
 
@@ -229,15 +256,10 @@ def test_plain_tensorflow_variables():
 def test_swap_ema_weights_works(two_replicas):
     with two_replicas.scope():
         model = model_of(make("lamb", use_ema=True, ema_momentum=0.5))
-    train(model, 4, two_replicas)
+    fit(model, 4, callbacks=[keras.callbacks.SwapEMAWeights(swap_on_epoch=True)])
     averages = [s["average"].numpy() for _, s in model.optimizer.all_slots()]
-    assert any((w != a).any() for w, a in zip(model.get_weights(), averages, strict=True))
-    callback = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
-    callback.set_model(model)
-    callback.set_params({"epochs": 1})
-    callback.on_epoch_end(0)
     for weight, average in zip(model.get_weights(), averages, strict=True):
-        np.testing.assert_allclose(weight, average, rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(weight, average, rtol=1e-6)
     assert not hasattr(make("lamb"), "_model_variables_moving_average")
 
 
@@ -253,3 +275,81 @@ def test_a_model_may_lose_its_name_on_loading():
         target.load_own_variables(store)
     for (_, ours), (_, theirs) in zip(named.all_slots(), bare.all_slots(), strict=True):
         assert ours["momentum"].numpy()[0] == theirs["momentum"].numpy()[0] > 0
+
+
+def test_carry_over_by_path_and_by_another_path(two_replicas, train):
+    small = model_of(make("lamb", use_ema=True), hidden=2)
+    train(small, 8)
+    with two_replicas.scope():
+        large = model_of(make("lamb", use_ema=True), hidden=4)
+    large.optimizer.build(large.trainable_variables)
+
+    def rename(path):
+        """Layer 2 was copied from layer 1; layer 3 is new."""
+        return path.replace("hidden_2", "hidden_1")
+
+    fresh = large.optimizer.carry_over(small.optimizer, rename)
+    assert fresh == ["hidden_3/kernel", "hidden_3/bias"]
+    assert large.optimizer.iterations.numpy() == small.optimizer.iterations.numpy() == 8
+    theirs = state_of(small.optimizer)
+    for path, slots in state_of(large.optimizer).items():
+        if path in fresh:
+            assert slots["first_step"] == 8
+            assert not slots["momentum"].any()
+        else:
+            np.testing.assert_equal(slots, theirs[rename(path)])
+    train(large, 4)
+    assert large.optimizer.iterations.numpy() == 12
+
+
+def test_carry_over_of_a_loss_scale(train):
+    small, large = (
+        model_of(tfbert.LossScaleOptimizer(make("lamb"), **SCALE), hidden=n) for n in (1, 2)
+    )
+    train(small, 8)
+    large.optimizer.build(large.trainable_variables)
+    assert large.optimizer.carry_over(small.optimizer) == ["hidden_1/kernel", "hidden_1/bias"]
+    assert large.optimizer.dynamic_scale.numpy() == small.optimizer.dynamic_scale.numpy() > 8.0
+    assert large.optimizer.iterations.numpy() == 8
+
+
+def test_carry_over_checks_its_source():
+    built = make("lamb")
+    built.build(list(variables_of(random_arrays(0)).values()))
+    with pytest.raises(ValueError, match="both optimizers built"):
+        built.carry_over(make("lamb"))
+    scaled, adam = (tfbert.LossScaleOptimizer(o) for o in (make("lamb"), keras.optimizers.Adam()))
+    for target, source, classes in (
+        (built, make("lars"), "LARS to LAMB"),
+        (scaled, make("lamb"), "LAMB to LossScaleOptimizer"),
+        (adam, tfbert.LossScaleOptimizer(keras.optimizers.SGD()), "SGD to Adam"),
+    ):
+        with pytest.raises(TypeError, match=f"carry_over from {classes}"):
+            target.carry_over(source)
+
+
+def test_carry_over_into_an_average_starts_it_from_the_weights():
+    variables = model_of("sgd").trainable_variables
+    ones = [keras.ops.ones(v.shape) for v in variables]
+    plain, averaged = (make("lamb", learning_rate=1e-3, use_ema=ema) for ema in (False, True))
+    for optimizer in (plain, averaged):
+        optimizer.build(variables)
+    plain.apply(ones)
+    before = [v.numpy() for v in variables]
+    assert averaged.carry_over(plain) == []
+    averaged.apply(ones)
+    averaged.finalize_variable_values(variables)
+    for variable, old in zip(variables, before, strict=True):
+        np.testing.assert_allclose(variable.numpy(), old, atol=5e-3)
+
+
+def test_carry_over_counts_updates_not_micro_batches():
+    weights = [keras.Variable(np.ones(2, "float32"), name="kernel")]
+    steps = [make("lamb", gradient_accumulation_steps=n) for n in (4, None, 2)]
+    for optimizer in steps:
+        optimizer.build(weights)
+    for _ in range(8):
+        steps[0].apply([keras.ops.ones(2)], weights)
+    steps[1].carry_over(steps[0])
+    steps[2].carry_over(steps[1])
+    assert [int(optimizer.iterations) for optimizer in steps] == [2, 2, 2]
