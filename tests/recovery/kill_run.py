@@ -4,6 +4,7 @@ The processes are forked from a server that has imported TensorFlow and not used
 each of them some seconds.
 """
 
+import contextlib
 import faulthandler
 import json
 import multiprocessing
@@ -97,12 +98,9 @@ def run_with_kills(folder, kills, seed, bert=False, xla=False):
             process.join()
             assert process.exitcode == -9, "it was done before it could be killed"
         else:
-            while process.is_alive():
-                if receiver.poll(0.1):
-                    try:
-                        receiver.recv()
-                    except EOFError:
-                        break
+            with contextlib.suppress(EOFError):  # when the process ends
+                while True:
+                    receiver.recv()
             process.join()
             assert process.exitcode == 0
 

@@ -187,15 +187,14 @@ def test_kerass_callbacks_go_on(tmp_path):
     """Their decisions in the third and fourth epoch depend on what they saw in the first two."""
 
     def callbacks(folder):
+        kinds, weights = keras.callbacks, str(folder / "{epoch}.weights.h5")
         return [
-            keras.callbacks.ReduceLROnPlateau("loss", 0.1, patience=2, min_delta=10.0, cooldown=1),
-            keras.callbacks.EarlyStopping("loss", min_delta=10.0, patience=4, mode="min"),
-            keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate * 0.9),
-            keras.callbacks.CSVLogger(str(folder / "log.csv")),
-            keras.callbacks.ModelCheckpoint(
-                str(folder / "{epoch}.weights.h5"), save_weights_only=True, save_freq=7
-            ),
-            keras.callbacks.TensorBoard(str(folder / "logs"), update_freq=2),
+            kinds.ReduceLROnPlateau("loss", 0.1, patience=2, min_delta=10.0, cooldown=1),
+            kinds.EarlyStopping("loss", min_delta=10.0, patience=4, mode="min"),
+            kinds.LearningRateScheduler(lambda epoch, rate: rate * 0.9),
+            kinds.CSVLogger(str(folder / "log.csv")),
+            kinds.ModelCheckpoint(weights, save_weights_only=True, save_freq=7),
+            kinds.TensorBoard(str(folder / "logs"), update_freq=2),
         ]
 
     def run(folder, crash=None, recovery=None):
@@ -262,25 +261,25 @@ def test_arrays_are_read_up_to_there(tmp_path):
     assert crashed(tmp_path, 9, **options)[:2] == train(**options)[:2]
 
 
-def test_sigterm_saves_and_ends(tmp_path, uninterrupted):
-    for moment in ("on_train_batch_end", "on_test_batch_end"):
-        folder = tmp_path / moment
+@pytest.mark.parametrize(
+    ("moment", "saved"), [("on_train_batch_end", 7), ("on_test_batch_end", 10)]
+)
+def test_sigterm_saves_and_ends(tmp_path, uninterrupted, moment, saved):
+    told = []
 
-        class Kill(keras.callbacks.Callback):
-            armed = True
+    def kill(batch, logs=None):
+        if model.optimizer.iterations >= 7 and not told:
+            told.append(batch)
+            os.kill(os.getpid(), signal.SIGTERM)
 
-        def kill(self, *_, logs=None):
-            if self.armed and self.model.optimizer.iterations >= 7:
-                Kill.armed = False
-                os.kill(os.getpid(), signal.SIGTERM)
-
-        setattr(Kill, moment, kill)
-        recovery = tfbert.Recovery(str(folder))  # only the signal makes it save in mid-epoch
-        with pytest.raises(Preempted, match=r"saved at update \d+ in .*start it again") as caught:
-            train(folder, callbacks=[Kill()], recovery=recovery)
-        assert caught.value.exit_status == 75
-        assert Checkpoints(folder).newest().step == (7 if moment == "on_train_batch_end" else 10)
-        assert train(folder, callbacks=[Kill()], recovery=recovery) == uninterrupted
+    model, recovery = fresh_model(), tfbert.Recovery(str(tmp_path))  # saves in mid-epoch if told
+    options = {"callbacks": [keras.callbacks.LambdaCallback(**{moment: kill})]}
+    options |= {"model": model, "recovery": recovery}
+    with pytest.raises(Preempted, match=r"saved at update \d+ in .*start it again") as caught:
+        train(**options)
+    assert caught.value.exit_status == 75
+    assert Checkpoints(tmp_path).newest().step == saved
+    assert train(**{**options, "model": fresh_model()}) == uninterrupted
 
 
 @pytest.fixture
@@ -362,9 +361,10 @@ def test_a_second_process_is_refused(tmp_path):
 
 
 def test_the_seed_of_dropout_is_the_runs(tmp_path, uninterrupted):
-    with pytest.raises(Crash):
-        train(tmp_path, crash=CrashAt(6))
-    assert train(tmp_path, model=make_model(seed=12), crash=CrashAt()) == uninterrupted
+    def with_another_seed():
+        return make_model(seed=12)
+
+    assert crashed(tmp_path, 6, again={"model": with_another_seed}) == uninterrupted
 
 
 def test_the_best_epoch_is_kept(tmp_path):
