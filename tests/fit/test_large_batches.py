@@ -1,5 +1,7 @@
 """The 64k recipe's batches, reached by accumulation, against a computation written by hand."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -16,19 +18,25 @@ from tfbert.records.reader import PretrainingRecords
 from tfbert.records.record_source import open_prepared
 from tfbert.runs.pretrain import pretrain
 
-# Two updates of each phase. The sequences are short, so that this takes minutes instead of hours:
-# what is tried is the number of sequences, 65,536 and 32,768.
-CHANGES = [("phases.0.sequence_length", 16), ("phases.1.sequence_length", 24)]
-CHANGES += [(f"phases.{number}.steps", 2) for number in (0, 1)]
 PIECE = 2_048  # sequences; accumulation takes others, 8,192 tokens
 
 
 def configured(tmp_path, records):
+    """Two updates of each phase.
+
+    The sequences are short, so that this takes minutes instead of hours: what is tried is the
+    number of sequences, 65,536 and 32,768.
+    """
+    options = {"data": records, "output": str(tmp_path / "run")}
+    phases = PretrainConfig.from_recipe("lamb_76min", **options).phases
+    short = [
+        dataclasses.replace(phase, steps=2, sequence_length=length)
+        for phase, length in zip(phases, (16, 24), strict=True)
+    ]
     return PretrainConfig.from_recipe(
         "lamb_76min",
-        CHANGES,
-        data=records,
-        output=str(tmp_path / "run"),
+        **options,
+        phases=short,
         size="tiny",
         dropout=0.0,
         max_sequence_length=24,

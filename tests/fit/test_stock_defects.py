@@ -19,32 +19,21 @@ import tfbert
 from tfbert.hardware.strategies import get_strategy
 
 
-def ours(*args):
-    return Linear(*args)
-
-
-def stock(*args):
-    return keras.Model(*args)
-
-
 def stock_fails(reason):
     marks = [pytest.mark.slow, pytest.mark.xfail(strict=True, reason=reason)]
-    failing = pytest.param(stock, marks=marks)
-    return pytest.mark.parametrize("kind", [ours, failing])
+    kinds = [pytest.param(Linear, id="ours"), pytest.param(keras.Model, id="stock", marks=marks)]
+    return pytest.mark.parametrize("kind", kinds)
 
 
-def fit(kind, replicas, optimizer=None, loss=None, rows=16, epochs=1, **options):
+def fit(kind, replicas, optimizer=None, loss=None, rows=16, **options):
     """The weights after training on whole batches, by path, and the history."""
     with get_strategy("cpu", replicas).scope():
         model = make_linear(kind)
-        model.compile(
-            optimizer() if optimizer else keras.optimizers.SGD(0.1),
-            loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            **options,
-        )
-    history = model.fit(
-        LINEAR_X[:rows], LINEAR_Y[:rows], BATCH, epochs=epochs, shuffle=False, verbose=0
-    ).history
+        optimizer = optimizer() if optimizer else keras.optimizers.SGD(0.1)
+        loss = loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(optimizer, loss, **options)
+    x, y = LINEAR_X[:rows], LINEAR_Y[:rows]
+    history = model.fit(x, y, BATCH, shuffle=False, verbose=0).history
     return weights_of(model), history
 
 
@@ -56,27 +45,23 @@ one_replica = functools.cache(lambda kind: fit(kind, 1)[0])
 
 
 def distance(one, other):
-    start = weights_of(make_linear(ours))
+    start = weights_of(make_linear())
     return np.linalg.norm(one - other) / np.linalg.norm(other - start)
 
 
 @stock_fails("clips what each replica brings, before the reduction")
 def test_clipping_comes_after_the_reduction(kind):
-    def optimizer():
-        return keras.optimizers.SGD(0.1, global_clipnorm=0.05)
-
-    one, two = (fit(kind, replicas, optimizer)[0] for replicas in (1, 2))
+    clipping = functools.partial(keras.optimizers.SGD, 0.1, global_clipnorm=0.05)
+    one, two = (fit(kind, replicas, clipping)[0] for replicas in (1, 2))
     assert distance(two, one) < 1e-3
 
 
 @stock_fails("merge_call inside a condition")
 def test_accumulation_under_a_strategy(kind):
-    def optimizer():
-        return tfbert.LAMB(1e-3, jit_compile=False)
-
-    if kind is ours:
-        weights, _ = fit(kind, 2, optimizer, accumulate_steps=2)
-        assert distance(weights, fit(kind, 1, optimizer)[0]) < 1e-3
+    if kind is Linear:
+        lamb = functools.partial(tfbert.LAMB, 1e-3, jit_compile=False)
+        weights, _ = fit(kind, 2, lamb, accumulate_steps=2)
+        assert distance(weights, fit(kind, 1, lamb)[0]) < 1e-3
     else:
         fit(kind, 2, lambda: keras.optimizers.SGD(0.1, gradient_accumulation_steps=2))
 
@@ -140,4 +125,5 @@ def test_an_uneven_tail_that_leaves_a_replica_nothing(kind):
 def test_two_workers(kind):
     """In processes of their own; ours is compared with one device in test_equal_runs.py."""
     worker = [sys.executable, pathlib.Path(__file__).with_name("stock_worker.py")]
-    finish(start(["-m", "tfbert", "launch", "--workers", "2", "--", *worker, kind.__name__]), 200)
+    which = "ours" if kind is Linear else "stock"
+    finish(start(["-m", "tfbert", "launch", "--workers", "2", "--", *worker, which]), 200)

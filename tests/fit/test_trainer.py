@@ -21,19 +21,21 @@ from tfbert.hardware.strategies import get_strategy
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
-def compiled(dropout=0.0, optimizer=None, strategy=None, **options):
-    with (strategy or get_strategy("cpu")).scope():
-        model = make_classifier(dropout)
-        optimizer = optimizer or tfbert.LAMB(1e-2, jit_compile=False)
-        model.compile(optimizer, LOSS, weighted_metrics=["accuracy"], **options)
-    return model
-
-
-def linear(strategy=None, **options):
+def linear(strategy=None, optimizer=None, **options):
     with (strategy or get_strategy("cpu")).scope():
         model = make_linear()
-        model.compile(keras.optimizers.SGD(0.1), LOSS, weighted_metrics=["accuracy"], **options)
+        optimizer = optimizer or keras.optimizers.SGD(0.1)
+        options = {"loss": LOSS, "weighted_metrics": ["accuracy"], **options}
+        model.compile(optimizer, **options)
     return model
+
+
+def fit(model, **options):
+    return model.fit(LINEAR_X, LINEAR_Y, **{"batch_size": BATCH, "verbose": 0, **options})
+
+
+def updates_of(model):
+    return int(model.optimizer.iterations.numpy())
 
 
 class Recorder(keras.callbacks.Callback):
@@ -61,26 +63,19 @@ class Recorder(keras.callbacks.Callback):
 def recorded_run(model, folder):
     """All calls and logs of fit, evaluate and predict, and what Keras' own callbacks wrote."""
     recorder, seen = Recorder(), []
+    names_of_logs = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: seen.append((epoch, sorted(logs)))
+    )
     callbacks = [
         recorder,
         keras.callbacks.TensorBoard(folder / "logs", update_freq=1),
         keras.callbacks.ModelCheckpoint(folder / "{epoch}.weights.h5", save_weights_only=True),
         keras.callbacks.EarlyStopping("loss", patience=1, min_delta=10.0),
         keras.callbacks.CSVLogger(folder / "log.csv"),
-        keras.callbacks.LambdaCallback(
-            on_epoch_end=lambda epoch, logs: seen.append((epoch, sorted(logs)))
-        ),
+        names_of_logs,
     ]
-    history = model.fit(
-        LINEAR_X,
-        LINEAR_Y,
-        batch_size=BATCH,
-        epochs=4,
-        shuffle=False,
-        verbose=0,
-        callbacks=callbacks,
-        validation_data=(LINEAR_X, LINEAR_Y),
-    )
+    validation = LINEAR_X, LINEAR_Y
+    history = fit(model, epochs=4, shuffle=False, callbacks=callbacks, validation_data=validation)
     model.evaluate(LINEAR_X, LINEAR_Y, BATCH, verbose=0, callbacks=[recorder])
     model.predict(LINEAR_X, BATCH, verbose=0, callbacks=[recorder])
     rows = list(csv.DictReader((folder / "log.csv").open()))
@@ -116,10 +111,10 @@ def test_callbacks_hear_what_stock_fit_tells_them(tmp_path):
 def test_callbacks_hear_of_the_last_of_several_steps():
     recorder = Recorder()
     model = linear(steps_per_execution=3)
-    model.fit(LINEAR_X, LINEAR_Y, batch_size=BATCH, verbose=0, callbacks=[recorder])
+    fit(model, callbacks=[recorder])
     ends = [call[1] for call in recorder.calls if call[0] == "on_train_batch_end"]
     assert ends == [2, 4]
-    assert int(model.optimizer.iterations.numpy()) == 5
+    assert updates_of(model) == 5
 
 
 def test_training_stops_at_once_where_a_callback_says_so():
@@ -128,8 +123,8 @@ def test_training_stops_at_once_where_a_callback_says_so():
             self.model.stop_training = batch == 1
 
     model = linear()
-    model.fit(LINEAR_X, LINEAR_Y, batch_size=BATCH, epochs=3, verbose=0, callbacks=[Stop()])
-    assert int(model.optimizer.iterations.numpy()) == 2
+    fit(model, epochs=3, callbacks=[Stop()])
+    assert updates_of(model) == 2
 
 
 @pytest.mark.parametrize(
@@ -147,9 +142,9 @@ def test_data_that_ends_early_trains_on_all_of_it(steps_per_execution, cardinali
         dataset = dataset.filter(lambda *_: True)
     model = linear(get_strategy("cpu", 2), steps_per_execution=steps_per_execution)
     model.fit(dataset, epochs=2, verbose=0)
-    assert int(model.optimizer.iterations.numpy()) == 10
+    assert updates_of(model) == 10
     model.fit(dataset, epochs=1, steps_per_epoch=7, verbose=0)
-    assert int(model.optimizer.iterations.numpy()) == 15
+    assert updates_of(model) == 15
     assert any("the data ended after 5 of 7 steps" in str(w.message) for w in recwarn)
 
 
@@ -189,22 +184,24 @@ def test_metrics_in_a_dict_are_counted_once():
 def test_a_saved_model_goes_on_as_compiled(tmp_path):
     """The arguments of ours, and the optimizer's state, come back from a .keras file."""
     inputs, labels, weights = example_arrays()
-    model = compiled(dropout=0.1, accumulate_steps=2, steps_per_execution=5, seed=7)
-    model.fit(inputs, labels, batch_size=BATCH, sample_weight=weights, verbose=0)
+    options = {"batch_size": BATCH, "sample_weight": weights, "verbose": 0}
+    model = make_classifier(dropout=0.1)
+    settings = {"accumulate_steps": 2, "steps_per_execution": 5, "seed": 7}
+    optimizer = tfbert.LAMB(1e-2, jit_compile=False)
+    model.compile(optimizer, LOSS, weighted_metrics=["accuracy"], **settings)
+    model.fit(inputs, labels, **options)
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
     assert isinstance(again, tfbert.BertClassifier)
     assert isinstance(again.optimizer, tfbert.LAMB)
-    assert (again.accumulate_steps, again.steps_per_execution, again.seed) == (2, 5, 7)
+    assert {name: getattr(again, name) for name in settings} == settings
     for each in (model, again):
-        each.fit(inputs, labels, batch_size=BATCH, sample_weight=weights, verbose=0)
+        each.fit(inputs, labels, **options)
     for one, other in zip(model.variables, again.variables, strict=True):
         if "seed_generator" not in one.path:
             np.testing.assert_array_equal(one.numpy(), other.numpy())
-    assert again.evaluate(inputs, labels, verbose=0, return_dict=True).keys() == {
-        "loss",
-        "accuracy",
-    }
+    evaluation = again.evaluate(inputs, labels, verbose=0, return_dict=True)
+    assert evaluation.keys() == {"loss", "accuracy"}
 
 
 def test_single_batches(two_replicas):
@@ -223,18 +220,18 @@ def test_single_batches(two_replicas):
 
 def test_predictions_keep_the_order_and_any_structure(two_replicas):
     with two_replicas.scope():
-        inputs = keras.Input((None,))
-
-        class Model(tfbert.DistributedTrainer, keras.Model):
-            pass
-
-        model = Model(inputs, {"twice": 2 * inputs, "sum": keras.ops.sum(inputs, 1)})
-        model.compile()
+        a, b = keras.Input((2,)), keras.Input((2,))
+        one = Linear(a, {"twice": 2 * a, "sum": keras.ops.sum(a, 1)})
+        one.compile()
+        several = Linear([a, b], keras.layers.Add()([a, 10 * b]))
     rows = np.arange(22.0, dtype=np.float32).reshape(11, 2)
     for batch_size in (1, 3, 4, 11):
-        outputs = model.predict(rows, batch_size, verbose=0)
+        outputs = one.predict(rows, batch_size, verbose=0)
         np.testing.assert_array_equal(outputs["twice"], 2 * rows)
         np.testing.assert_array_equal(outputs["sum"], rows.sum(1))
+    np.testing.assert_array_equal(several.predict([rows, rows], 2, verbose=0), 11 * rows)
+    dataset = tf.data.Dataset.from_tensor_slices(((rows, rows),)).batch(2)
+    np.testing.assert_array_equal(several.predict(dataset, verbose=0), 11 * rows)
 
 
 def test_float16_is_scaled_without_being_asked():
@@ -247,48 +244,22 @@ def test_float16_is_scaled_without_being_asked():
         model.compile(keras.optimizers.LossScaleOptimizer(tfbert.LAMB()), LOSS)
 
 
-def test_wrong_arguments_are_refused(two_replicas):
-    for name in ("accumulate_steps", "steps_per_execution"):
-        with pytest.raises(ValueError, match=f"{name} must be a whole number, at least 1: 0"):
-            compiled(**{name: 0})
-    with pytest.raises(ValueError, match=r"give compile\(accumulate_steps=...\) instead"):
-        compiled(optimizer=tfbert.LAMB(gradient_accumulation_steps=2), accumulate_steps=2)
-    with two_replicas.scope():
-        model = make_classifier()
-        with pytest.raises(ValueError, match=r"SGD\(gradient_accumulation_steps=...\)"):
-            model.compile(keras.optimizers.SGD(gradient_accumulation_steps=2), LOSS)
-
-
 def test_layers_that_are_unfrozen_later_are_trained():
     inputs, labels, _ = example_arrays()
     model = make_classifier()
-    model.backbone.trainable = False
-    model.compile(tfbert.LAMB(1e-2, jit_compile=False), LOSS)
     table = model.backbone.token_embedding.embeddings
-    before = table.numpy()
-    model.fit(inputs, labels, batch_size=BATCH, verbose=0)
-    np.testing.assert_array_equal(table.numpy(), before)
-    model.backbone.trainable = True
-    model.compile(model.optimizer, LOSS)
-    model.fit(inputs, labels, batch_size=BATCH, verbose=0)
-    assert (table.numpy() != before).any()
+    before, optimizer = table.numpy(), tfbert.LAMB(1e-2, jit_compile=False)
+    for trainable in (False, True):
+        model.backbone.trainable = trainable
+        model.compile(optimizer, LOSS)
+        model.fit(inputs, labels, batch_size=BATCH, verbose=0)
+        assert (table.numpy() != before).any() == trainable
 
 
 def test_prediction_needs_no_compilation_of_any_kind():
     model = make_classifier()
     assert model.predict(example_arrays()[0], verbose=0).shape == (33, CLASSES)
     assert model.jit_compile is False  # not even Keras' "auto", on a CPU
-
-
-def test_several_inputs_in_a_list_are_predicted(two_replicas):
-    with two_replicas.scope():
-        a, b = keras.Input((2,)), keras.Input((2,))
-        model = Linear([a, b], keras.layers.Add()([a, 10 * b]))
-    rows = np.arange(10.0, dtype=np.float32).reshape(5, 2)
-    expected = 11 * rows
-    np.testing.assert_array_equal(model.predict([rows, rows], 2, verbose=0), expected)
-    dataset = tf.data.Dataset.from_tensor_slices(((rows, rows),)).batch(2)
-    np.testing.assert_array_equal(model.predict(dataset, verbose=0), expected)
 
 
 def test_backup_and_restore_goes_on(tmp_path):
@@ -298,17 +269,16 @@ def test_backup_and_restore_goes_on(tmp_path):
             if epoch == 2 and len(epochs) == 3:
                 raise RuntimeError("stop")
 
-    epochs, model = [], linear()
-    for _ in range(2):
+    def train():
         backup = keras.callbacks.BackupAndRestore(tmp_path)
-        options = {"epochs": 4, "verbose": 0, "callbacks": [backup, Fails()]}
-        if not epochs:
-            with pytest.raises(RuntimeError, match="stop"):
-                model.fit(LINEAR_X, LINEAR_Y, BATCH, **options)
-        else:
-            model.fit(LINEAR_X, LINEAR_Y, BATCH, **options)
+        fit(model, epochs=4, callbacks=[backup, Fails()])
+
+    epochs, model = [], linear()
+    with pytest.raises(RuntimeError, match="stop"):
+        train()
+    train()
     assert epochs == [0, 1, 2, 2, 3]
-    assert int(model.optimizer.iterations.numpy()) == 20
+    assert updates_of(model) == 20
 
 
 class DictMetric(keras.metrics.Mean):
@@ -337,8 +307,8 @@ def test_metrics_of_every_form(two_replicas):
     values = []
     for strategy in (get_strategy("cpu"), two_replicas):
         with strategy.scope():
-            model = linear(strategy)
-            model.compile(loss=LOSS, metrics=[DictMetric(), CountMetric(name="rows"), "accuracy"])
+            metrics = [DictMetric(), CountMetric(name="rows"), "accuracy"]
+        model = linear(strategy, metrics=metrics, weighted_metrics=None)
         values.append(model.evaluate(LINEAR_X, LINEAR_Y, BATCH, verbose=0, return_dict=True))
     assert values[0] == pytest.approx(values[1], rel=1e-5)
     assert values[0]["rows"] == 33
@@ -350,27 +320,36 @@ class OwnStep(Linear):
         raise AssertionError("never called")
 
 
+@pytest.mark.parametrize("wrong", [0, 2.5, True])
+@pytest.mark.parametrize("name", ["accumulate_steps", "steps_per_execution"])
+def test_counts_that_are_none_are_refused(name, wrong):
+    with pytest.raises(ValueError, match=f"{name} must be a whole number, at least 1: {wrong}"):
+        linear(**{name: wrong})
+
+
 def test_what_would_silently_go_wrong_is_refused(two_replicas):
+    with pytest.raises(ValueError, match=r"give compile\(accumulate_steps=...\) instead"):
+        linear(optimizer=tfbert.LAMB(gradient_accumulation_steps=2), accumulate_steps=2)
+    averaging = {"use_ema": True, "ema_overwrite_frequency": 2}
+    for options, message in (
+        ({"gradient_accumulation_steps": 2}, r"SGD\(gradient_accumulation_steps=...\)"),
+        (averaging, r"SGD\(ema_overwrite_frequency=...\) fails"),
+    ):
+        with two_replicas.scope():
+            optimizer = keras.optimizers.SGD(**options)
+        with pytest.raises(ValueError, match=message):
+            linear(two_replicas, optimizer)
     inputs = keras.Input((4,))
     with pytest.raises(ValueError, match=r"OwnStep.train_step would never be called"):
         OwnStep(inputs, inputs).compile()
-    for wrong in (0, 2.5, True):
-        with pytest.raises(ValueError, match="accumulate_steps must be a whole number"):
-            linear(accumulate_steps=wrong)
     normalized = keras.layers.Dense(CLASSES)(keras.layers.BatchNormalization(name="norm")(inputs))
     model = Linear(inputs, normalized)
     model.compile(loss=LOSS, accumulate_steps=2)
     with pytest.raises(ValueError, match="norm: BatchNormalization would normalise each part"):
-        model.fit(LINEAR_X, LINEAR_Y, verbose=0)
-    model = linear(accumulate_steps=2)
-    model.compile(loss=keras.losses.Dice(), accumulate_steps=2)
+        fit(model)
+    model = linear(accumulate_steps=2, loss=keras.losses.Dice())
     with pytest.raises(ValueError, match="dice is a ratio over the whole batch"):
-        model.fit(LINEAR_X, LINEAR_Y, verbose=0)
-    with two_replicas.scope():
-        model = linear(two_replicas)
-        sgd = keras.optimizers.SGD(use_ema=True, ema_overwrite_frequency=2)
-        with pytest.raises(ValueError, match=r"SGD\(ema_overwrite_frequency=...\) fails"):
-            model.compile(sgd, LOSS)
+        fit(model)
     model = linear()
     with two_replicas.scope(), pytest.raises(ValueError, match="in which it was made"):
         model.compile(loss=LOSS)

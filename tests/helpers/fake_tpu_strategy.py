@@ -1,15 +1,11 @@
 """A real TPUStrategy whose two cores are logical CPU devices: it traces, and cannot execute.
 
 `strategy.run` builds the graph of tpu.replicate, so that whatever TPUStrategy refuses in Python
-shows up. For processes of their own: `make_strategy` changes TensorFlow's devices.
+shows up.
 """
 
 import collections
-import os
 import unittest.mock
-
-os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 import numpy as np
 import tensorflow as tf
@@ -37,38 +33,20 @@ class FakeResolver(tf.distribute.cluster_resolver.TPUClusterResolver):
 
 
 class FakeExtended(tpu_strategy.TPUExtended):
-    """The cores are CPU:1 and CPU:2, the host is CPU:0."""
+    """The cores are CPU:0 and CPU:1, the host is CPU:0 too."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        cores = [f"{HOST}CPU:{k + 1}" for k in range(CORES)]
+        cores = [f"{HOST}CPU:{k}" for k in range(CORES)]
         self._tpu_devices = np.array([[core] for core in cores], dtype=object)
         self._host_device = f"{HOST}CPU:0"
         self._device_input_worker_devices = {self._host_device: cores}
         self._host_input_worker_devices = {self._host_device: [self._host_device] * CORES}
 
 
-def make_strategy():
-    """A `tf.distribute.TPUStrategy` over two cores."""
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(
-        cpu, [tf.config.LogicalDeviceConfiguration()] * (CORES + 1)
-    )
-    tpu_strategy.TPUExtended = FakeExtended
-    return tf.distribute.TPUStrategy(FakeResolver())
-
-
 def strategy_of_two_devices():
-    """As `make_strategy`, in a process whose two logical CPU devices are there already."""
-
-    class Extended(FakeExtended):
-        def __init__(self, *args, **kwargs):
-            super().__init__(*args, **kwargs)
-            cores = [f"{HOST}CPU:{k}" for k in range(CORES)]
-            self._tpu_devices = np.array([[core] for core in cores], dtype=object)
-            self._device_input_worker_devices = {self._host_device: cores}
-
-    with unittest.mock.patch.object(tpu_strategy, "TPUExtended", Extended):
+    """A `tf.distribute.TPUStrategy` over the two logical CPU devices of the test process."""
+    with unittest.mock.patch.object(tpu_strategy, "TPUExtended", FakeExtended):
         return tf.distribute.TPUStrategy(FakeResolver())
 
 

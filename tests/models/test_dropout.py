@@ -81,19 +81,21 @@ def test_kept_elements_have_the_exact_scale(dtype):
     np.testing.assert_array_equal(np.asarray(outputs)[kept], np.asarray(expected)[kept])
 
 
-@pytest.mark.parametrize("rate", [0.001, 0.002, 0.01, 0.995, 0.9999])
-def test_a_rate_that_8_bits_would_change_takes_16(rate):
+@pytest.mark.parametrize(
+    ("bits", "rate"),
+    [
+        *((16, rate) for rate in (0.001, 0.002, 0.01, 0.995, 0.9999)),
+        *((8, rate) for rate in (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.9)),
+    ],
+)
+def test_a_rate_that_8_bits_would_change_takes_16_and_a_common_one_8(bits, rate):
     layer = Dropout(rate, seed=1)
-    assert layer.bits == Dropout.from_config(layer.get_config()).bits == 16
-    assert layer.keep_probability == pytest.approx(1 - rate, abs=2**-17)
-
-
-@pytest.mark.parametrize("rate", [0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.9])
-def test_common_rates_take_8_bits(rate):
-    layer = Dropout(rate)
-    assert layer.bits == 8
-    assert layer.keep_probability == pytest.approx(1 - rate, rel=0.02)
-    assert 1 - layer.keep_probability == pytest.approx(rate, rel=0.02)
+    assert layer.bits == Dropout.from_config(layer.get_config()).bits == bits
+    if bits == 16:
+        assert layer.keep_probability == pytest.approx(1 - rate, abs=2**-17)
+    else:
+        assert layer.keep_probability == pytest.approx(1 - rate, rel=0.02)
+        assert 1 - layer.keep_probability == pytest.approx(rate, rel=0.02)
 
 
 def test_the_scale_has_no_bias_in_bfloat16():
@@ -136,15 +138,17 @@ def test_a_mask_is_a_function_of_the_seed_with_and_without_xla():
     assert (np.asarray(layer.drop(inputs, seed + 1)) != eager).any()
 
 
-def test_each_training_call_draws_one_seed():
-    layer = Dropout(0.1, seed=0)
+def test_each_training_call_draws_one_seed_and_no_other_call_does():
+    layer, inputs = Dropout(0.1, seed=0), tf.ones((9, 9))
     seeds = [tf.constant([1, 2], tf.int64), tf.constant([3, 4], tf.int64)]
-    expected = [np.asarray(layer.drop(tf.ones((9, 9)), seed)) for seed in seeds]
+    expected = [np.asarray(layer.drop(inputs, seed)) for seed in seeds]
     layer.seed_generator.next = lambda: seeds.pop(0)
-    layer(tf.ones((9, 9)))
+    np.testing.assert_array_equal(layer(inputs), inputs)
     for array in expected:
-        np.testing.assert_array_equal(layer(tf.ones((9, 9)), training=True), array)
+        np.testing.assert_array_equal(layer(inputs, training=True), array)
     assert not seeds
+    assert not hasattr(Dropout(0.0), "seed_generator")
+    np.testing.assert_array_equal(Dropout(0.0)(inputs, training=True), inputs)
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
@@ -157,16 +161,6 @@ def test_shapes_may_be_unknown_and_without_rows(jit_compile):
 
     for shape in ((2, 5, 3), (1, 1, 3), (0, 5, 3)):
         assert call(tf.ones(shape)).shape == shape
-
-
-def test_rate_0_and_inference_are_the_identity():
-    inputs = tf.ones((3, 3))
-    assert not hasattr(Dropout(0.0), "seed_generator")
-    np.testing.assert_array_equal(Dropout(0.0)(inputs, training=True), inputs)
-    layer = Dropout(0.5, seed=0)
-    state = np.asarray(layer.seed_generator.state)
-    np.testing.assert_array_equal(layer(inputs), inputs)
-    np.testing.assert_array_equal(layer.seed_generator.state, state)
 
 
 def test_config_round_trip():

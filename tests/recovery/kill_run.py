@@ -4,6 +4,7 @@ The processes are forked from a server that has imported TensorFlow and not used
 each of them some seconds.
 """
 
+import contextlib
 import faulthandler
 import json
 import multiprocessing
@@ -22,6 +23,8 @@ from tfbert.recovery.snapshot import HostCopy, state_variables
 
 EPOCHS, STEPS, BATCH = 6, 10, 8  # of the BERT
 UPDATES = EPOCHS * Batches.steps_per_epoch
+# Modules that the processes share; one that is not on PYTHONPATH is passed over without a word.
+PRELOADED = ["tfbert.fit.trainer", "tfbert.optimizers.lamb", "tfbert.recovery.session"]
 
 
 class Progress(keras.callbacks.Callback):
@@ -37,29 +40,34 @@ class Progress(keras.callbacks.Callback):
 
 
 def train(folder, bert, xla, connection):
-    """Trains to the end, and leaves `weights.npz` and `history.json` in the folder."""
+    """`fit` in a process of its own, on two replicas."""
     faulthandler.dump_traceback_later(200, exit=True)  # the parent waits for it
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     strategy = tfbert.get_strategy("mirrored", 2)
     keras.utils.set_random_seed(3)
-    if not xla:
-        tf.config.experimental.enable_op_determinism()
     if bert:
+        if not xla:
+            tf.config.experimental.enable_op_determinism()
         model, train_data, evaluation_data = _bert(strategy, xla)
+        fit(folder, model, train_data, evaluation_data, Progress(connection))
     else:
-        model, train_data, evaluation_data = make_model(strategy), Batches(), (X[:13], Y[:13])
+        fit(folder, make_model(strategy), Batches(), (X[:13], Y[:13]), Progress(connection))
+    faulthandler.cancel_dump_traceback_later()
+
+
+def fit(folder, model, train_data, evaluation_data, *callbacks):
+    """Trains to the end, and leaves `weights.npz` and `history.json` in the folder."""
     history = model.fit(
         train_data,
         validation_data=evaluation_data,
         epochs=EPOCHS,
         verbose=0,
-        callbacks=[keras.callbacks.CSVLogger(f"{folder}/log.csv"), Progress(connection)],
+        callbacks=[keras.callbacks.CSVLogger(f"{folder}/log.csv"), *callbacks],
         recovery=tfbert.Recovery(f"{folder}/checkpoints", every_steps=1, monitor="val_loss"),
     )
     np.savez(f"{folder}/weights.npz", **HostCopy().copy(state_variables(model)))
     Path(folder, "history.json").write_text(json.dumps(history.history))
-    faulthandler.cancel_dump_traceback_later()
 
 
 def run_with_kills(folder, kills, seed, bert=False, xla=False):
@@ -70,12 +78,13 @@ def run_with_kills(folder, kills, seed, bert=False, xla=False):
         kills: How many times.
         seed: Of the moments.
         bert: Whether the model is a BERT on texts; else it is one that is quick to trace.
-        xla: Whether XLA compiles; TensorFlow's operations are deterministic where it does not.
+        xla: Whether XLA compiles the BERT; where it does not, TensorFlow's operations are
+            deterministic. Those of the other model are in any case.
     """
     choice = random.Random(seed)
     os.makedirs(folder)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tensorflow", "keras_hub"] if bert else ["recovery_model"])
+    context.set_forkserver_preload([*PRELOADED, *(["keras_hub"] if bert else [])])
     for number in range(kills + 1):
         receiver, sender = context.Pipe(duplex=False)
         process = context.Process(target=train, args=(str(folder), bert, xla, sender))
@@ -89,12 +98,9 @@ def run_with_kills(folder, kills, seed, bert=False, xla=False):
             process.join()
             assert process.exitcode == -9, "it was done before it could be killed"
         else:
-            while process.is_alive():
-                if receiver.poll(0.1):
-                    try:
-                        receiver.recv()
-                    except EOFError:
-                        break
+            with contextlib.suppress(EOFError):  # when the process ends
+                while True:
+                    receiver.recv()
             process.join()
             assert process.exitcode == 0
 

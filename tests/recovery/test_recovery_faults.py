@@ -19,21 +19,16 @@ def train(directory, data=None, recovery=None, **options):
 
 
 def test_a_rollback_keeps_the_log_of_epochs(tmp_path):
-    log = tmp_path / "log.csv"
+    log, directory = tmp_path / "log.csv", str(tmp_path / "checkpoints")
     train(
-        tmp_path / "checkpoints",
+        directory,
         data=Batches(bad=[(1, 2), (2, 3)]),
         epochs=4,
         callbacks=[keras.callbacks.CSVLogger(log)],
-        recovery=tfbert.Recovery(str(tmp_path / "checkpoints"), on_nan="rollback"),
+        recovery=tfbert.Recovery(directory, on_nan="rollback"),
     )
-    assert [line.split(",")[0] for line in log.read_text().splitlines()] == [
-        "epoch",
-        "0",
-        "1",
-        "2",
-        "3",
-    ]
+    first_column = [line.split(",")[0] for line in log.read_text().splitlines()]
+    assert first_column == ["epoch", "0", "1", "2", "3"]
 
 
 class Spoils(keras.callbacks.Callback):
