@@ -256,6 +256,15 @@ def test_plain_tensorflow_variables():
 def test_swap_ema_weights_works(two_replicas):
     with two_replicas.scope():
         model = model_of(make("lamb", use_ema=True, ema_momentum=0.5))
+    callback = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+    update_by_hand(model, 4)
+    averages = [s["average"].numpy() for _, s in model.optimizer.all_slots()]
+    assert any((w != a).any() for w, a in zip(model.get_weights(), averages, strict=True))
+    callback.set_model(model)
+    callback.set_params({"epochs": 1})
+    callback.on_epoch_end(0)
+    for weight, average in zip(model.get_weights(), averages, strict=True):
+        np.testing.assert_allclose(weight, average, rtol=1e-6, atol=1e-7)
     fit(model, 4, callbacks=[keras.callbacks.SwapEMAWeights(swap_on_epoch=True)])
     averages = [s["average"].numpy() for _, s in model.optimizer.all_slots()]
     for weight, average in zip(model.get_weights(), averages, strict=True):
