@@ -69,13 +69,16 @@ def stopped(callback, update, method="on_train_batch_end", error=Preempted, act=
         yield
 
 
-def scalars(directory):
-    """By tag, the steps and values in a folder of TensorBoard events."""
+def scalars(directory, again=False):
+    """By tag, the steps and values in a folder of TensorBoard events.
+
+    `again`: a run that crashed writes the points after its last checkpoint a second time.
+    """
     found = {}
     for path in sorted(directory.iterdir()):
         for event in tf.compat.v1.train.summary_iterator(str(path)):
             for value in event.summary.value:
                 points = found.setdefault(value.tag, {})
-                assert event.step not in points, f"{value.tag}: two of step {event.step}"
+                assert again or event.step not in points, f"{value.tag}: two of step {event.step}"
                 points[event.step] = float(tf.make_ndarray(value.tensor))
     return found

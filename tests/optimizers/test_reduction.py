@@ -218,6 +218,7 @@ def test_sparse_gradients_are_dense_ones(two_replicas, jit_compile, options):
 )
 def test_a_stock_fit_is_one_without_a_strategy(two_replicas, name, jit_compile, devices, tolerance):
     def trained(strategy, jit_compile):
+        keras.utils.set_random_seed(0)
         with strategy.scope():
             layers = [keras.layers.Dense(8, "relu"), keras.layers.LayerNormalization()]
             model = model_of(make(name, jit_compile=jit_compile), layers=layers)

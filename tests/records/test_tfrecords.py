@@ -69,7 +69,7 @@ def test_there_and_back(arrays, path):
 
 def test_files_without_compression_and_of_several_gzip_members(path):
     packed = path.read_bytes()
-    for data, count in ((gzip.decompress(packed), 50), (packed * 2, 100), (compress([]), 0)):
+    for data, count in ((gzip.decompress(packed), 50), (packed * 2, 100), (compress(b""), 0)):
         path.write_bytes(data)
         frames = read_frames(path)
         assert len(frames.offsets) == count and frames.good.all() and frames.rest is None

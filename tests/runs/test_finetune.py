@@ -16,6 +16,7 @@ from tfbert.cli import parse
 from tfbert.errors import InputError, MachineError, TfbertError
 from tfbert.models.classifier import BertClassifier, load_classifier
 from tfbert.models.dropout import Dropout
+from tfbert.models.encoder import weights_by_path
 from tfbert.models.sources import load_encoder
 from tfbert.optimizers.loss_scale import LossScaleOptimizer
 from tfbert.runs import finetune as finetune_module
@@ -25,7 +26,8 @@ from tfbert.runs.status import read_status
 
 
 def encoder_weights(model):
-    return {v.path: v.numpy() for v in load_encoder(str(model), "float32").backbone.variables}
+    weights = weights_by_path(load_encoder(str(model), "float32").backbone)
+    return {path: variable.numpy() for path, variable in weights.items()}
 
 
 # The run of `trained_run`: LAMB in bfloat16, one device.

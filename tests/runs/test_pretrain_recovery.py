@@ -107,7 +107,7 @@ def test_a_run_that_is_stopped_three_times(pretrain_config, pretrained_run, tmp_
     assert final_state(run) == final_state(pretrained_run)
     assert not os.path.exists(phase_folder(run / "checkpoints", 0))
     for part, names in (("train", ["mlm_loss", "learning_rate"]), ("evaluation", ["loss"])):
-        one, two = (scalars(folder / "logs" / part) for folder in (run, pretrained_run))
+        one, two = (scalars(folder / "logs" / part, again=True) for folder in (run, pretrained_run))
         assert {name: one[name] for name in names} == {name: two[name] for name in names}
     lines = status_lines(run, read_status(run), time.time())
     assert lines[:2] == [f"{run}: finished", "update 8 of 8, phase 2 of 2"]

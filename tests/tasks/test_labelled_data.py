@@ -143,7 +143,8 @@ def test_damaged_or_empty_archives(tmp_path):
 def test_missing_data_and_missing_label_folder(place):
     with pytest.raises(InputError, match="no such file or folder"):
         LabelledData("csv", place / "absent")
-    (place / "train.csv").write_text("")
+    (place / "neg").mkdir()
+    (place / "neg" / "1.md").write_text("not a document")
     with pytest.raises(InputError, match=r"no folder neg/ with \.txt files"):
         LabelledData("movie_reviews", place).splits()
 
