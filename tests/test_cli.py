@@ -117,6 +117,7 @@ GOOD = {
         ("prepare", "--input - [a] c=1 2", ["-", "[a]", "c=1", "2"]),
         ("prepare", "--lengths 128 64", [128, 64]),
         ("prepare", "--lengths [128,64]", [128, 64]),
+        ("prepare", "--lengths 128,64", [128, 64]),
         ("pretrain", "--stage-shares null", None),
         ("finetune", "--class-weights balanced", "balanced"),
         ("finetune", "--class-weights 1 2.5", [1.0, 2.5]),

@@ -54,9 +54,10 @@ class CommandParser(argparse.ArgumentParser):
                 settings.update(action=_Store, hint=hint, metavar=_names(hint))
                 if _takes_list(hint):
                     settings["nargs"] = "*" if is_positional else "+"
-            self.add_argument(
-                field.name if is_positional else option_name(prefix + field.name), **settings
-            )
+            names = [field.name] if is_positional else [option_name(prefix + field.name)]
+            if prefix and "_" in field.name:
+                names.append(f"--{prefix}{field.name}")  # as YAML files have it
+            self.add_argument(*names, **settings)
 
     def add_argument(self, *names: str, **settings: Any) -> argparse.Action:
         """As in `argparse`; remembers the names."""
@@ -96,11 +97,13 @@ class _Store(argparse.Action):
 def _parsed(hint: Any, words: str | list[str]) -> Any:
     """The value of words: the text itself where an option takes text, else what it is in YAML.
 
-    A list has one word an item, or is one word in YAML: `1 2.5` or `[1, 2.5]`. The configuration
+    A list has one word an item, or is one word: `1 2.5`, `1,2.5` or `[1, 2.5]`. The configuration
     checks whether the value is of the right type.
     """
     kinds = parts_of_type(hint)
     if isinstance(words, list):
+        if len(words) == 1 and str not in kinds and words[0][:1] != "[":
+            words = words[0].split(",")
         values = [_parsed(hint, word) for word in words]
         is_whole = len(values) == 1 and str not in kinds and not isinstance(values[0], int | float)
         return values[0] if is_whole else values

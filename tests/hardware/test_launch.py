@@ -81,7 +81,7 @@ def test_gpus_are_shared_out(monkeypatch, tmp_path):
     ("arguments", "message"),
     [
         (["--workers", "0", "--", "true"], "--workers is 0: it must be at least 1"),
-        (["--workers", "2", "--"], "a command, after `--`"),
+        (["--workers", "2", "--"], "no command to launch: write it after `--`"),
         (["--workers", "2", "--", "/no/such/program"], "/no/such/program: cannot be started"),
     ],
 )

@@ -71,10 +71,10 @@ def _layer_seeds(key: tf.Tensor, places: list[str]) -> tf.Tensor:
 
 
 def _mixed(word: tf.Tensor) -> tf.Tensor:
-    """A bijection of 32-bit words in which every bit of the input changes every bit of the output.
+    """A bijection of 32-bit words in which each bit of the input affects every bit of the output.
 
-    The finalizer of MurmurHash3, in int32 because devices multiply it. Its right shift would keep
-    the sign, hence the mask.
+    The finalizer of MurmurHash3, in int32, because accelerators multiply it. Its right shift would
+    keep the sign, hence the mask.
     """
     for shift, factor in ((16, -2048144789), (13, -1028477387), (16, 1)):
         high = tf.bitwise.bitwise_and(tf.bitwise.right_shift(word, shift), 2 ** (32 - shift) - 1)

@@ -97,10 +97,10 @@ def loss_sums(
 
 
 def scales(terms: list[LossTerm], totals: tf.Tensor, parts: int) -> tf.Tensor:
-    """Factors of the sums of each part of a global batch: their mean over all parts is the loss.
+    """Factors that make the sums of a micro-batch its contribution to the loss, times `parts`.
 
-    The factor `parts` keeps the gradient of one micro-batch as large as that of its own mean, and
-    so in the range of float16.
+    The loss is the mean of these over all micro-batches. The factor `parts` keeps the gradient of
+    one micro-batch as large as that of its own mean, and so in the range of float16.
 
     Args:
         totals: (terms + 1,) float32, `target_counts` summed over the global batch.
@@ -139,10 +139,11 @@ def track(
         total: Scalar float32: sum of this replica's parts of the loss, as scaled by `scales`.
         totals, parts: As in `scales`.
     """
-    weight = 0 if len(terms) == 1 and terms[0].loss is not None and _is_mean(terms[0]) else -1
+    # The count that weighs a batch: of real targets, or of rows, which come last.
+    counted_by = 0 if len(terms) == 1 and terms[0].loss is not None and _is_mean(terms[0]) else -1
     tracker = keras_internals.total_loss_tracker(model)
-    tracker.total.assign_add(total * totals[weight] / float(parts))
-    tracker.count.assign_add(counts[weight])
+    tracker.total.assign_add(total * totals[counted_by] / float(parts))
+    tracker.count.assign_add(counts[counted_by])
     for index, term in enumerate(terms):
         if term.tracker is not None:
             term.tracker.total.assign_add(sums[index])

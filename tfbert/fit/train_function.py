@@ -12,11 +12,11 @@ On every replica, with its part of a global batch:
         gradients += d(sums * scales * loss scale) / d(weights)
 
     metrics += sums, counts                                                losses.track
-    gradients, denominator = as the optimizer takes them                   _as_taken
+    gradients, denominator = as the optimizer takes them                   _as_optimizer_expects
     optimizer.apply(gradients, variables, denominator):          optimizers.application
         sum over all replicas: gradients and denominators        optimizers.reduction
         divide: by denominator and loss scale
-        any inf or NaN: no update, half the loss scale           optimizers.loss_scale
+        any inf or NaN: no update, halve the loss scale           optimizers.loss_scale
         clip: by the global norm
         update: variable by variable                             optimizers.lamb, adamw, lars
 """
@@ -60,7 +60,7 @@ def make_train_function(
             (x, y, sample_weight), losses.scales(terms, totals, micro_batches)
         )
         losses.track(model, terms, sums, counts, total, totals, micro_batches)
-        gradients, options = _as_taken(model, gradients)
+        gradients, options = _as_optimizer_expects(model, gradients)
         model.optimizer.apply(gradients, model.trainable_variables, **options)
 
     return run_steps(model, update, lambda: metric_results(model))
@@ -140,7 +140,7 @@ class _Gradients:
         return [None if g is None else reduction.densify(g) for g in gradients], sums, total
 
 
-def _as_taken(
+def _as_optimizer_expects(
     model: keras.Model, gradients: list[tf.Tensor | None]
 ) -> tuple[list[tf.Tensor | None], dict[str, Any]]:
     """This replica's sums as the optimizer takes them, and the options of its `apply`.

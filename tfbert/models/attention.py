@@ -57,7 +57,7 @@ def attention(
     if seed is not None:
         shape = ops.shape(query)
         mask = dropout.draw_mask((*shape[:3], shape[2]), seed)
-        # Rounded once; of the small tensor, not of the probabilities.
+        # Scales the small value, not the probabilities, and rounds once.
         scaled = ops.cast(value, "float32") * (1 / dropout.keep_probability)
         value = ops.cast(scaled, value.dtype)
 
@@ -94,14 +94,14 @@ def _gradient(query, key, value, probabilities, kept, output):
         # sum_k P_k dP_k of the softmax's gradient, from the small tensors: the same sum runs in
         # upstream . output (Dao et al. 2022, section 3.1).
         products = ops.cast(upstream, "float32") * ops.cast(output, "float32")
-        mean = ops.sum(products, axis=-1, keepdims=True)
+        weighted_sum = ops.sum(products, axis=-1, keepdims=True)
         d_kept = ops.matmul(upstream, _transposed(value))
         if kept is probabilities:
-            d_scores = _softmax_gradient(probabilities, d_kept, mean)
+            d_scores = _softmax_gradient(probabilities, d_kept, weighted_sum)
         else:
-            d_scores = _dropped_softmax_gradient(probabilities, kept, d_kept, mean)
+            d_scores = _dropped_softmax_gradient(probabilities, kept, d_kept, weighted_sum)
         d_query = ops.matmul(d_scores, _transposed(key))
-        # Transposes of the small factors alone.
+        # Transposes only small tensors.
         d_key = ops.matmul(_transposed(query), d_scores)
         d_value = _transposed(ops.matmul(_transposed(upstream), kept))
         return d_query, d_key, d_value

@@ -18,7 +18,7 @@ class BertEncoder(keras_hub.models.BertBackbone):
     """KerasHub's `BertBackbone` with transformer layers that train faster.
 
     Inputs, outputs, attributes, variable paths and weights are the stock class's; outputs are
-    equal up to rounding. Dropout rates are rounded (see `Dropout`), which changes training only.
+    equal up to rounding. Dropout rates are rounded (see `Dropout`), which affects training only.
     It writes presets of stock classes.
 
     Args:

@@ -115,8 +115,8 @@ class TransformerEncoder(keras.layers.Layer):
     """Self-attention and a feed-forward net, each with dropout, residual and layer norm after it.
 
     Variables and, up to rounding, outputs are those of `keras_hub.layers.TransformerEncoder` with
-    BERT's settings: GELU in the tanh form, layer-norm epsilon 1e-12. The class has its name, so
-    that a weights file of one encoder fits the other.
+    BERT's settings: GELU in the tanh form, layer-norm epsilon 1e-12. The class is named as
+    KerasHub's is, so that the weights files of both are interchangeable.
 
     Args:
         intermediate_dim: Width of the feed-forward net.

@@ -100,7 +100,7 @@ class WarmupPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
 
 @keras.saving.register_keras_serializable(package="tfbert")
 class PhasedSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """Several phases one after another, each with a warm-up from 0 of its own.
+    """Several phases one after another, each a schedule with its own warm-up, if it has one.
 
     Phase `k` starts after the `total_steps` of the phases before it and sees step 0 there: the
     re-warm-up of the LAMB paper's 64k/32k run (section 4.1). After the last phase the rate

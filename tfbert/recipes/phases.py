@@ -118,9 +118,8 @@ def with_layers(phases: list[Phase], num_layers: int, is_new: bool = True) -> li
     """The phases, each with the number of layers that the model has in it.
 
     Args:
-        num_layers: Layers of the model: of a new one those at the end, of one to start from those
-            that it has.
-        is_new: Which of the two it is.
+        num_layers: Of a new model the layers at the end, of an existing one those that it has.
+        is_new: Whether the model is new.
 
     Raises:
         InputError: If a phase has fewer layers than the one before or than it freezes, or a new

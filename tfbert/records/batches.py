@@ -1,4 +1,4 @@
-"""Training records as what `fit` and `evaluate` of a `BertPretrainer` take."""
+"""Batches of training records by epoch and step, as `BertPretrainer.fit` takes them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def examples_of(batch: dict[str, Any]) -> Batch:
     targets, weights = {"mlm": batch["mask_ids"]}, {"mlm": batch["mask_weights"]}
     if "next_sentence_labels" in batch:
         targets["nsp"] = batch["next_sentence_labels"]
-        # Every pair counts 1, and there is at least one token in each.
+        # Every pair counts 1.
         weights["nsp"] = np.ones(targets["nsp"].shape, np.float32)
     return inputs, targets, weights
 

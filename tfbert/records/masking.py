@@ -12,7 +12,7 @@ _ROWS = 512  # sequences at a time, so that the arrays stay in the processor's c
 _NO_UNIT = np.uint64(2**64 - 1)
 _LOW_BITS = np.uint64(0xFFFF)
 _HIGH_BITS = np.uint64(0xFFFFFFFF00000000)
-# Counters of one sequence's random numbers: which units, which action, which word, span lengths.
+# Offsets that keep four streams of random numbers apart: units, actions, words, span lengths.
 _ORDER, _ACTION, _WORD, _SPAN = (np.uint64(i << 32) for i in range(4))
 
 
@@ -36,7 +36,7 @@ def example_keys(seed: int | str, epoch: int, examples: np.ndarray) -> np.ndarra
 
 
 class Masker:
-    """Draws masks as BERT does: 15 % of the tokens; of these 80 % become [MASK], 10 % another word.
+    """Draws masks as BERT does: 15 % of the tokens; 80 % of these become [MASK], 10 % a random one.
 
     A sequence of n tokens, special ones included, gets min(max_predictions, max(1, round(0.15 n)))
     predictions. Units (tokens, whole words or spans of words) are drawn in random order, and one
@@ -140,7 +140,7 @@ class Masker:
     def _join_words(
         self, candidates: np.ndarray, begins: np.ndarray, keys: np.ndarray
     ) -> np.ndarray:
-        """`begins` with only the first word of each span left, for a random cut into spans."""
+        """Keeps of `begins` only the start of each span of words; the spans are random."""
         batch, length = candidates.shape
         shares = 1 / np.arange(1, self.ngram + 1)
         limits = np.cumsum(shares) / shares.sum()

@@ -92,6 +92,7 @@ def tokenize_shard(
             pieces.append(tokenizer.encode_sentences(sentences))
             numbers.append(number)
             counts.append(len(sentences))
+    # One [PAD] stands at the end of each sentence.
     row = np.frombuffer(b"".join(pieces), tokenizer.vocabulary.dtype)
     is_end = row == tokenizer.vocabulary.pad
     tokens, marks = row[~is_end], np.flatnonzero(is_end)
@@ -103,7 +104,7 @@ def tokenize_shard(
         begin = ends[i] - lengths[i]
         words = np.flatnonzero(~continues[tokens[begin : ends[i]]])
         ends = np.append(ends, begin + _borders(words, lengths[i], longest // 4))
-    # Sentences without a token end where another one does.
+    # `union1d` leaves out sentences without a token, which end where another one does.
     bounds = np.union1d([0], ends)
     lasts = np.searchsorted(bounds, document_ends).tolist()
     documents = [
@@ -138,10 +139,10 @@ def make_pairs(
 ) -> Spans:
     """BERT's next-sentence pairs: A and B, half of the time B from another document.
 
-    As in the paper's code, a pair fills the sequence with whole sentences, A and B meet at a random
+    As in Google's code, a pair fills the sequence with whole sentences, A and B meet at a random
     sentence, sentences that a random B displaced are used again, and a pair that is too long loses
-    tokens at either end of its longer half. What differs: the label is drawn before all else,
-    so that half of the pairs are random (the code labels every lone sentence random); B is
+    tokens at either end of its longer half. What differs: the label is drawn before the sentences,
+    so that half of the pairs are random (Google's code labels every lone sentence random); B is
     never of A's own document; a random B starts where enough text follows, so that less is padding.
 
     Where the shard is one document, every pair is of consecutive text.
@@ -186,7 +187,7 @@ def make_pairs(
             if excess > 0:
                 a_cut = cut_from_first(a_end - a_begin, b_end - b_begin, budget)
                 b_cut = excess - a_cut
-                # Each token goes from either end with the same probability.
+                # Each token goes from either end with the same probability, by a random bit.
                 a_front = generator.getrandbits(a_cut).bit_count()
                 b_front = generator.getrandbits(b_cut).bit_count()
                 a_begin, a_end = a_begin + a_front, a_end - (a_cut - a_front)

@@ -16,7 +16,6 @@ from tfbert.options import (
     Positive,
     PositiveShare,
     PrecisionName,
-    Rule,
     Seed,
     Share,
     StrategyName,
@@ -224,6 +223,9 @@ class LaunchConfig(Options):
     """
 
     workers: Count
-    command: Annotated[list[str], Rule("a command, after `--`", bool)] = dataclasses.field(
-        default_factory=list
-    )
+    command: list[str] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.command:
+            raise InputError("there is no command to launch: write it after `--`")

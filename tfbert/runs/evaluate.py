@@ -6,6 +6,7 @@ from tfbert.errors import InputError
 from tfbert.hardware.precision import POLICIES, choose_precision
 from tfbert.hardware.strategies import get_strategy
 from tfbert.models.classifier import load_classifier
+from tfbert.models.sources import resolve_source
 from tfbert.runs.command_options import EvaluateConfig
 from tfbert.runs.run_directory import read_run_config
 from tfbert.runs.scoring import evaluate_examples
@@ -26,10 +27,12 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     Raises:
         InputError: If model or data cannot be read, or a label is not the model's.
     """
+    # Both are looked for before TensorFlow starts.
+    model, examples = resolve_source(config.model), _examples(config)
     with get_strategy(config.strategy, config.replicas).scope():
-        classifier = load_classifier(config.model, POLICIES[choose_precision(config.precision)])
+        classifier = load_classifier(model, POLICIES[choose_precision(config.precision)])
     return evaluate_examples(
-        classifier, _examples(config), config.batch_size, config.progress, config.token_cache
+        classifier, examples, config.batch_size, config.progress, config.token_cache
     )
 
 

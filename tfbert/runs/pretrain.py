@@ -59,7 +59,7 @@ def _pretrain(
     precision = choose_precision(config.precision)
     phases = config.scaled_phases()
     data = open_phases(config, dataset, phases, strategy.num_replicas_in_sync)
-    # The chief's, from which all workers continue: only it knows whether the run is resumed.
+    # Only the chief knows whether the run is resumed: the others add 0 to its phase.
     checkpoints = RunDirectory(config.output).checkpoints
     first = phase_to_resume(checkpoints, len(phases)) if resumes else 0
     first = sum_over_workers(strategy, first)
@@ -129,7 +129,7 @@ def _fit(
     batches = PretrainingBatches(data.train, config.eval_steps, phase.steps, data.first_batch)
     replicas = model.distribute_strategy.num_replicas_in_sync
     micro_batch = phase.global_batch_size // replicas // data.accumulate_steps
-    if config.staging != "none":  # of the recipe's phases, which the stages divide
+    if config.staging != "none":  # a stage is a part of a recipe's phase, whose option it is
         order, _ = batch_orders(config.scaled_phases())[number]
         number = [order for order, _ in batch_orders(config.phases)].index(order)
     option = f"--phases.{number}.per-device-batch-size"
@@ -145,7 +145,7 @@ def _fit(
 
 
 def _digest(dataset: dict[str, Any]) -> str:
-    """Differs where the records do."""
+    """A fingerprint of the records."""
     content = [dataset["options"], dataset["vocabulary"]]
     content += [(shard["length"], shard["sha256"]) for shard in dataset["shards"]]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]

@@ -9,12 +9,13 @@ def _words(text: str) -> frozenset[str]:
 
 
 # A full stop after one of these never ends a sentence.
-_TITLES = _words(
+_NEVER_FINAL = _words(
     """mr mrs ms messrs mme mlle m dr prof rev hon fr sr st mt ft gen col maj capt cpt cmdr lt sgt
     cpl pvt adm gov sen rep pres supt insp vs cf eg e.g ie i.e viz no nos vol vols pp fig figs eq
     eqs sec ch ed eds trans approx ca"""
 )
-# After one of these, or an initial, it ends one only where the next word often begins a sentence.
+# After one of these, or an initial, a stop ends a sentence only if the next word is one of
+# `_STARTERS`.
 _ABBREVIATIONS = _words(
     """jr etc al inc ltd co corp bros dept univ assn ave blvd rd esq ph.d m.d b.a m.a a.m p.m a.d
     b.c u.s u.k u.n u.s.a e.u jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu fri
@@ -78,7 +79,7 @@ def _ends_sentence(text: str, begin: int, candidate: re.Match[str], has_case: bo
     word = match[1]
     initial = len(word) == 1 and word.isalpha() and word not in ("I", "a")
     lowered = word.lower()
-    if lowered in _TITLES:
+    if lowered in _NEVER_FINAL:
         return False
     if not (initial or "." in word or lowered in _ABBREVIATIONS):
         return True
