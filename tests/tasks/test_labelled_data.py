@@ -140,13 +140,13 @@ def test_damaged_or_empty_archives(tmp_path):
         LabelledData("movie_reviews", path, encoding="klingon").splits()
 
 
-def test_missing_data_and_missing_label_folder(place, tmp_path):
+def test_missing_data_and_missing_label_folder(place):
     with pytest.raises(InputError, match="no such file or folder"):
         LabelledData("csv", place / "absent")
     (place / "neg").mkdir()
     (place / "neg" / "1.md").write_text("not a document")
     with pytest.raises(InputError, match=r"no folder neg/ with \.txt files"):
-        LabelledData("movie_reviews", tmp_path).splits()
+        LabelledData("movie_reviews", place).splits()
 
 
 def test_labels_are_ordered_by_value_and_numbered():
