@@ -74,6 +74,8 @@ def test_resume_alone_takes_the_options_of_the_run(tmp_path):
     changes = {"resume": True, "overwrite": False, "keep_checkpoints": 4}
     assert resumed == dataclasses.replace(config, **changes)
     assert parse([*words, "--phases.0.steps", "11"])[1].phases[0].steps == 11
+    # Also by the name that a YAML file has.
+    assert parse([*words, "--phases.0.learning_rate", "0.25"])[1].phases[0].learning_rate == 0.25
 
 
 @pytest.mark.parametrize("name", recipe_names())
