@@ -121,7 +121,7 @@ def tpu_check(config: TpuCheckConfig) -> None:
 
 def status(config: StatusConfig) -> None:
     """Tell what a run is doing."""
-    from tfbert.runs.status import read_status, status_lines
+    from tfbert.runs.outputs.status import read_status, status_lines
 
     content = read_status(config.run)
     if config.json:

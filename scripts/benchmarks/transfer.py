@@ -33,7 +33,7 @@ from tfbert.records.prepare import prepare
 from tfbert.records.reader import PretrainingRecords
 from tfbert.records.record_options import PrepareConfig
 from tfbert.records.record_source import open_records
-from tfbert.runs.curves import read_curves
+from tfbert.runs.outputs.curves import read_curves
 from tfbert.text.learn_vocabulary import learn_vocabulary
 from tfbert.text.vocab_options import VocabConfig
 

@@ -20,7 +20,7 @@ from tfbert.recipes.pretrain_options import PretrainConfig
 from tfbert.records.batches import examples_of
 from tfbert.runs import finetune
 from tfbert.runs.command_options import FinetuneConfig
-from tfbert.runs.run_directory import RunDirectory
+from tfbert.runs.outputs.run_directory import RunDirectory
 
 
 @pytest.fixture(scope="module")

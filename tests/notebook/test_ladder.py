@@ -10,7 +10,7 @@ from tfbert.notebook import ladder as ladder_module
 from tfbert.notebook import pictures
 from tfbert.notebook.ladder import fastest, ladder, ladder_table, last_step
 from tfbert.optimizers.application import TrustRatio
-from tfbert.runs.curves import Point
+from tfbert.runs.outputs.curves import Point
 
 SPEEDS = {"baseline": [4, 10], "+ batches by length": [20, 40], "+ XLA": [1, 30]}
 

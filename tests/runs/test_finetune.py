@@ -22,7 +22,7 @@ from tfbert.optimizers.loss_scale import LossScaleOptimizer
 from tfbert.runs import finetune as finetune_module
 from tfbert.runs.command_options import FinetuneConfig
 from tfbert.runs.finetune import finetune
-from tfbert.runs.status import read_status
+from tfbert.runs.outputs.status import read_status
 
 
 def encoder_weights(model):

@@ -19,9 +19,9 @@ from tfbert.recovery.checkpoint_files import checkpoint_keys, last_written, phas
 from tfbert.recovery.checkpoints import Checkpoints, phase_to_resume
 from tfbert.recovery.divergence import Diverged, LossWatch
 from tfbert.recovery.preemption import Preempted
+from tfbert.runs.outputs.pretrain_callbacks import PretrainingCurves
+from tfbert.runs.outputs.status import read_status, status_lines
 from tfbert.runs.pretrain import pretrain
-from tfbert.runs.pretrain_callbacks import PretrainingCurves
-from tfbert.runs.status import read_status, status_lines
 
 
 class Crash(Exception):

@@ -12,8 +12,8 @@ from tfbert.models.encoder import BertEncoder
 from tfbert.models.sources import load_encoder
 from tfbert.optimizers.loss_scale import LossScaleOptimizer
 from tfbert.recipes.pretrain_options import PretrainConfig
+from tfbert.runs.outputs.pretrain_callbacks import PretrainingCurves
 from tfbert.runs.pretrain import pretrain
-from tfbert.runs.pretrain_callbacks import PretrainingCurves
 
 PHASE = {"sequence_length": 16, "global_batch_size": 8, "steps": 6, "learning_rate": 0.01}
 SECOND_LENGTH = {"sequence_length": 24, "global_batch_size": 4}

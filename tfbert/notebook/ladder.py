@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from tfbert.runs.curves import epoch_speeds
+from tfbert.runs.outputs.curves import epoch_speeds
 
 if TYPE_CHECKING:
     from tfbert.runs.starting import RunResult

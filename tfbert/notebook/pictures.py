@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 if TYPE_CHECKING:
     from tfbert.notebook.ladder import Step
     from tfbert.optimizers.trust_ratio import TrustRatio
-    from tfbert.runs.curves import Point
+    from tfbert.runs.outputs.curves import Point
 
 
 def draw_lengths(lengths: np.ndarray, max_length: int) -> Axes:

@@ -1,4 +1,4 @@
-"""One module a command, `finetune`, `evaluate`, `predict`, `pretrain`, and the run directory.
+"""One module a command, `finetune`, `evaluate`, ...; `outputs/` is what a run writes.
 
 May import everything but `cli`, `tpu_check/` and `notebook/`.
 """

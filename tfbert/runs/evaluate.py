@@ -8,7 +8,7 @@ from tfbert.hardware.strategies import get_strategy
 from tfbert.models.classifier import load_classifier
 from tfbert.models.sources import resolve_source
 from tfbert.runs.command_options import EvaluateConfig
-from tfbert.runs.run_directory import read_run_config
+from tfbert.runs.outputs.run_directory import read_run_config
 from tfbert.runs.scoring import evaluate_examples
 from tfbert.tasks.known_tasks import TASKS
 from tfbert.tasks.labelled_data import LabelledData

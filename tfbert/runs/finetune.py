@@ -29,12 +29,12 @@ from tfbert.models.sources import load_encoder
 from tfbert.optimizers.schedules import WarmupPolynomialDecay
 from tfbert.recipes.batch_size import accumulate_steps
 from tfbert.recovery.checkpoints import restore_best_weights
-from tfbert.runs.callbacks import ProgressBar, StatusUpdates, TensorBoardCurves
 from tfbert.runs.command_options import FinetuneConfig
-from tfbert.runs.run_directory import RunDirectory, size_in_bytes
+from tfbert.runs.outputs.callbacks import ProgressBar, StatusUpdates, TensorBoardCurves
+from tfbert.runs.outputs.run_directory import RunDirectory, size_in_bytes
+from tfbert.runs.outputs.status import RunStatus
 from tfbert.runs.scoring import batch_lengths, evaluate_examples, fixed_rows
 from tfbert.runs.starting import RunResult, start
-from tfbert.runs.status import RunStatus
 from tfbert.tasks.batch_sources import TrainingBatches, evaluation_dataset
 from tfbert.tasks.batching import LengthBatches, TokenBatches
 from tfbert.tasks.known_tasks import TASKS

@@ -29,8 +29,8 @@ from tfbert.records.description import read_dataset
 from tfbert.recovery.checkpoint_files import phase_folder
 from tfbert.recovery.checkpoints import phase_to_resume
 from tfbert.recovery.recovery_options import Recovery
-from tfbert.runs.pretrain_callbacks import EvaluationHistory, PretrainingCurves
-from tfbert.runs.run_directory import RunDirectory, size_in_bytes
+from tfbert.runs.outputs.pretrain_callbacks import EvaluationHistory, PretrainingCurves
+from tfbert.runs.outputs.run_directory import RunDirectory, size_in_bytes
 from tfbert.runs.starting import RunResult, start
 
 log = logging.getLogger("tfbert")

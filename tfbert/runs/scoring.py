@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfbert.errors import InputError
 from tfbert.hardware.memory import out_of_memory_advice
 from tfbert.models.classifier import TrainedClassifier
-from tfbert.runs.callbacks import ProgressBar
+from tfbert.runs.outputs.callbacks import ProgressBar
 from tfbert.tasks.batch_sources import prediction_dataset
 from tfbert.tasks.batching import LengthBatches, padded_lengths
 from tfbert.tasks.labelled_data import label_ids

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from tfbert.hardware.strategies import get_strategy, is_chief
 from tfbert.recipes.pretrain_options import PretrainConfig
 from tfbert.runs.command_options import FinetuneConfig
-from tfbert.runs.run_directory import RunDirectory
+from tfbert.runs.outputs.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     import tensorflow as tf

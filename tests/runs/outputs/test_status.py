@@ -9,8 +9,8 @@ from tfbert.cli import main
 from tfbert.errors import InputError
 from tfbert.io.locks import RunLock
 from tfbert.recovery.checkpoint_files import last_written, write_checkpoint
-from tfbert.runs import status as module
-from tfbert.runs.status import STATUS_FILE, RunStatus, read_status, status_lines
+from tfbert.runs.outputs import status as module
+from tfbert.runs.outputs.status import STATUS_FILE, RunStatus, read_status, status_lines
 
 RUNNING = {
     "phase": "training",

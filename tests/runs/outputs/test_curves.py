@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from tfbert.recovery.progress import Progress
-from tfbert.runs import callbacks as callbacks_module
-from tfbert.runs.callbacks import TensorBoardCurves
-from tfbert.runs.curves import epoch_speeds, read_curves
+from tfbert.runs.outputs import callbacks as callbacks_module
+from tfbert.runs.outputs.callbacks import TensorBoardCurves
+from tfbert.runs.outputs.curves import epoch_speeds, read_curves
 
 EPOCHS, STEPS = 3, 50
 

@@ -19,7 +19,7 @@ from tfbert.io.whole import Replaced, saving, write_bytes, write_json
 from tfbert.options import read_options
 from tfbert.recovery.checkpoint_files import MANIFEST_FILE
 from tfbert.recovery.preemption import Preempted
-from tfbert.runs.status import STATUS_FILE, RunStatus
+from tfbert.runs.outputs.status import STATUS_FILE, RunStatus
 from tfbert.tasks.known_tasks import TaskName
 
 _PACKAGES = ("tensorflow", "tensorflow-text", "keras", "keras-hub", "numpy")

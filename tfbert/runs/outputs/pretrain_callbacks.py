@@ -14,11 +14,11 @@ from tfbert.io.progress import duration
 from tfbert.optimizers.loss_scale import innermost
 from tfbert.recipes.phases import Phase, learning_rate_schedule
 from tfbert.recovery.progress import interval_means
-from tfbert.runs.callbacks import Logs
-from tfbert.runs.curves import CurveWriter
+from tfbert.runs.outputs.callbacks import Logs
+from tfbert.runs.outputs.curves import CurveWriter
 
 if TYPE_CHECKING:
-    from tfbert.runs.status import RunStatus
+    from tfbert.runs.outputs.status import RunStatus
 
 log = logging.getLogger("tfbert")
 

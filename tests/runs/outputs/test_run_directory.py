@@ -13,8 +13,8 @@ from tfbert.recipes.pretrain_options import PretrainConfig
 from tfbert.recovery.checkpoint_files import write_checkpoint
 from tfbert.recovery.preemption import Preempted
 from tfbert.runs.command_options import FinetuneConfig
-from tfbert.runs.run_directory import RunDirectory, read_run_config
-from tfbert.runs.status import STATUS_FILE, read_status
+from tfbert.runs.outputs.run_directory import RunDirectory, read_run_config
+from tfbert.runs.outputs.status import STATUS_FILE, read_status
 
 CONFIG = FinetuneConfig(task="embedded", output="out")
 

@@ -10,10 +10,10 @@ import keras
 from tqdm import tqdm
 
 from tfbert.recovery.progress import interval_means
-from tfbert.runs.curves import CurveWriter
+from tfbert.runs.outputs.curves import CurveWriter
 
 if TYPE_CHECKING:
-    from tfbert.runs.status import RunStatus
+    from tfbert.runs.outputs.status import RunStatus
     from tfbert.tasks.batch_sources import TrainingBatches
 
 Logs = dict[str, float] | None  # as Keras hands them out
