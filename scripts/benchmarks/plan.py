@@ -98,10 +98,10 @@ This page is written by `python scripts/benchmarks/plan.py`.
     seconds = products / (devices * peak * utilisation) + updates * overhead * log2(devices)
 
 `products` are the operations of the matrix products (`tfbert/recipes/flops.py`); the peak is the
-data sheet's. Utilisation and overhead come from published runs (`tfbert/planning/published_runs.py`): of
-the LAMB paper's table every second row is fitted, of NVIDIA's figures those of one device; the
-others judge the fit. `overhead` is fitted for TPUs alone, as the fitted runs of the GPUs have one
-device.
+data sheet's. Utilisation and overhead come from published runs
+(`tfbert/planning/published_runs.py`): of the LAMB paper's table every second row is fitted, of
+NVIDIA's figures those of one device; the others judge the fit. `overhead` is fitted for TPUs alone,
+as the fitted runs of the GPUs have one device.
 
 {chr(10).join(utilisation_table())}
 
