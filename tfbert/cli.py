@@ -16,9 +16,11 @@ from tfbert._version import __version__
 from tfbert.arguments import CommandParser
 from tfbert.errors import InputError, TfbertError
 from tfbert.options import Options, make_options, read_options, suggestion
+from tfbert.planning.plan_options import PlanConfig
 from tfbert.recipes import recipe_names, recipe_path
 from tfbert.recipes.phases import Phase
 from tfbert.recipes.pretrain_options import PretrainConfig
+from tfbert.recipes.recipe_command import OF_THE_RUN, RecipeOptions
 from tfbert.records.record_options import InspectConfig, PrepareConfig
 from tfbert.runs.command_options import (
     EvaluateConfig,
@@ -28,7 +30,7 @@ from tfbert.runs.command_options import (
     StatusConfig,
 )
 from tfbert.text.vocab_options import VocabConfig
-from tfbert.tpu_check.check_options import OF_THE_RUN, TpuCheckConfig
+from tfbert.tpu_check.check_options import TpuCheckConfig
 
 
 def finetune(config: FinetuneConfig) -> None:
@@ -119,6 +121,14 @@ def tpu_check(config: TpuCheckConfig) -> None:
     check.require_fit()
 
 
+def plan(config: PlanConfig) -> None:
+    """Tell what a recipe would take on some hardware: memory, time, money."""
+    from tfbert.planning.plan import plan
+    from tfbert.planning.report import plan_text
+
+    print("\n".join(plan_text(plan(config))))
+
+
 def status(config: StatusConfig) -> None:
     """Tell what a run is doing."""
     from tfbert.runs.outputs.status import read_status, status_lines
@@ -157,10 +167,11 @@ COMMANDS: dict[str, tuple[Callable[[Any], None], type[Options]]] = {
     "prepare": (prepare, PrepareConfig),
     "inspect": (inspect, InspectConfig),
     "pretrain": (pretrain, PretrainConfig),
+    "plan": (plan, PlanConfig),
     "tpu-check": (tpu_check, TpuCheckConfig),
 }
 
-_RECIPE_COMMANDS = ("pretrain", "tpu-check")
+_RECIPE_COMMANDS = ("pretrain", "plan", "tpu-check")
 
 # Options that are given without their name: `tfbert inspect DIR`.
 POSITIONAL = {"inspect": "records", "status": "run", "launch": "command"}
@@ -195,8 +206,8 @@ def parse(argv: Sequence[str]) -> tuple[Callable[[Any], None], Any]:
     rest = _change_phases(options.get("phases"), command_parser, rest)
     command_parser.refuse(rest)
     options.update(given)
-    if config_class is TpuCheckConfig:
-        return function, TpuCheckConfig.from_options(**options)
+    if issubclass(config_class, RecipeOptions):
+        return function, config_class.from_options(**options)
     return function, make_options(config_class, options)
 
 
@@ -214,7 +225,7 @@ def build_parser() -> tuple[CommandParser, dict[str, CommandParser]]:
         )
         if config_class is FinetuneConfig:
             command.add_argument("--config", metavar="FILE", help=_CONFIG_HELP)
-        if config_class is TpuCheckConfig:
+        if issubclass(config_class, RecipeOptions):
             command.add_options(PretrainConfig, skip=OF_THE_RUN)
         if name in _RECIPE_COMMANDS:
             command.add_argument("--recipe", metavar="NAME|FILE", help=_RECIPE_HELP)

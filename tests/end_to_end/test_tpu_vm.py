@@ -39,8 +39,16 @@ def test_it_installs_imports_and_trains_a_step(tmp_path):
         "TPU_SKIP_MDS_QUERY": "1",  # libtpu would look for Google's metadata server, for minutes
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }
-    others = shutil.ignore_patterns(".git", ".venv", "runs", "build", "__pycache__", "*.egg-info")
-    shutil.copytree(REPOSITORY, tmp_path / "package", ignore=others)
+    files = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        check=True,
+    )
+    for name in filter(None, files.stdout.decode().split("\0")):
+        if (REPOSITORY / name).is_file():
+            (tmp_path / "package" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(REPOSITORY / name, tmp_path / "package" / name)
     script = tmp_path / "package" / "scripts" / "setup_tpu_vm.sh"
     for _ in range(2):  # a second time for a new version of the package
         subprocess.run(["bash", script, tmp_path / "venv"], check=True, env=environment)

@@ -11,10 +11,10 @@ import time
 import pytest
 
 from tfbert.cli import main
+from tfbert.hardware.tpu_slices import GIB
 from tfbert.io.paths import cache_folder
 from tfbert.tpu_check import compiler
 from tfbert.tpu_check.compiler import memory_asked_for, prepare_environment
-from tfbert.tpu_check.slices import GIB
 
 PYTHON = sys.executable  # before a test puts another in its place
 

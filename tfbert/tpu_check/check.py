@@ -3,6 +3,7 @@
 import dataclasses
 
 from tfbert.errors import TfbertError
+from tfbert.hardware.tpu_slices import TpuSlice, find_slice
 from tfbert.io.paths import as_path
 from tfbert.io.whole import write_json
 from tfbert.recipes.batch_size import accumulate_steps_of
@@ -13,7 +14,6 @@ from tfbert.tpu_check.check_options import TpuCheckConfig
 from tfbert.tpu_check.compiler import JAX, Program, compile_program
 from tfbert.tpu_check.fitting import Line, Search, least_accumulate_steps
 from tfbert.tpu_check.lowering import Request
-from tfbert.tpu_check.slices import TpuSlice, find_slice
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,11 +24,11 @@ from typing import Any
 
 import tfbert
 from tfbert.errors import MachineError, TfbertError, first_line
+from tfbert.hardware.tpu_slices import GIB, TpuSlice
 from tfbert.io.paths import cache_folder
 from tfbert.io.whole import replacing, write_json
 from tfbert.tpu_check import lowering
 from tfbert.tpu_check.lowering import Request
-from tfbert.tpu_check.slices import GIB, TpuSlice
 
 log = logging.getLogger("tfbert")
 

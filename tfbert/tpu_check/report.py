@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from tfbert.hardware.tpu_slices import GIB, TpuSlice
 from tfbert.tpu_check.check import PhaseCheck, TpuCheck
-from tfbert.tpu_check.slices import GIB, TpuSlice
 
 
 def check_lines(check: TpuCheck) -> list[str]:

@@ -2,7 +2,7 @@ import pytest
 
 from tfbert.errors import InputError
 from tfbert.hardware.accelerators import GENERATIONS
-from tfbert.tpu_check.slices import CORES, find_slice
+from tfbert.hardware.tpu_slices import CORES, find_slice
 
 
 # Topologies and cores after Google's tables of configurations, generation by generation.

@@ -85,18 +85,18 @@ class TpuSlice:
         return f"{self.core.topology}:{self.shape}"
 
 
-def find_slice(name: str) -> TpuSlice:
-    """The slice of a name such as `v5litepod-4`.
+def find_slice(name: str, option: str = "--accelerator") -> TpuSlice:
+    """The slice of a name such as `v5litepod-4`; `option` is what it was given with.
 
     Raises:
         InputError: If there is none.
     """
-    accelerator = parse_accelerator(name, "--accelerator")
+    accelerator = parse_accelerator(name, option)
     core = CORES[name.rpartition("-")[0]]
     chips = accelerator.chips
     if chips > core.most_chips or not math.log2(chips).is_integer():
         raise InputError(
-            f"--accelerator {name}: {chips:,} chips; tpu-check knows slices of a power of two, "
-            f"up to {core.most_chips:,}"
+            f"{option} {name}: {chips:,} chips; known are slices of a power of two, up to "
+            f"{core.most_chips:,}"
         )
     return TpuSlice(name, chips, core)
