@@ -208,6 +208,7 @@ def test_rows_with_all_their_cells(tmp_path):
         ("a.tsv", "text\tlabel\nx\t-1\ny\t-1\n", True),
         ("a.csv", "text,label\nx,\ny,1\n", False),
         ("a.csv", "text,Label\nx,0\n", False),
+        ("a.csv", "text,label\n", False),
         ("a.jsonl", '{"text": "a"}\n{"text": "b"}\n', True),
         ("a.jsonl", '{"text": "a", "label": 0}\n', False),
         ("a.jsonl", '{"text": "a", "label": null}\n', True),

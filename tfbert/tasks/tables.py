@@ -113,12 +113,14 @@ def is_unlabelled(
     The arguments are those of `read_table`.
     """
     table = open_table(path, form, (text_column,), encoding, separator)
+    is_empty = True
     for _, cells in table.rows:
+        is_empty = False
         column = column_named(cells, label_column)
         label = None if column is None else cells[column]
         if label is not None and str(label).strip() not in ("", "-1"):
             return False
-    return True
+    return not is_empty
 
 
 def _label_of(value: Any, path: str | Path, place: str) -> str:
