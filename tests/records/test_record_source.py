@@ -5,11 +5,12 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers.google_records import write_like_google
+from helpers.google_records import MODEL_GARDENS_NAMES, write_like_google
 from helpers.small_records import LENGTH, assert_same, read, restore, rows
 
 from tfbert.errors import InputError
-from tfbert.records.record_source import open_records
+from tfbert.records.reader import PretrainingRecords
+from tfbert.records.record_source import find_dataset, open_prepared, open_records
 from tfbert.records.tfrecords import read_frames
 
 
@@ -33,6 +34,74 @@ def test_records_of_googles_script(googles):
     assert sorted(rows([read(folder, 60).batch(0)])) == sorted(rows([batch]))
     single = read(folder / "tf_examples.tfrecord1", 20, shuffle=False)
     assert (single.batch(0)["mask_ids"] == batch["mask_ids"][20:40]).all()
+
+
+def test_records_of_the_model_garden(googles, tmp_path):
+    folder, batch = googles
+    write_like_google(tmp_path / "a.tfrecord", batch, names=MODEL_GARDENS_NAMES)
+    assert_same(read(tmp_path, 60, shuffle=False).batch(0), batch)
+    # Both kinds in one folder.
+    shutil.copy(folder / "tf_examples.tfrecord0", tmp_path / "b.tfrecord")
+    message = r"mixed records: a\.tfrecord has .*input_word_ids \(32\).* b\.tfrecord has input_ids"
+    with pytest.raises(InputError, match=message):
+        open_records(tmp_path)
+
+
+def test_lengths_by_file(googles, tmp_path):
+    _, batch = googles
+    shorter = {name: v[:, :16] if v.shape[1:] == (LENGTH,) else v for name, v in batch.items()}
+    write_like_google(tmp_path / "long.tfrecord", batch)
+    write_like_google(tmp_path / "short.tfrecord", shorter)
+    assert open_records(tmp_path).length == 16
+    long = PretrainingRecords(open_records(tmp_path, LENGTH), 60, shuffle=False)
+    assert_same(long.batch(0), batch)
+    with pytest.raises(InputError, match="its sequences have 16, 32 tokens, not 64"):
+        open_records(tmp_path, 64)
+    fewer = {name: v[:, :3] if name.startswith("mask_") else v for name, v in batch.items()}
+    write_like_google(tmp_path / "other.tfrecord", fewer)
+    with pytest.raises(InputError, match=r"mixed records: long\.tfrecord has .* and other\.tf"):
+        open_records(tmp_path)
+
+
+def test_what_is_left_out_of_records_is_filled_in(googles, tmp_path):
+    _, batch = googles
+    del_names = ("segment_ids", "padding_mask", "next_sentence_labels")
+    part = {name: values for name, values in batch.items() if name not in del_names}
+    write_like_google(tmp_path / "a.tfrecord", part)
+    found = read(tmp_path, 60, shuffle=False).batch(0)
+    assert (found["padding_mask"] == batch["padding_mask"]).all()
+    assert not found["segment_ids"].any() and "next_sentence_labels" not in found
+    del part["mask_weights"]
+    write_like_google(tmp_path / "a.tfrecord", part)
+    with pytest.raises(InputError, match="only some of the masks' features: input_ids, masked_lm"):
+        open_records(tmp_path)
+
+
+def test_what_is_needed_to_train_on_records(googles, prepared, vocabulary_file, tmp_path):
+    folder, batch = googles
+    dataset = find_dataset(folder, vocabulary_file)
+    assert dataset["options"] | {"max_predictions": None} == {
+        "lengths": [LENGTH],
+        "masking": "fixed",
+        "max_predictions": None,
+        "sequences": "pairs",
+        "lowercase": True,
+    }
+    source = open_prepared(folder, dataset, "train", LENGTH)
+    assert source.predictions == batch["mask_positions"].shape[1]
+    with pytest.raises(InputError, match=r"its masks are fixed, .* not 3: leave predictions out"):
+        open_prepared(folder, dataset, "train", LENGTH, 3)
+    with pytest.raises(InputError, match=r"records of another program, .* give --vocab"):
+        find_dataset(folder)
+    with pytest.raises(InputError, match="holds its own vocabulary; leave the option out"):
+        find_dataset(prepared["fixed"], vocabulary_file)
+    unmasked = {"token_ids": restore(batch)}
+    write_like_google(tmp_path / "a.tfrecord", unmasked)
+    cased = tmp_path / "cased.txt"
+    cased.write_text(vocabulary_file.read_text() + "##ING\n")
+    dataset = find_dataset(tmp_path, cased)
+    assert dataset["options"]["masking"] == "dynamic" and not dataset["options"]["lowercase"]
+    assert open_prepared(tmp_path, dataset, "train", LENGTH, 3).predictions == 3
 
 
 def test_records_without_masks_get_dynamic_ones(googles, vocabulary_file, tmp_path):

@@ -30,6 +30,9 @@ GOOD = {"task": "csv", "output": "out", "data": "d", "model": "m"}
         ({"class_weights": [1.0, "x"]}, "--class-weights is .*a list, each a finite number"),
         ({"learning_rate": 0.0}, "--learning-rate is 0.0: it must be above 0"),
         ({"class_weights": [1.0, 0.0]}, "none, balanced or a list, each above 0"),
+        ({"class_weights": [-1.0, 2.0]}, r"--class-weights is \[-1.0, 2.0\]: it must be"),
+        ({"separator": ";;"}, "--separator is .;;.: it must be `tab` or one character"),
+        ({"task": "sst2", "separator": ";"}, "--task sst2 knows its own"),
         ({"tokens_per_batch": 2}, "--tokens-per-batch is 2: it must be at least 3"),
         (
             {"tokens_per_batch": 512, "per_device_batch_size": 4},

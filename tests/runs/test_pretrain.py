@@ -7,6 +7,7 @@ import keras_hub
 import numpy as np
 import pytest
 import yaml
+from helpers.google_records import write_like_google
 from helpers.pretraining_run import PHASES, QUICK, records_of, scalars
 from helpers.training_fixtures import PRETRAINED
 
@@ -148,6 +149,25 @@ def test_a_model_of_another_vocabulary_is_refused(config, tmp_path):
     keras_hub.models.BertTokenizer(pieces).save_to_preset(str(tmp_path / "other"))
     with pytest.raises(InputError, match="has another vocabulary than the records"):
         pretrain(config(init=str(tmp_path / "other")))
+
+
+def test_records_of_another_program_train_alike(
+    records, pretrain_config, embedded_vocabulary_file, tmp_path
+):
+    """The same sequences as Google's script would write them, masks fixed."""
+    folder = tmp_path / "googles"
+    folder.mkdir()
+    for length in (16, 24):
+        whole = PretrainingRecords(open_records(records, length), 64, seed=3)
+        write_like_google(folder / f"{length}.tfrecord", whole.batch(0))
+    with pytest.raises(InputError, match="give --vocab"):
+        pretrain(pretrain_config(data=str(folder)))
+    vocab = str(embedded_vocabulary_file)
+    result = pretrain(pretrain_config(data=str(folder), vocab=vocab))
+    assert result.metrics["updates"] == 8
+    assert all(np.isfinite(value) for value in result.metrics.values())
+    pieces = load_encoder(result.run_directory, "float32").tokenizer.get_vocabulary()
+    assert pieces == embedded_vocabulary_file.read_text().splitlines()
 
 
 def test_the_command_begins_with_cooccurrences(records, tmp_path, capsys):

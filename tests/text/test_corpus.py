@@ -114,6 +114,69 @@ def test_review_and_book_markup(parts_of):
     assert part.text.strip() == "One.\n\n\n\nTwo.\n\nThree four five  six"
 
 
+WIKI = """<doc id="12" revid="7" url="https://en.wikipedia.org/wiki?curid=12" title="Anarchism">
+Anarchism
+
+Anarchism is a political theory.
+It is sceptical of <br> authority.
+
+</doc>
+<doc id="13" url="https://en.wikipedia.org/wiki?curid=13" title="A > B">
+A > B
+
+</doc>
+"""
+OF_WIKIPEDIA = '{"id": "1", "url": "u", "title": "t", "text": "One.\\nTwo."}'
+JSON_LINES = OF_WIKIPEDIA + '\n\n{"text": "", "n": 1}\n{"n": 2, "text": "3.\\n4."}\n'
+
+
+@pytest.mark.parametrize("form", ["line", "blank", "file"])
+@pytest.mark.parametrize("cut", [False, True])
+def test_wikipedia_as_wikiextractor_writes_it(form, cut, parts_of, monkeypatch, caplog):
+    caplog.set_level("INFO", "tfbert")
+    if cut:
+        monkeypatch.setattr(corpus, "LONGEST_PART", 100)
+    found = {}
+    for part in parts_of("\n" + WIKI, form, "wiki_00"):
+        found[part.document] = found.get(part.document, "") + part.text
+    paragraphs = [[line for line in text.split("\n\n") if line.strip()] for text in found.values()]
+    assert [[line.strip() for line in lines] for lines in paragraphs] == [
+        ["Anarchism", "Anarchism is a political theory.", "It is sceptical of", "authority."],
+        ["A > B"],
+    ]
+    assert caplog.text.count("each <doc> is a document, and these lines are left out") == 1
+
+
+@pytest.mark.parametrize("form", ["line", "blank", "file"])
+def test_json_lines(form, parts_of):
+    assert parts_of(JSON_LINES, form) == [(0, "One.\n\nTwo."), (1, "3.\n4.")]
+    with pytest.raises(InputError, match='line 5: no JSON object with a "text"'):
+        parts_of(JSON_LINES + '{"body": "5"}', form)
+
+
+def test_long_json_lines_come_in_parts(parts_of, monkeypatch):
+    monkeypatch.setattr(corpus, "LONGEST_PART", 50)
+    text = "word " * 40
+    found = parts_of(f'{{"text": "{text}"}}\n{{"text": "end"}}\n')
+    assert {part.document for part in found} == {0, 1} and len(found) == 5
+    assert "".join(part.text for part in found) == text + "end"
+
+
+@pytest.mark.parametrize(
+    "text", ["<doc>\nx", "<document id='1'>\nx", '{"a": 1}\nx', "{not JSON}\nx", '{"text": 1}\nx']
+)
+def test_text_that_only_looks_marked(text, parts_of):
+    assert [part.text.strip() for part in parts_of(text)] == text.split("\n")
+
+
+def test_files_without_an_end_are_found_in_a_folder_if_they_are_wikiextractors(tmp_path):
+    for name in ("AA/wiki_00", "AA/wiki_101", "AA/wiki_x", "AA/notes", "b.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    found = [source.removeprefix(f"{tmp_path}/") for source in find_sources([tmp_path])]
+    assert found == ["AA/wiki_00", "AA/wiki_101", "b.txt"]
+
+
 def test_standard_input(monkeypatch):
     data = io.TextIOWrapper(io.BytesIO("One\nTwo é\n".encode()))
     monkeypatch.setattr(sys, "stdin", data)
@@ -182,5 +245,7 @@ def test_what_is_no_text_is_named(name, content, message, parts_of):
 
 
 def test_other_encodings(parts_of):
+    for content in ("é\n\nb\n".encode("utf-16"), "é\r\rb\r".encode()):
+        assert [part.text.split() for part in parts_of(content)] == [["é"], ["b"]]
     (part,) = parts_of("café".encode("cp1252"), encoding="cp1252")
     assert part.text.split() == ["café"]

@@ -32,9 +32,12 @@ class PretrainConfig(RunOptions):
     """Train a BERT from text that `tfbert prepare` made into records.
 
     Args:
-        data: Folder of records, with every sequence length that the phases use.
+        data: Folder of records, with every sequence length that the phases use: of `tfbert
+            prepare`, or of another program (docs/prepare.md).
         output: The run directory to write.
         phases: The phases of the training in their order, a list of `Phase`.
+        vocab: The vocabulary of `data`, where another program made the records; a folder of
+            `tfbert prepare` holds its own.
         init: Start from the weights of this model instead of random ones: anything that `--model`
             of `finetune` takes. Its vocabulary must be that of the records.
         size: Size of a new model.
@@ -85,6 +88,7 @@ class PretrainConfig(RunOptions):
     data: str
     output: str
     phases: list[Phase] = dataclasses.field(default_factory=list)
+    vocab: str | None = None
     init: str | None = None
     size: SizeName = "base"
     num_layers: int | None = None

@@ -1,7 +1,7 @@
 """Record sources: the files that training records are read from, and how they are laid out.
 
-Records come from `tfbert prepare`, or from another program: lists of integers under Google's names
-of features, as its `create_pretraining_data.py` and NVIDIA's TensorFlow scripts write them.
+Records come from `tfbert prepare`, or from another program (`tfbert.records.foreign`): lists of
+integers under Google's names of features, or the Model Garden's.
 """
 
 import dataclasses
@@ -14,27 +14,11 @@ import numpy as np
 from tfbert.errors import InputError
 from tfbert.io.paths import as_path
 from tfbert.records.description import DATASET_FILE, VOCABULARY_FILE, is_unfinished, read_dataset
-from tfbert.records.masking import Masker, default_predictions
-from tfbert.records.tfrecords import Frames, Layout, read_frames
+from tfbert.records.foreign.dataset import describe_foreign, record_files
+from tfbert.records.foreign.examples import parse_examples
+from tfbert.records.masking import Masker
+from tfbert.records.tfrecords import Frames, Layout
 from tfbert.text.vocabulary import Vocabulary, read_vocabulary
-
-# Google's names of features, and KerasHub's.
-_GOOGLES_NAMES = {
-    "input_ids": "token_ids",
-    "input_mask": "padding_mask",
-    "masked_lm_positions": "mask_positions",
-    "masked_lm_ids": "mask_ids",
-    "masked_lm_weights": "mask_weights",
-}
-_NAMES = (
-    "token_ids",
-    "segment_ids",
-    "padding_mask",
-    "mask_positions",
-    "mask_ids",
-    "mask_weights",
-    "next_sentence_labels",
-)
 
 
 class Shard(NamedTuple):
@@ -54,6 +38,7 @@ class RecordSource:
         vocabulary: None if it is not known.
         masker: For records without masks; None where they are in the records, or where none are
             asked for.
+        places: Of masks that are fixed in records of another program, a sequence.
     """
 
     shards: list[Shard]
@@ -61,6 +46,7 @@ class RecordSource:
     layout: Layout | None
     vocabulary: Vocabulary | None
     masker: Masker | None
+    places: int = 0
 
     @property
     def examples(self) -> int:
@@ -72,8 +58,9 @@ class RecordSource:
         """Masked positions a sequence, as the description has them; 0 without masks."""
         if self.masker is not None:
             return self.masker.max_predictions
-        features = self.layout.features if self.layout is not None else {}
-        _, shape = features.get("mask_positions", (None, (0,)))
+        if self.layout is None:
+            return self.places
+        _, shape = self.layout.features.get("mask_positions", (None, (0,)))
         return shape[0]
 
     def decode(self, frames: Frames, name: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -84,7 +71,7 @@ class RecordSource:
             (records,) bool, which records they are.
         """
         if self.layout is None:
-            return _parse_examples(frames, name)
+            return parse_examples(frames, name)
         arrays, good = self.layout.decode(frames.data, frames.offsets, frames.lengths)
         arrays = {name: values[frames.good[good]] for name, values in arrays.items()}
         return arrays, good & frames.good
@@ -110,12 +97,12 @@ def open_records(
         InputError: If there are no such records.
     """
     place = as_path(path)
-    prepared = (place / DATASET_FILE).exists() or is_unfinished(place)
-    if prepared or (place.is_dir() and not _record_files(place)):
+    if _is_prepared(place):
         dataset = read_dataset(place)
-        shortest = min(dataset["options"]["lengths"])
-        return open_prepared(place, dataset, split, shortest if length is None else length)
-    return _open_unprepared(place, length, vocabulary)
+    else:
+        dataset, split = describe_foreign(place, vocabulary), "train"
+    shortest = min(dataset["options"]["lengths"])
+    return open_prepared(place, dataset, split, shortest if length is None else length)
 
 
 def open_prepared(
@@ -125,11 +112,11 @@ def open_prepared(
     length: int,
     predictions: int | None = None,
 ) -> RecordSource:
-    """The records of one sequence length in a folder of `tfbert prepare`.
+    """The records of one sequence length, as their description says.
 
     Args:
         directory: The folder.
-        dataset: Its description, from `read_dataset`.
+        dataset: Its description, from `read_dataset` or `find_dataset`.
         split: `train` or `validation`.
         length: Tokens a sequence.
         predictions: Masked positions a sequence; None takes what the records were prepared for.
@@ -138,6 +125,8 @@ def open_prepared(
         InputError: If there are no such records, or they cannot have so many predictions.
     """
     directory = as_path(directory)
+    if "foreign" in dataset:
+        return _open_foreign(directory, dataset, split, length, predictions)
     options = dataset["options"]
     lengths = options["lengths"]
     if length not in lengths:
@@ -175,10 +164,6 @@ def open_prepared(
     return source
 
 
-def _record_files(directory: Path) -> list[Path]:
-    return sorted(path for path in directory.glob("*tfrecord*") if path.is_file())
-
-
 def _checked(shards: list[Shard], path: Path, split: str) -> list[Shard]:
     """The shards that are not empty."""
     shards = [shard for shard in shards if shard.examples]
@@ -190,105 +175,59 @@ def _checked(shards: list[Shard], path: Path, split: str) -> list[Shard]:
     return shards
 
 
-def _open_unprepared(
-    path: Path, length: int | None, vocabulary_path: str | Path | None
+def _open_foreign(
+    path: Path, dataset: dict[str, Any], split: str, length: int, predictions: int | None = None
 ) -> RecordSource:
-    """Records of another program."""
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder")
-    shards = []
-    for file in [path] if path.is_file() else _record_files(path):
-        # There is no list of counts, so the headers of the records are counted once.
-        frames = read_frames(file, check=False)
-        if not len(frames.offsets) and frames.rest:
-            raise InputError(f"{file}: is not a record file ({frames.rest})")
-        shards.append(Shard(file, len(frames.offsets)))
-    vocabulary = read_vocabulary(vocabulary_path) if vocabulary_path else None
-    shards = _checked(shards, path, "train")
-    first = shards[0].path
-    arrays, _ = _parse_examples(read_frames(first), first)
-    if not arrays:
-        raise InputError(f"{first}: every record in it is damaged")
-    found = arrays["token_ids"].shape[1]
-    if length not in (None, found):
+    """`open_prepared` of another program's records, as `describe_foreign` describes them."""
+    options = dataset["options"]
+    lengths = options["lengths"]
+    if length not in lengths:
+        found = ", ".join(map(str, lengths))
         raise InputError(f"{path}: its sequences have {found} tokens, not {length}")
+    shards = [
+        Shard(as_path(shard["file"]), shard["examples"])
+        for shard in dataset["shards"]
+        if (shard["split"], shard["length"]) == (split, length)
+    ]
+    vocabulary = read_vocabulary(dataset["foreign"]) if dataset["foreign"] else None
+    places = options["max_predictions"][lengths.index(length)]
     masker = None
-    if "mask_positions" not in arrays:
-        if vocabulary is None:
-            raise InputError(f"{path}: the records hold no masks, and drawing them needs --vocab")
-        masker = Masker(vocabulary, default_predictions(found))
-    return RecordSource(shards, found, None, vocabulary, masker)
+    if options["masking"] == "dynamic" and vocabulary is not None:
+        masker = Masker(vocabulary, predictions or places)
+    elif predictions not in (None, places):
+        raise InputError(
+            f"{path}: its masks are fixed, {places} a sequence of length {length}, not "
+            f"{predictions}: leave predictions out"
+        )
+    shards = _checked(shards, path, split)
+    return RecordSource(shards, length, None, vocabulary, masker, places)
 
 
-def _parse_examples(frames: Frames, name: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """`RecordSource.decode` of another program's records: integers as int32, weights as float32.
+def find_dataset(path: str | Path, vocabulary: str | Path | None = None) -> dict[str, Any]:
+    """The description of records, of `tfbert prepare` or of another program, to train on.
+
+    Args:
+        path: As in `open_records`.
+        vocabulary: Path of the vocabulary of another program's records.
 
     Raises:
-        InputError: If the first record is not an example of BERT pre-training.
+        InputError: If there are no such records, or no vocabulary, or one too many.
     """
-    import tensorflow as tf
-
-    good = frames.good.copy()
-    raw = [
-        frames.data[begin : begin + length].tobytes()
-        for begin, length in zip(frames.offsets[good], frames.lengths[good], strict=True)
-    ]
-    if not raw:
-        return {}, good
-    specification = _specification(raw[0], name)
-    try:
-        parsed = tf.io.parse_example(raw, specification)
-    except tf.errors.InvalidArgumentError:
-        # One bad record spoils the call: look at each on its own.
-        sound = np.array([_is_sound(record, specification) for record in raw])
-        good[np.flatnonzero(good)[~sound]] = False
-        parsed = tf.io.parse_example(
-            [record for record, is_sound in zip(raw, sound, strict=True) if is_sound], specification
-        )
-    arrays = {}
-    for feature, tensor in parsed.items():
-        kind = np.float32 if tensor.dtype == tf.float32 else np.int32
-        arrays[_GOOGLES_NAMES.get(feature, feature)] = tensor.numpy().astype(kind)
-    if "next_sentence_labels" in arrays:
-        arrays["next_sentence_labels"] = arrays["next_sentence_labels"].reshape(-1)
-    return arrays, good
-
-
-def _specification(record: bytes, name: Path) -> dict[str, Any]:
-    """By feature its `tf.io.FixedLenFeature`, as in this record."""
-    import tensorflow as tf
-
-    try:
-        features = tf.train.Example.FromString(record).features.feature
-    except Exception as error:  # protobuf's exception differs by release
-        raise InputError(f"{name}: holds no tf.train.Example records") from error
-    specification = {}
-    for feature, value in features.items():
-        if _GOOGLES_NAMES.get(feature, feature) not in _NAMES:
-            continue
-        kind = value.WhichOneof("kind")
-        if kind == "bytes_list" or kind is None:
-            raise InputError(
-                f"{name}: feature {feature} is packed bytes of unknown type; "
-                "such records need the dataset.json that `tfbert prepare` wrote with them"
-            )
-        is_float = kind == "float_list"
-        values = (value.float_list if is_float else value.int64_list).value
-        specification[feature] = tf.io.FixedLenFeature(
-            [len(values)], tf.float32 if is_float else tf.int64
-        )
-    if not {"input_ids", "token_ids"} & set(specification):
+    place = as_path(path)
+    if _is_prepared(place):
+        if vocabulary is not None:
+            raise InputError(f"--vocab: {path} holds its own vocabulary; leave the option out")
+        return read_dataset(place)
+    dataset = describe_foreign(place, vocabulary)
+    if vocabulary is None:
         raise InputError(
-            f"{name}: no feature input_ids or token_ids; it has {', '.join(sorted(features))}"
+            f"{path}: holds records of another program, without their vocabulary: give --vocab"
         )
-    return specification
+    return dataset
 
 
-def _is_sound(record: bytes, specification: dict[str, Any]) -> bool:
-    import tensorflow as tf
-
-    try:
-        tf.io.parse_single_example(record, specification)
-    except tf.errors.InvalidArgumentError:
-        return False
-    return True
+def _is_prepared(place: Path) -> bool:
+    """Whether records are those of `tfbert prepare`; where there are none, they should be."""
+    if (place / DATASET_FILE).exists() or is_unfinished(place):
+        return True
+    return place.is_dir() and not record_files(place)

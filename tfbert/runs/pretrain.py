@@ -25,7 +25,7 @@ from tfbert.recipes.phases import Phase, batch_orders
 from tfbert.recipes.plan import plan_lines
 from tfbert.recipes.pretrain_options import PretrainConfig
 from tfbert.records.batches import PretrainingBatches
-from tfbert.records.description import read_dataset
+from tfbert.records.record_source import find_dataset
 from tfbert.recovery.checkpoint_files import phase_folder
 from tfbert.recovery.checkpoints import phase_to_resume
 from tfbert.recovery.recovery_options import Recovery
@@ -54,7 +54,7 @@ def _pretrain(
     config: PretrainConfig, strategy: tf.distribute.Strategy, run: RunDirectory, resumes: bool
 ) -> RunResult:
     began = time.perf_counter()
-    dataset = read_dataset(config.data)
+    dataset = find_dataset(config.data, config.vocab)
     keras.utils.set_random_seed(config.seed)
     precision = choose_precision(config.precision)
     phases = config.scaled_phases()

@@ -1,5 +1,6 @@
 """Documents out of files, folders, globs, standard input and tensorflow-datasets, one by one."""
 
+import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -8,14 +9,21 @@ from typing import NamedTuple
 from tfbert.errors import InputError
 from tfbert.io.paths import AnyPath, as_path, files_below, find_files
 from tfbert.io.text_files import read_lines
+from tfbert.text.marked_documents import Lines, cut_text, find_marks, json_texts, wiki_parts
 
 DATASETS_PREFIX = "tfds:"
 LONGEST_PART = 4_000_000  # characters; longer documents come in parts, so that memory is bounded
-_TEXT_SUFFIXES = (".txt", ".txt.gz")
+_TEXT_FILE = re.compile(r".*\.txt(\.gz)?|wiki_[0-9]+", re.DOTALL)
 # Control characters between words: form feeds, "next line", and what a dash or a quote becomes
 # where Windows text is read as Latin-1. BERT's tokenization would drop them and join the words.
 _CONTROLS = re.compile("[\x0b\x0c\x1c-\x1f\x7f-\x9f]")
 _LINE_BREAK_TAG = re.compile(r"<br\s*/?>", re.IGNORECASE)
+
+_MARKS = {
+    "wiki": "is WikiExtractor's: each <doc> is a document, and these lines are left out",
+    "json": "is JSON lines: the `text` of each is a document",
+}
+_log = logging.getLogger("tfbert")
 
 
 class Part(NamedTuple):
@@ -34,7 +42,8 @@ def find_sources(inputs: Iterable[AnyPath], outside: Iterable[AnyPath] = ()) -> 
     """The files that the user's names and patterns mean, in a fixed order.
 
     Args:
-        inputs: Files, folders (every .txt and .txt.gz in them), globs, `tfds:NAME`, `-`.
+        inputs: Files, folders (every .txt and .txt.gz, and WikiExtractor's wiki_00), globs,
+            `tfds:NAME`, `-`.
         outside: Folders of the output, whose files are left out unless the input names one itself.
 
     Returns:
@@ -55,7 +64,7 @@ def find_sources(inputs: Iterable[AnyPath], outside: Iterable[AnyPath] = ()) -> 
             found = [name]
         elif path.is_dir():
             files = filter(is_source, files_below(path))
-            found = [str(file) for file in files if file.name.endswith(_TEXT_SUFFIXES)]
+            found = [str(file) for file in files if _TEXT_FILE.fullmatch(file.name)]
             if not found:
                 raise InputError(
                     f"{name}: no .txt or .txt.gz files in this folder; "
@@ -95,8 +104,9 @@ def read_documents(sources: Iterable[str], form: str, encoding: str = "utf-8") -
 
     Args:
         sources: From `find_sources`.
-        form: Where a document ends: `line`, `file` or `blank` (a blank line). The text sets of
-            tensorflow-datasets have one document an example.
+        form: Where a document ends: `line`, `file` or `blank` (a blank line). Not where the source
+            says it itself: text sets of tensorflow-datasets (an example), WikiExtractor's files
+            (`<doc id=...>` and `</doc>`, which are left out) and JSON lines (the `text` of each).
         encoding: Text encoding of the files.
 
     Yields:
@@ -106,8 +116,9 @@ def read_documents(sources: Iterable[str], form: str, encoding: str = "utf-8") -
         InputError: If a source cannot be read as text.
     """
     document, begins = -1, True
+    told: set[str] = set()  # one line in the log is enough for thousands of files
     for source in sources:
-        for first, text in _parts(source, form, encoding):
+        for first, text in _parts(source, form, encoding, told):
             begins = begins or first
             if "\0" in text:
                 raise InputError(f"{source}: holds NUL bytes, so it is not a text file")
@@ -124,16 +135,28 @@ def _clean(text: str) -> str:
     return _LINE_BREAK_TAG.sub("\n\n", text) if "<" in text else text
 
 
-def _parts(source: str, form: str, encoding: str) -> Iterator[tuple[bool, str]]:
+def _parts(source: str, form: str, encoding: str, told: set[str]) -> Iterator[tuple[bool, str]]:
     """Yields (whether a document begins here, text)."""
     if source.startswith(DATASETS_PREFIX):
         from tfbert.text.tensorflow_datasets import read_texts
 
         for text in read_texts(source.removeprefix(DATASETS_PREFIX)):
-            for begin in range(0, len(text), LONGEST_PART):
-                yield begin == 0, text[begin : begin + LONGEST_PART]
+            yield from cut_text(text, LONGEST_PART)
         return
-    lines = read_lines(source, encoding, longest=LONGEST_PART)
+    marks, lines = find_marks(read_lines(source, encoding, longest=LONGEST_PART))
+    if marks and marks not in told:
+        told.add(marks)
+        _log.info("%s: %s", source, _MARKS[marks])
+    if marks == "wiki":
+        yield from wiki_parts(lines, LONGEST_PART)
+    elif marks == "json":
+        for text in json_texts(lines, source):
+            yield from cut_text(text, LONGEST_PART)
+    else:
+        yield from _unmarked(lines, form)
+
+
+def _unmarked(lines: Lines, form: str) -> Iterator[tuple[bool, str]]:
     last = -1
     if form == "line":
         for number, line in lines:

@@ -196,7 +196,7 @@ def size_in_bytes(variables: Iterable[Any]) -> int:
 
 
 def read_run_config(path: AnyPath) -> dict[str, Any]:
-    """The content of a run directory's `config.yaml`; empty for any other directory or name.
+    """The content of a fine-tuned run's `config.yaml`; empty for any other directory or name.
 
     Raises:
         InputError: If the file is damaged.
@@ -208,6 +208,8 @@ def read_run_config(path: AnyPath) -> dict[str, Any]:
         content = yaml.safe_load(config.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{config}: damaged: {' '.join(str(error).split())}") from error
+    if isinstance(content, dict) and content.get("command") == "pretrain":
+        return {}  # it has no task
     if not isinstance(content, dict) or content.get("task") not in typing.get_args(TaskName):
         raise InputError(f"{config}: damaged: it names no task")
     return content
