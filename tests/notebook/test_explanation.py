@@ -39,9 +39,9 @@ def test_every_word_is_drawn_once(explanations):
     )
     assert len(axes.patches) == len(" ".join(TEXTS).split())
     # The word that did most for the answer, or against it, has the deepest colour.
-    strengths = [abs(patch.get_facecolor()[0] - patch.get_facecolor()[2]) for patch in axes.patches]
+    lightness = [sum(patch.get_facecolor()[:3]) for patch in axes.patches]
     effects = np.concatenate([each.effects for each in explanations])
-    assert np.argmax(strengths) == np.argmax(abs(effects))
+    assert np.argmin(lightness) == np.argmax(abs(effects))
 
 
 def test_long_texts_go_on_in_the_next_line(explanations):

@@ -104,8 +104,8 @@ def test_runs_that_differ_in_the_rate_alone(config):
     ]
     assert all(np.isfinite(each.loss) for each in found)
     assert len({each.run for each in found}) == 2
-    with pytest.raises(InputError, match="of which the first 4 chose the rates"):
-        compare(found, config.data, config.eval_sequences, 1000)
+    with pytest.raises(InputError, match="of which the first 9,999 chose the rates"):
+        compare(found, config.data, 9_999, 64)
 
 
 def test_other_losses_are_of_other_sequences(config, monkeypatch):

@@ -37,7 +37,7 @@ class Trial(NamedTuple):
         batch_size: Sequences an update.
         rate: The peak learning rate.
         updates: How many there were.
-        loss: On the held-out sequences that rates are chosen by, in nats.
+        loss: Of masked tokens, on the held-out sequences that rates are chosen by, in nats.
         seconds: Of the whole run.
         run: Its directory.
         model: The trained `BertPretrainer`.
@@ -90,7 +90,7 @@ def try_rates(
                     batch_size,
                     scaled.learning_rate or rate,
                     result.metrics["updates"],
-                    result.metrics["val_loss"],
+                    result.metrics.get("val_mlm_loss", result.metrics["val_loss"]),
                     result.metrics["seconds"],
                     result.run_directory,
                     result.model,
@@ -146,7 +146,7 @@ def other_losses(trial: Trial, data: str, skip: int, sequences: int) -> np.ndarr
         values = trial.model.evaluate(
             tf.data.Dataset.from_tensors(batch), verbose=0, return_dict=True
         )
-        losses.append(values["loss"])
+        losses.append(values.get("mlm_loss", values["loss"]))
     return np.array(losses, np.float64)
 
 
