@@ -7,9 +7,10 @@ The names below are imported on first use (PEP 562), so that `import tfbert` and
 import importlib
 
 from tfbert._version import __version__
-from tfbert.hardware import tpu_environment
+from tfbert.hardware import surroundings, tpu_environment
 
-# TensorFlow reads it when it is imported, which may be at the next name.
+# TensorFlow and Keras read it when they are imported, which may be at the next name.
+surroundings.prepare()
 tpu_environment.prepare()
 
 _HOMES = {
