@@ -19,7 +19,7 @@ from tfbert.models.encoder import BertEncoder, freeze_lower_layers, to_stock
 from tfbert.models.heads import MaskedLMHead
 from tfbert.models.sizes import BertSize
 from tfbert.models.sources import load_encoder, resolve_source
-from tfbert.models.transformer import bert_initializer
+from tfbert.models.transformer import LAYER_NORM_EPSILON, bert_initializer
 
 log = logging.getLogger("tfbert")
 
@@ -67,7 +67,12 @@ class BertPretrainer(DistributedTrainer, keras.Model):
     ) -> None:
         # === Layers ===
         mlm_head = MaskedLMHead(
-            backbone.token_embedding, dtype=backbone.dtype_policy, name="mlm_head"
+            backbone.token_embedding,
+            # KerasHub's encoder has neither: its computation is the default.
+            getattr(backbone, "activation", "gelu_tanh"),
+            getattr(backbone, "layer_norm_epsilon", LAYER_NORM_EPSILON),
+            dtype=backbone.dtype_policy,
+            name="mlm_head",
         )
         nsp_head = None
         if next_sentence:
