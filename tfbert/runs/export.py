@@ -55,11 +55,11 @@ def export(config: ExportConfig) -> None:
             )
     model = load_trained(config.model)
     keras_model = model.backbone if isinstance(model, Encoder) else model.model
-    with saving(output, size_in_bytes(keras_model.variables)):
+    with saving(output):
         output.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(output) as temporary:
-            temporary.mkdir()
-            _WRITERS[config.format](model, temporary, config)
+    with saving(output, size_in_bytes(keras_model.variables)), replacing(output) as temporary:
+        temporary.mkdir()
+        _WRITERS[config.format](model, temporary, config)
 
 
 def _check_output(config: ExportConfig, output: Path) -> None:
