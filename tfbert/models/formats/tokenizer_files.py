@@ -98,11 +98,9 @@ def read_plain_vocabulary(folder: Path, where: str) -> BertTokenizer:
 def longest_text(folder: Path, positions: int) -> int:
     """Tokens that the model is to see at most, by the tokenizer's settings and its positions."""
     longest = _settings(folder / "tokenizer_config.json").get("model_max_length")
-    return (
-        positions
-        if type(longest) not in (int, float) or longest < 3
-        else min(positions, int(longest))
-    )
+    # The library writes 10^30 where there is no limit.
+    is_limit = isinstance(longest, int | float) and 3 <= longest < positions
+    return int(longest or positions) if is_limit else positions
 
 
 def _settings(path: Path) -> Mapping[str, Any]:
