@@ -10,6 +10,7 @@ from keras_hub.layers import PositionEmbedding, ReversibleEmbedding
 
 from tfbert.errors import InputError
 from tfbert.models.dropout import Dropout
+from tfbert.models.formats.presets import check_preset, read_settings, write_settings
 from tfbert.models.transformer import (
     LAYER_NORM_EPSILON,
     ActivationName,
@@ -121,7 +122,10 @@ class BertEncoder(keras_hub.models.BertBackbone):
         }  # each (batch, tokens)
         tokens = self.token_embedding(inputs["token_ids"])
         positions = self.position_embedding(tokens)
-        segments = self.segment_embedding(inputs["segment_ids"])
+        segment_ids = inputs["segment_ids"]
+        if num_segments == 1:  # one row for both segments of a pair
+            segment_ids = keras.ops.zeros_like(segment_ids)
+        segments = self.segment_embedding(segment_ids)
         x = self.embeddings_add((tokens, positions, segments))
         x = self.embeddings_dropout(self.embeddings_layer_norm(x))
         for layer in self.transformer_layers:
@@ -156,13 +160,25 @@ class BertEncoder(keras_hub.models.BertBackbone):
     def from_preset(
         cls, preset: str, load_weights: bool = True, rematerialize: bool = False, **kwargs: Any
     ) -> BertEncoder:
-        """Opens a KerasHub preset of a `BertBackbone`; arguments as there."""
+        """Opens a KerasHub preset of a `BertBackbone`; arguments as there.
+
+        `tfbert.load_encoder` opens models of other forms.
+
+        Raises:
+            InputError: If the preset is a model of Hugging Face's form.
+        """
+        check_preset(preset)
         stock = keras_hub.models.BertBackbone.from_preset(preset, load_weights, **kwargs)
-        return from_stock(stock, rematerialize=rematerialize)
+        settings = read_settings(preset)["encoder"]
+        return from_stock(stock, rematerialize=rematerialize, **settings)
 
     def save_to_preset(self, preset_dir: str, max_shard_size: float = 10) -> None:
-        """Writes a preset of the stock class, float32, which opens without this package."""
+        """Writes a preset of the stock class, float32, which opens without this package.
+
+        What a preset cannot hold, as the exact GELU, stands in `tfbert.json` beside it.
+        """
         to_stock(self, dtype="float32").save_to_preset(preset_dir, max_shard_size)
+        write_settings(preset_dir, self)
 
 
 def from_stock(backbone: keras_hub.models.BertBackbone, **changes: Any) -> BertEncoder:

@@ -1,4 +1,7 @@
-"""Other programs' forms of a BERT: the names, shapes and settings of each, one module a form.
+"""BERT models of other programs: the names, shapes and settings of each form, one module a form.
 
-May import what `models/` may; imports no other part of `models/` but its layers.
+`folder.open_folder` finds out which form a folder has and reads it. Nothing in a folder is executed
+or unpickled, and no file outside of it is opened.
+
+May import what `models/` may, and of `models/` only the encoder and its layers.
 """
