@@ -23,6 +23,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import numpy as np
 
 try:
+    import h5py
     import onnxruntime
     import torch
     import transformers
@@ -183,6 +184,42 @@ def old_name(name):
     return name.replace("LayerNorm.bias", "LayerNorm.beta")
 
 
+def by_keras_2(folder, inputs):
+    """`tf_model.h5` as transformers 4 wrote it with Keras 2: a group a layer, `:0` after names."""
+    outputs = by_transformers("BertForPreTraining")(folder, inputs)
+    path = folder / "model.safetensors"
+    heads = {"cls.predictions": "mlm___cls", "cls.seq_relationship": "nsp___cls"}
+    with h5py.File(folder / "tf_model.h5", "w") as file:
+        for name, value in load_file(path).items():
+            group = next(
+                (theirs for head, theirs in heads.items() if name.startswith(head)), "bert"
+            )
+            file[f"{group}/tf_bert_for_pre_training/{keras_2_name(name, value)}:0"] = (
+                np.ascontiguousarray(value.T) if is_matrix(name) else value
+            )
+    path.unlink()
+    return outputs
+
+
+def is_matrix(name):
+    return name.endswith(".weight") and "LayerNorm" not in name and "embeddings." not in name
+
+
+def keras_2_name(name, value):
+    """transformers' name in TensorFlow of a weight."""
+    heads = {"cls.predictions": "mlm___cls.predictions", "cls.seq": "nsp___cls.seq"}
+    for head, theirs in heads.items():
+        name = name.replace(head, theirs)
+    *parts, kind = name.replace("layer.", "layer_._").split(".")
+    if parts[-1] == "LayerNorm":
+        kind = {"weight": "gamma", "bias": "beta"}[kind]
+    elif parts[-1].endswith("embeddings"):
+        kind = {"word_embeddings": "weight"}.get(parts[-1], "embeddings")
+    elif kind == "weight":
+        kind = "kernel"
+    return "/".join([*parts, kind])
+
+
 SOURCES = {
     "Hugging Face `BertModel`, erf GELU": by_transformers("BertModel"),
     "the same, tanh GELU (`gelu_new`)": by_transformers("BertModel", hidden_act="gelu_new"),
@@ -198,6 +235,7 @@ SOURCES = {
     "bfloat16": by_transformers("BertForPreTraining", dtype="bfloat16"),
     "several files (shards)": by_transformers("BertForPreTraining", shard_size="20KB"),
     "`gamma`, `beta`, no `bert.`": by_transformers("BertForPreTraining", rename=old_name),
+    "`tf_model.h5`": by_keras_2,
     "TensorFlow 1 checkpoint, Google's names": by_tensorflow_1,
     "KerasHub preset": by_keras_hub,
 }
@@ -316,15 +354,37 @@ def outgoing(folder, minilm):
             largest = np.abs(logits_of(output, TEXTS) - expected).max()
             again = "-"
             if format_name == "huggingface":
-                again = f"{round_trip(classifier, output):.0e}".replace("0e+00", "0")
+                again = number(round_trip(classifier, output))
             yield f"`{format_name}`", name, runtime, f"{largest:.1e}", again
             shutil.rmtree(output)
+
+
+def outgoing_pretrainers(folder):
+    """Rows of the table of what goes out, of a model with pre-training heads."""
+    source = folder / "random-heads"
+    source.mkdir()
+    inputs = make_inputs(len(PIECES), 2)
+    by_transformers("BertForPreTraining", hidden_act="gelu_new")(source, inputs)
+    expected = computed_by_us(source, inputs)
+    for dtype in ("float32", "float16", "bfloat16"):
+        output = folder / f"heads-{dtype}"
+        options = {"model": str(source), "format": "huggingface", "output": str(output)}
+        export(ExportConfig(**options, dtype=dtype))
+        theirs = computed_by_transformers(transformers.BertForPreTraining, output, inputs)
+        largest = difference(expected, theirs, inputs["padding_mask"] > 0)
+        again = round_trip(load_trained(str(source)), output)
+        name = f"random, pre-training heads, {dtype}"
+        yield "`huggingface`", name, RUNTIMES["huggingface"][0], f"{largest:.1e}", number(again)
+
+
+def number(value):
+    return f"{value:.1e}" if value else "0"
 
 
 def round_trip(classifier, folder):
     """The largest difference of a weight that went out and came in again."""
     ours = weights_by_path(classifier.model)
-    again = weights_by_path(load_classifier(str(folder)).model)
+    again = weights_by_path(load_trained(str(folder)).model)
     return max(np.abs(np.asarray(ours[path]) - np.asarray(again[path])).max() for path in ours)
 
 
@@ -357,7 +417,7 @@ def main():
                     "largest difference of logits",
                     "of weights, in again",
                 ],
-                outgoing(Path(scratch), minilm),
+                [*outgoing(Path(scratch), minilm), *outgoing_pretrainers(Path(scratch))],
             ),
         }
     packages = ("tensorflow", "keras", "keras_hub", "transformers", "torch", "onnxruntime")

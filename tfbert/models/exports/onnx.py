@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -19,8 +22,7 @@ def write_onnx(model: keras.Model, path: Path) -> None:
     """
     import onnx
 
-    with warnings.catch_warnings():  # of NumPy 2, in Keras' patch of tf2onnx
-        warnings.simplefilter("ignore")
+    with _quiet():
         model.export(
             str(path),
             format="onnx",
@@ -37,6 +39,24 @@ def write_onnx(model: keras.Model, path: Path) -> None:
     # tf2onnx writes operations that ONNX lacks as they are, and only logs it.
     onnx.checker.check_model(content)
     onnx.save(content, path)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without warnings that mean nothing here.
+
+    NumPy's are of Keras' patch of tf2onnx; TensorFlow's are of look-up tables that other models in
+    the process have, and that have no name in the collections of TensorFlow 1.
+    """
+    logger = logging.getLogger("tensorflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _specification(model: keras.Model) -> dict[str, keras.InputSpec]:

@@ -24,13 +24,7 @@ def write_savedmodel(classifier: TrainedClassifier, folder: Path) -> None:
     module = tf.Module()
     module.resources = server.resources
     signatures = {name: function.get_concrete_function() for name, function in functions.items()}
-    logger = tf.get_logger()
-    level = logger.level
-    logger.setLevel("ERROR")  # it warns that the table has no name in TensorFlow 1's collections
-    try:
-        tf.saved_model.save(module, str(folder), signatures)
-    finally:
-        logger.setLevel(level)
+    tf.saved_model.save(module, str(folder), signatures)
 
 
 class TextServer:

@@ -192,7 +192,7 @@ def _check_rows(folder, tokenizer, arguments):
 def _labels(folder, form, config, weights):
     """(names of the classes of a classification head, why there are none where a head is there)."""
     path = folder / "config.json"
-    kinds = config.get("architectures") or []
+    kinds = config.get("architectures") or [""]
     kind = str(kinds[0] if isinstance(kinds, list) else kinds).removeprefix("TF")
     if kind and kind.removeprefix("Bert") not in _KNOWN_HEADS:
         return [], f"its head, of a {kind}, is of a kind that tfbert does not have"
