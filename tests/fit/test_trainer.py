@@ -341,7 +341,7 @@ def test_what_would_silently_go_wrong_is_refused(two_replicas):
             linear(two_replicas, optimizer)
     inputs = keras.Input((4,))
     with pytest.raises(ValueError, match=r"OwnStep.train_step would never be called"):
-        OwnStep(inputs, inputs).compile()
+        OwnStep(inputs, keras.layers.Dense(CLASSES)(inputs)).compile()
     normalized = keras.layers.Dense(CLASSES)(keras.layers.BatchNormalization(name="norm")(inputs))
     model = Linear(inputs, normalized)
     model.compile(loss=LOSS, accumulate_steps=2)
