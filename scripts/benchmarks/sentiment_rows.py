@@ -21,7 +21,7 @@ from tfbert.tasks.batching import LengthBatches, TokenBatches, padded_lengths
 from tfbert.tasks.known_tasks import TASKS
 from tfbert.tasks.labelled_data import LabelledData, label_ids, label_names
 from tfbert.tasks.token_cache import tokenize_once
-from tfbert.text.tokenizer import make_tokenizer
+from tfbert.text.tokenizer import BertTokenizer
 
 # LAMB moves a weight by this share of its norm a step; Adam's 5e-5 moves MiniLM's by about half.
 LAMB_RATE = 2e-3
@@ -119,8 +119,7 @@ class Setting:
 
     @functools.cached_property
     def tokenizer(self):
-        stock = load_preset(keras_hub.models.BertTokenizer, self.model)
-        return make_tokenizer(stock.get_vocabulary(), stock.lowercase)
+        return BertTokenizer.from_keras_hub(load_preset(keras_hub.models.BertTokenizer, self.model))
 
     @functools.cached_property
     def train_tokens(self):
@@ -195,7 +194,7 @@ def make_model(row, setting, seed, preprocessed):
         preprocessor = None
         if not preprocessed:
             preprocessor = keras_hub.models.BertTextClassifierPreprocessor(
-                setting.tokenizer, sequence_length=setting.max_length
+                setting.tokenizer.to_keras_hub(), sequence_length=setting.max_length
             )
         backbone = load_preset(keras_hub.models.BertBackbone, setting.model, dtype=policy)
         model = keras_hub.models.BertTextClassifier(backbone, classes, preprocessor)

@@ -81,7 +81,7 @@ def test_stock_classes_open_saved_models_where_tfbert_was_never_imported(
 def test_stock_logits_do_not_depend_on_the_padding(classifier, exported):
     """So batches padded to their longest text train what stock trains at a fixed length."""
     preprocessor = keras_hub.models.BertTextClassifierPreprocessor(
-        classifier.tokenizer, sequence_length=64
+        classifier.tokenizer.to_keras_hub(), sequence_length=64
     )
     texts = ["Good.", "", "A long and dull film, at least for those of us who were awake."]
     fixed = preprocessor(texts)

@@ -16,7 +16,7 @@ from tfbert.fit.trainer import DistributedTrainer
 from tfbert.models.encoder import copy_weights, from_stock, to_stock
 from tfbert.models.sources import load_preset, resolve_source
 from tfbert.models.transformer import bert_initializer
-from tfbert.text.tokenizer import make_tokenizer
+from tfbert.text.tokenizer import BertTokenizer
 
 log = logging.getLogger("tfbert")
 
@@ -91,7 +91,7 @@ class TrainedClassifier(NamedTuple):
     """A classifier with what is needed to use it on texts."""
 
     model: BertClassifier
-    tokenizer: keras_hub.models.BertTokenizer
+    tokenizer: BertTokenizer
     labels: list[str]
     max_length: int
 
@@ -108,7 +108,7 @@ def save_classifier(classifier: TrainedClassifier, directory: str | os.PathLike)
         num_classes=model.num_classes,
         dropout=model.dropout,
         preprocessor=keras_hub.models.BertTextClassifierPreprocessor(
-            classifier.tokenizer, sequence_length=classifier.max_length
+            classifier.tokenizer.to_keras_hub(), sequence_length=classifier.max_length
         ),
     )
     copy_weights(model, stock)
@@ -138,10 +138,9 @@ def load_classifier(source: str, dtype: str = "float32") -> TrainedClassifier:
     copy_weights(stock, model)
     if stock.preprocessor is None:
         raise InputError(f"model {source}: the preset holds no preprocessor, so no tokenizer")
-    tokenizer = stock.preprocessor.tokenizer
     return TrainedClassifier(
         model,
-        make_tokenizer(tokenizer.get_vocabulary(), tokenizer.lowercase),
+        BertTokenizer.from_keras_hub(stock.preprocessor.tokenizer),
         _read_labels(directory / LABELS_FILE, stock.num_classes),
         stock.preprocessor.sequence_length,
     )

@@ -20,6 +20,7 @@ from tfbert.models.heads import MaskedLMHead
 from tfbert.models.sizes import BertSize
 from tfbert.models.sources import load_encoder, resolve_source
 from tfbert.models.transformer import bert_initializer
+from tfbert.text.tokenizer import BertTokenizer
 
 log = logging.getLogger("tfbert")
 
@@ -179,7 +180,7 @@ def make_pretrainer(
 
 def save_pretrainer(
     model: BertPretrainer,
-    tokenizer: keras_hub.models.BertTokenizer,
+    tokenizer: BertTokenizer,
     directory: str | os.PathLike,
 ) -> None:
     """Writes a KerasHub preset of stock classes, float32, with the heads' weights in `HEADS_FILE`.
@@ -188,7 +189,7 @@ def save_pretrainer(
     `tfbert finetune --model` and `load_pretrainer`.
     """
     to_stock(model.backbone, dtype="float32").save_to_preset(str(directory))
-    tokenizer.save_to_preset(str(directory))
+    tokenizer.to_keras_hub().save_to_preset(str(directory))
     heads = {
         variable.path: keras.ops.convert_to_numpy(variable)
         for head in model.heads()
@@ -200,7 +201,7 @@ def save_pretrainer(
 
 def load_pretrainer(
     source: str, dtype: str = "float32", next_sentence: bool = True, rematerialize: bool = False
-) -> tuple[BertPretrainer, keras_hub.models.BertTokenizer]:
+) -> tuple[BertPretrainer, BertTokenizer]:
     """A `BertPretrainer` with existing weights.
 
     Args:

@@ -13,11 +13,9 @@ from tfbert.embedded import MODEL_DIRECTORY
 from tfbert.errors import InputError
 from tfbert.io.paths import as_path, exists, is_remote
 from tfbert.io.whole import is_whole, local_folder
-from tfbert.text.tokenizer import make_tokenizer
+from tfbert.text.tokenizer import BertTokenizer
 
 if TYPE_CHECKING:
-    import keras_hub
-
     from tfbert.models.encoder import BertEncoder
 
 log = logging.getLogger("tfbert")
@@ -28,7 +26,7 @@ class Encoder:
     """A `BertEncoder` and the tokenizer that belongs to it."""
 
     backbone: BertEncoder
-    tokenizer: keras_hub.models.BertTokenizer
+    tokenizer: BertTokenizer
 
 
 def resolve_source(source: str) -> str:
@@ -126,7 +124,7 @@ def load_encoder(
             "(outputs move by a few thousandths)",
             source,
         )
-    return Encoder(backbone, make_tokenizer(tokenizer.get_vocabulary(), tokenizer.lowercase))
+    return Encoder(backbone, BertTokenizer.from_keras_hub(tokenizer))
 
 
 def _activation(preset):
