@@ -36,6 +36,7 @@ _HOMES = {
     "get_strategy": "tfbert.hardware.strategies",
     "grow": "tfbert.models.growth",
     "load_classifier": "tfbert.models.classifier",
+    "load_encoder": "tfbert.models.sources",
     "predict": "tfbert.runs.predict",
     "pretrain": "tfbert.runs.pretrain",
     "predict_texts": "tfbert.runs.predict",

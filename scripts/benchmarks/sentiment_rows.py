@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from tfbert.hardware.precision import POLICIES, choose_precision
 from tfbert.models.classifier import BertClassifier
-from tfbert.models.encoder import BertEncoder
-from tfbert.models.sources import load_preset
+from tfbert.models.formats.presets import load_preset, load_tokenizer
+from tfbert.models.sources import load_encoder, resolve_source
 from tfbert.optimizers.adamw import AdamW
 from tfbert.optimizers.lamb import LAMB
 from tfbert.optimizers.schedules import WarmupPolynomialDecay
@@ -21,7 +21,6 @@ from tfbert.tasks.batching import LengthBatches, TokenBatches, padded_lengths
 from tfbert.tasks.known_tasks import TASKS
 from tfbert.tasks.labelled_data import LabelledData, label_ids, label_names
 from tfbert.tasks.token_cache import tokenize_once
-from tfbert.text.tokenizer import BertTokenizer
 
 # LAMB moves a weight by this share of its norm a step; Adam's 5e-5 moves MiniLM's by about half.
 LAMB_RATE = 2e-3
@@ -119,7 +118,7 @@ class Setting:
 
     @functools.cached_property
     def tokenizer(self):
-        return BertTokenizer.from_keras_hub(load_preset(keras_hub.models.BertTokenizer, self.model))
+        return load_tokenizer(resolve_source(self.model), self.model)
 
     @functools.cached_property
     def train_tokens(self):
@@ -189,14 +188,16 @@ def make_model(row, setting, seed, preprocessed):
     policy = POLICIES[choose_precision(row.precision)]
     jit_compile = "auto"
     if row.encoder == "ours":
-        model = BertClassifier(load_preset(BertEncoder, setting.model, dtype=policy), classes)
+        model = BertClassifier(load_encoder(setting.model, policy).backbone, classes)
     else:
         preprocessor = None
         if not preprocessed:
             preprocessor = keras_hub.models.BertTextClassifierPreprocessor(
                 setting.tokenizer.to_keras_hub(), sequence_length=setting.max_length
             )
-        backbone = load_preset(keras_hub.models.BertBackbone, setting.model, dtype=policy)
+        preset = resolve_source(setting.model)
+        stock_class = keras_hub.models.BertBackbone
+        backbone = load_preset(stock_class, preset, setting.model, dtype=policy)
         model = keras_hub.models.BertTextClassifier(backbone, classes, preprocessor)
         jit_compile = not preprocessed and "auto"
     if row.optimizer == "lamb":
