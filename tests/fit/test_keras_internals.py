@@ -134,8 +134,6 @@ def test_small_questions(stock):
 def test_helpers_of_fit():
     (first, _, _), (last, _, _) = keras_internals.split_arrays((np.arange(10), None, None), 0.3)
     assert list(first) == list(range(7)) and list(last) == [7, 8, 9]
-    weights = keras_internals.sample_weights_of_classes(np.array([0, 1, 1]), {0: 1.0, 1: 2.0})
-    assert list(weights) == [1.0, 2.0, 2.0]
     one, two = keras.ops.ones((1, 2)), keras.ops.ones((2, 2))
     joined = keras_internals.as_numpy(keras_internals.ragged_concatenation([one, two]))
     assert isinstance(joined, np.ndarray) and joined.shape == (3, 2)

@@ -109,12 +109,21 @@ def assign_some(variables: Mapping[str, keras.Variable], tensors: Mapping[str, n
             saved.append(tensors[other])
         parts = _components(variable) or [variable]
         if len(saved) != len(parts):
-            # Another number of replicas: these are sums, which the first replica may hold alone.
-            total = np.sum(saved, axis=0, dtype=saved[0].dtype)
-            saved = [total] + [np.zeros_like(total)] * (len(parts) - 1)
+            saved = _for_other_replicas(saved, len(parts), variable.aggregation)
         for part, value in zip(parts, saved, strict=True):
             # TensorFlow may take an array's memory for the variable's own, and write to it.
             part.assign(np.array(value))
+
+
+def _for_other_replicas(saved: list[np.ndarray], count: int, aggregation: str) -> list[np.ndarray]:
+    """What `count` replicas hold in place of those that saved."""
+    if aggregation == "mean":
+        return [np.mean(saved, axis=0, dtype=saved[0].dtype)] * count
+    if aggregation == "only_first_replica":
+        return [saved[0]] * count
+    # A sum, which the first replica may hold alone.
+    total = np.sum(saved, axis=0, dtype=saved[0].dtype)
+    return [total] + [np.zeros_like(total)] * (count - 1)
 
 
 def _check_same(variables: Mapping[str, keras.Variable], tensors: Mapping[str, np.ndarray]) -> None:
