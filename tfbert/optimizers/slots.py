@@ -249,7 +249,9 @@ def load_by_key(
     """
     saved = list(store.keys())
     pairs = _aligned(list(variables), saved)
-    missing = sorted(set(variables) - set(pairs))
+    # Without any slot it was saved before it was built, in a model that was never trained.
+    was_built = not set(saved) <= {"iteration", "learning_rate"}
+    missing = sorted(set(variables) - set(pairs)) if was_built else []
     unknown = set(saved) - set(pairs.values())
     if missing:
         raise ValueError(
