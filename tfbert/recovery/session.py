@@ -156,8 +156,9 @@ class RecoverySession(FitHooks):
         examples = count(self.progress.epoch, self.first_step, step)
         overflow = self.training_watch.overflows.check(step - self.first_step + 1)
         reason = self.progress.advance(self.first_step, step, logs, examples) or overflow
-        self.training_watch.loss(logs.get("loss", 0.0))
-        if reason:
+        if reason is None:
+            self.training_watch.loss(logs.get("loss", 0.0))
+        else:
             self._stop_or_roll_back(step, reason, was_rising)
 
     def _stop_or_roll_back(self, last: int, reason: str, was_rising: bool) -> None:
