@@ -6,11 +6,14 @@ The names below are imported on first use (PEP 562), so that `import tfbert` and
 
 import importlib
 
+from tfbert import registration
 from tfbert._version import __version__
 from tfbert.hardware import tpu_environment
 
 # TensorFlow reads it when it is imported, which may be at the next name.
 tpu_environment.prepare()
+# Keras is to find the package's classes in a file, and is not imported yet.
+registration.prepare()
 
 _HOMES = {
     "AdamW": "tfbert.optimizers.adamw",
