@@ -6,12 +6,15 @@ The names below are imported on first use (PEP 562), so that `import tfbert` and
 
 import importlib
 
+from tfbert import registration
 from tfbert._version import __version__
 from tfbert.hardware import surroundings, tpu_environment
 
 # TensorFlow and Keras read it when they are imported, which may be at the next name.
 surroundings.prepare()
 tpu_environment.prepare()
+# Keras is to find the package's classes in a file, and is not imported yet.
+registration.prepare()
 
 _HOMES = {
     "AdamW": "tfbert.optimizers.adamw",

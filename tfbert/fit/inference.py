@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfbert.fit import losses
-from tfbert.fit.replicas import compiled, in_order, metric_results, run_steps
+from tfbert.fit import losses, replica_metrics
+from tfbert.fit.replicas import compiled, in_order, run_steps
 from tfbert.optimizers import reduction
 
 
@@ -17,12 +17,13 @@ def make_test_function(model: keras.Model) -> Callable[..., tuple[Any, Any]]:
     terms = losses.loss_terms(model)
     parts = model.distribute_strategy.num_replicas_in_sync
 
-    def forward(data: Any, scales: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def forward(data: Any, scales: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, Any]:
         x, y, sample_weight = data
         y_pred = model(x, training=False)
         sums = losses.loss_sums(model, terms, x, y, y_pred, sample_weight, False)
-        model.compute_metrics(x, y, y_pred, sample_weight)
-        return sums, losses.total_loss(terms, sums, scales)
+        is_kept = replica_metrics.needs_whole_batches(model, y, parts)
+        kept = replica_metrics.count(model, x, y, y_pred, sample_weight, is_kept)
+        return sums, losses.total_loss(terms, sums, scales), kept
 
     forward = compiled(model, forward)
 
@@ -30,10 +31,12 @@ def make_test_function(model: keras.Model) -> Callable[..., tuple[Any, Any]]:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         counts = losses.target_counts(model, terms, x, y, sample_weight)
         (totals,) = reduction.sum_over_replicas([counts])
-        sums, total = forward((x, y, sample_weight), losses.scales(terms, totals, parts))
+        sums, total, kept = forward((x, y, sample_weight), losses.scales(terms, totals, parts))
+        if replica_metrics.needs_whole_batches(model, y, parts):
+            replica_metrics.count_whole(model, x, y, kept, sample_weight)
         losses.track(model, terms, sums, counts, total, totals, parts)
 
-    return run_steps(model, step, lambda: metric_results(model))
+    return run_steps(model, step, lambda: replica_metrics.metric_results(model))
 
 
 def make_predict_function(model: keras.Model) -> Callable[[Any], Any]:

@@ -13,6 +13,7 @@ import keras_hub
 
 from tfbert.errors import InputError
 from tfbert.fit.trainer import DistributedTrainer
+from tfbert.keras_settings import keras_defaults
 from tfbert.models.encoder import copy_weights, from_stock, to_stock
 from tfbert.models.formats.folder import OpenedModel
 from tfbert.models.formats.presets import (
@@ -103,6 +104,7 @@ class TrainedClassifier(NamedTuple):
     max_length: int
 
 
+@keras_defaults()
 def save_classifier(classifier: TrainedClassifier, directory: str | os.PathLike) -> None:
     """Writes a KerasHub preset of stock classes, float32, with the labels' names.
 

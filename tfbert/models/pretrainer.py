@@ -15,6 +15,7 @@ import numpy as np
 from tfbert.errors import InputError
 from tfbert.fit.trainer import DistributedTrainer
 from tfbert.io.whole import replacing
+from tfbert.keras_settings import keras_defaults
 from tfbert.models.encoder import BertEncoder, freeze_lower_layers, to_stock
 from tfbert.models.formats.folder import OpenedModel
 from tfbert.models.formats.presets import load_preset, load_tokenizer, write_settings
@@ -100,6 +101,7 @@ class BertPretrainer(DistributedTrainer, keras.Model):
         if not next_sentence:
             backbone.pooled_dense.trainable = False
 
+    @keras_defaults()
     def pretraining_losses(self) -> dict[str, keras.losses.Loss]:
         """By output, its loss: the mean over the predictions of weight 1, and over the examples.
 
@@ -113,6 +115,7 @@ class BertPretrainer(DistributedTrainer, keras.Model):
             for output in self.output
         }
 
+    @keras_defaults()
     def pretraining_metrics(self) -> dict[str, list[keras.metrics.Metric]]:
         """By output, the share of predictions that are right; for `weighted_metrics`."""
         return {

@@ -36,6 +36,11 @@ class Step(NamedTuple):
     accuracy: float
     interval: tuple[float, float]
 
+    @property
+    def helps(self) -> bool:
+        """Whether it is faster than the fastest step before; always true of the first."""
+        return self.gain >= _NO_GAIN or self.gain == self.speed_up == 1
+
 
 def ladder(results: dict[str, RunResult]) -> list[Step]:
     """The steps of a ladder, from the results by title; all are compared with the first."""
@@ -93,7 +98,7 @@ def findings(results: dict[str, RunResult]) -> str:
         f"**{best.title}** is the fastest here: {best.speed_up:.1f} times the {first.title}."
     ]
     for step in others:
-        if step.gain < _NO_GAIN:
+        if not step.helps:
             sentences.append(
                 f"**{step.title}** does not help on this hardware: {step.gain:.2f} times the speed "
                 "of what it was tried on."

@@ -43,7 +43,7 @@ def draw_lengths(lengths: np.ndarray, max_length: int) -> Axes:
 def draw_ladder(steps: Sequence[Step], title: str = "") -> Axes:
     """A bar for the speed of each `Step`, and beside it its accuracy with the 95 % interval.
 
-    Steps that bring less than the fastest one before them are grey.
+    Steps that are not faster than the fastest one before them are grey.
 
     Returns:
         The axes of the bars; those of the accuracies are the figure's second.
@@ -56,7 +56,7 @@ def draw_ladder(steps: Sequence[Step], title: str = "") -> Axes:
     _plain(dots, "accuracy, % (95 % interval)", "")
     figure.suptitle(title)
     names = [step.title for step in steps]
-    colors = ["C0" if step.gain >= 1 else "C7" for step in steps]
+    colors = ["C0" if step.helps else "C7" for step in steps]
     drawn = bars.barh(names, [step.speed for step in steps], color=colors)
     bars.bar_label(drawn, [f"{step.speed_up:.1f} x" for step in steps], padding=4)
     bars.set_xlim(right=1.15 * max(step.speed for step in steps))
@@ -117,7 +117,9 @@ def draw_explanations(explanations: Sequence[Explanation]) -> Axes:
             color = plt.colormaps["RdBu_r"](0.5 + 0.4 * effect / largest)
             axes.add_patch(Rectangle((at - 0.4, number - 0.36), len(word) + 0.8, 0.72, color=color))
             middle = at + len(word) / 2
-            axes.text(middle, number, word, ha="center", va="center", family="monospace", size=10)
+            ink = "white" if abs(effect) > 0.7 * largest else "black"
+            style = {"ha": "center", "va": "center", "family": "monospace", "size": 10}
+            axes.text(middle, number, word, color=ink, **style)
     axes.set(xlim=(-16, _LINE + 6), ylim=(len(rows) - 0.4, -0.6), xticks=[], yticks=[])
     axes.spines[["bottom", "left"]].set_visible(False)
     colors = plt.colormaps["RdBu_r"].resampled(256)(np.linspace(0.1, 0.9, 256))
