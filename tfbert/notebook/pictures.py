@@ -118,8 +118,16 @@ def draw_explanations(explanations: Sequence[Explanation]) -> Axes:
             axes.add_patch(Rectangle((at - 0.4, number - 0.36), len(word) + 0.8, 0.72, color=color))
             middle = at + len(word) / 2
             ink = "white" if abs(effect) > 0.7 * largest else "black"
-            style = {"ha": "center", "va": "center", "family": "monospace", "size": 10}
-            axes.text(middle, number, word, color=ink, **style)
+            axes.text(
+                middle,
+                number,
+                word,
+                color=ink,
+                ha="center",
+                va="center",
+                family="monospace",
+                size=10,
+            )
     axes.set(xlim=(-16, _LINE + 6), ylim=(len(rows) - 0.4, -0.6), xticks=[], yticks=[])
     axes.spines[["bottom", "left"]].set_visible(False)
     colors = plt.colormaps["RdBu_r"].resampled(256)(np.linspace(0.1, 0.9, 256))

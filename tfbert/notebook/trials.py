@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 OptimizerName: TypeAlias = Literal["lamb", "adamw"]
 NAMES: dict[OptimizerName, str] = {"lamb": "LAMB", "adamw": "AdamW"}
-_BATCH = 64  # held-out sequences of one loss
+_BATCH = 32  # held-out sequences of one loss
 
 
 class Trial(NamedTuple):
@@ -123,7 +123,7 @@ def other_losses(trial: Trial, data: str, skip: int, sequences: int) -> np.ndarr
         sequences: Most sequences to take after them.
 
     Returns:
-        (batches,) float64, the mean loss of each batch of 64 sequences, in nats. The batches and
+        (batches,) float64, the mean loss of each batch of 32 sequences, in nats. The batches and
         their masks are the same for every trial.
 
     Raises:
