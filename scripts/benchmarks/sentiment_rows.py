@@ -39,6 +39,7 @@ class Row:
         precision: `float32`, `bfloat16` or `auto`.
         cached: Whether the tokens come out of a cache.
         optimizer: `keras adam`, `adam` (ours) or `lamb`.
+        lamb_rate: The peak of LAMB's rate.
         trained_as: The row whose training gives this row's accuracy, where it is another one.
     """
 
@@ -48,6 +49,7 @@ class Row:
     precision: str = "auto"
     cached: bool = True
     optimizer: str = "keras adam"
+    lamb_rate: float = LAMB_RATE
     trained_as: str | None = None
 
 
@@ -202,7 +204,7 @@ def make_model(row, setting, seed, preprocessed):
         jit_compile = not preprocessed and "auto"
     if row.optimizer == "lamb":
         updates = setting.epochs * training_batches(row, setting, seed).steps_per_epoch
-        rate = WarmupPolynomialDecay(LAMB_RATE, updates, warmup_steps=round(0.1 * updates))
+        rate = WarmupPolynomialDecay(row.lamb_rate, updates, warmup_steps=round(0.1 * updates))
         optimizer = LAMB(rate)
     elif row.optimizer == "adam":
         optimizer = AdamW(setting.learning_rate, weight_decay=0.0, epsilon=1e-7)
