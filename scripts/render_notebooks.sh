@@ -4,7 +4,7 @@
 #   bash scripts/render_notebooks.sh DATA [NAME ...]      DATA: laid out as shared/data
 #
 # NAME is sentiment_transfer_learning or pretrain_with_lamb; by default both. On 2 CPU cores that do
-# nothing else each takes some 15 minutes. Runs go to runs/notebooks/.
+# nothing else each takes some 6 minutes. Runs go to runs/notebooks/.
 
 set -euo pipefail
 
@@ -42,8 +42,7 @@ MODEL: data/minilm
 DATA: data/glue/SST-2
 TRAIN_EXAMPLES: 1024
 EPOCHS: 2
-LEARNING_RATE: 2.0e-4
-LAMB_BATCH_SIZE: 64
+MAX_LENGTH: 64
 RUNS: sentiment
 INTERACTIVE: false"
 pretrain_with_lamb="
@@ -68,6 +67,3 @@ EOF
     jupyter nbconvert --to markdown --log-level WARN --output-dir "$repository/docs" "$name.ipynb"
     ruff format --quiet "$repository/docs/$name.md"
 done
-if [ -f sentiment/ladder.png ]; then
-    cp sentiment/ladder.png "$repository/docs/ladder.png"
-fi

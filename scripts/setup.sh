@@ -1,9 +1,12 @@
 # Sourced by the other scripts: a virtual environment with tfbert in it.
 #
-#   . scripts/setup.sh EXTRA
+#   . scripts/setup.sh EXTRA [SET]
 #
-# Uses the active environment; without one, makes .venv/ in the repository. Installs only when
-# requirements.txt or setup.cfg changed since the last time. EXTRA is `base` or one of setup.cfg's extras.
+# EXTRA is `base` or one of setup.cfg's extras. Without SET: the active environment, or .venv/ in the
+# repository, with requirements.txt. SET is `colab` (.venv-colab/: Colab's Python and
+# requirements-colab.txt) or a version of Python such as 3.12 (.venv-3.12/, requirements.txt).
+# Exit status 69 where there is no such Python. Installs only when the requirements or setup.cfg
+# changed since the last time.
 
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -12,16 +15,22 @@ fail() {
     exit "${2:-1}"
 }
 
-suitable() {
-    "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null
+# Whether a command is a Python of one of the versions; one that pyenv knows of may not start.
+suitable() { # COMMAND VERSION...
+    "$1" -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] not in sys.argv[1:])' "${@:2}" \
+        2>/dev/null
 }
 
-find_python() {
-    for candidate in python3.11 python3.12 python3 python; do
-        if command -v "$candidate" >/dev/null && suitable "$candidate"; then
-            echo "$candidate"
-            return
-        fi
+find_python() { # VERSION...
+    local version candidate
+    for version in "$@" ""; do
+        for candidate in "python${version:-3}" "python$version" \
+            "${PYENV_ROOT:-${HOME:-}/.pyenv}"/versions/"${version:-none}".*/bin/python; do
+            if command -v "$candidate" >/dev/null && suitable "$candidate" "$@"; then
+                echo "$candidate"
+                return
+            fi
+        done
     done
     return 1
 }
@@ -32,22 +41,36 @@ working_environment() {
         'import pip, sys; print(sys.prefix)' 2>/dev/null)" = "$1" ]
 }
 
-if [ -z "${VIRTUAL_ENV:-}" ]; then
-    environment="$repository/.venv"
-    if ! working_environment "$environment"; then
-        python=$(find_python) || fail "Python 3.11 or 3.12 is needed and none is on PATH" 2
-        echo "setup: making .venv with $python" >&2
-        "$python" -m venv --clear "$environment" || {
-            rm -rf "$environment"
+extra=$1
+set=${2:-}
+versions=(3.11 3.12 3.13)
+requirements=$repository/requirements.txt
+case $set in
+    "") ;;
+    colab) versions=(3.13) requirements=$repository/requirements-colab.txt ;;
+    *) versions=("$set") ;;
+esac
+known=$(printf ', %s' "${versions[@]}")
+known=${known:2}
+known=${known/%, 3.13/ or 3.13}
+
+if [ -n "$set" ] || [ -z "${VIRTUAL_ENV:-}" ]; then
+    name=.venv${set:+-$set}
+    if ! working_environment "$repository/$name"; then
+        python=$(find_python "${versions[@]}") \
+            || fail "Python $known is needed and none is on PATH" $([ -z "$set" ] && echo 2 || echo 69)
+        echo "setup: making $name with $python" >&2
+        "$python" -m venv --clear "$repository/$name" || {
+            rm -rf "${repository:?}/$name"
             fail "$python cannot make virtual environments; on Debian: apt install python3-venv"
         }
     fi
-    . "$environment/bin/activate"
+    . "$repository/$name/bin/activate"
 fi
-suitable python || fail "the active environment's Python is not 3.11 or 3.12: deactivate it" 2
+suitable python "${versions[@]}" \
+    || fail "the active environment's Python is not $known: deactivate it" 2
 
-extra=$1
-wanted=$(cat "$repository/requirements.txt" "$repository/setup.cfg"; echo "$repository")
+wanted=$(cat "$requirements" "$repository/setup.cfg"; echo "$repository")
 
 installed() { [ "$(cat "$VIRTUAL_ENV/.tfbert-$1" 2>/dev/null)" = "$wanted" ]; }
 
@@ -57,7 +80,7 @@ if ! installed "$extra" && ! { [ "$extra" = base ] && installed dev; }; then
     [ "$extra" = base ] || target="$repository[$extra]"
     echo "setup: installing tfbert and what it needs (1 to 5 minutes)" >&2
     python -m pip install --quiet --disable-pip-version-check \
-        -r "$repository/requirements.txt" -e "$target" >&2 \
+        -r "$requirements" -e "$target" >&2 \
         || fail "the installation failed; see the lines above"
     printf '%s' "$wanted" >"$VIRTUAL_ENV/.tfbert-$extra"
 fi

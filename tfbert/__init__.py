@@ -6,11 +6,15 @@ The names below are imported on first use (PEP 562), so that `import tfbert` and
 
 import importlib
 
+from tfbert import registration
 from tfbert._version import __version__
-from tfbert.hardware import tpu_environment
+from tfbert.hardware import surroundings, tpu_environment
 
-# TensorFlow reads it when it is imported, which may be at the next name.
+# TensorFlow and Keras read it when they are imported, which may be at the next name.
+surroundings.prepare()
 tpu_environment.prepare()
+# Keras is to find the package's classes in a file, and is not imported yet.
+registration.prepare()
 
 _HOMES = {
     "AdamW": "tfbert.optimizers.adamw",
@@ -20,6 +24,7 @@ _HOMES = {
     "DistributedTrainer": "tfbert.fit.trainer",
     "Dropout": "tfbert.models.dropout",
     "EvaluateConfig": "tfbert.runs.command_options",
+    "ExportConfig": "tfbert.runs.export_options",
     "FinetuneConfig": "tfbert.runs.command_options",
     "LAMB": "tfbert.optimizers.lamb",
     "LARS": "tfbert.optimizers.lars",
@@ -32,10 +37,12 @@ _HOMES = {
     "Recovery": "tfbert.recovery.recovery_options",
     "WarmupPolynomialDecay": "tfbert.optimizers.schedules",
     "evaluate": "tfbert.runs.evaluate",
+    "export": "tfbert.runs.export",
     "finetune": "tfbert.runs.finetune",
     "get_strategy": "tfbert.hardware.strategies",
     "grow": "tfbert.models.growth",
     "load_classifier": "tfbert.models.classifier",
+    "load_encoder": "tfbert.models.sources",
     "predict": "tfbert.runs.predict",
     "pretrain": "tfbert.runs.pretrain",
     "predict_texts": "tfbert.runs.predict",

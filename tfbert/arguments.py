@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import inspect
+import re
 import types
 from collections.abc import Collection, Sequence
 from typing import Any, NoReturn, get_args, get_origin
@@ -23,6 +24,8 @@ class CommandParser(argparse.ArgumentParser):
     def __init__(self, **kwargs: Any) -> None:
         self._known: list[str] = []
         super().__init__(argument_default=argparse.SUPPRESS, allow_abbrev=False, **kwargs)
+        # So that -1e-4 is a number, as -1 and -0.1 are: the value of the option before it.
+        self._negative_number_matcher = re.compile(r"-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
 
     def add_options(
         self,
@@ -46,7 +49,7 @@ class CommandParser(argparse.ArgumentParser):
             if field.name in skip:
                 continue
             hint, is_positional = hints[field.name], field.name == positional
-            text = texts[field.name] + _default_in_words(field)
+            text = _with_dashes(texts[field.name], hints) + _default_in_words(field)
             settings: dict[str, Any] = {"help": text.replace("%", "%%")}
             if hint is bool and not prefix:
                 settings["action"] = argparse.BooleanOptionalAction
@@ -123,6 +126,12 @@ def _names(hint: Any) -> str | None:
     kinds = [kind for kind in parts_of_type(hint) if kind is not types.NoneType]
     is_name = all(isinstance(kind, str) for kind in kinds)
     return "{" + ",".join(kinds) + "}" if is_name else None
+
+
+def _with_dashes(text: str, options: Collection[str]) -> str:
+    """A help text in which options stand as on the command line: `--eval-data`."""
+    names = [name for name in options if "_" in name]
+    return re.sub(rf"`({'|'.join(names) or '-'})`", lambda m: f"`{option_name(m[1])}`", text)
 
 
 def _takes_list(hint: Any) -> bool:

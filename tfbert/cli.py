@@ -15,6 +15,9 @@ from typing import Any
 from tfbert._version import __version__
 from tfbert.arguments import CommandParser
 from tfbert.errors import InputError, TfbertError
+from tfbert.hardware import surroundings
+from tfbert.io.paths import as_path, exists
+from tfbert.io.terminal import log_to_standard_error, silence_libraries
 from tfbert.options import Options, make_options, read_options, suggestion
 from tfbert.planning.plan_options import PlanConfig
 from tfbert.recipes import recipe_names, recipe_path
@@ -29,6 +32,7 @@ from tfbert.runs.command_options import (
     PredictConfig,
     StatusConfig,
 )
+from tfbert.runs.export_options import ExportConfig
 from tfbert.text.vocab_options import VocabConfig
 from tfbert.tpu_check.check_options import TpuCheckConfig
 
@@ -129,6 +133,14 @@ def plan(config: PlanConfig) -> None:
     print("\n".join(plan_text(plan(config))))
 
 
+def export(config: ExportConfig) -> None:
+    """Write a trained model in another program's form."""
+    from tfbert.runs.export import export
+
+    export(config)
+    print(f"Exported model: {config.output}")
+
+
 def status(config: StatusConfig) -> None:
     """Tell what a run is doing."""
     from tfbert.runs.outputs.status import read_status, status_lines
@@ -155,12 +167,11 @@ def _joins_as_chief(config: FinetuneConfig | EvaluateConfig | PretrainConfig) ->
     return False
 
 
-_LOG = logging.StreamHandler()
-
 COMMANDS: dict[str, tuple[Callable[[Any], None], type[Options]]] = {
     "finetune": (finetune, FinetuneConfig),
     "evaluate": (evaluate, EvaluateConfig),
     "predict": (predict, PredictConfig),
+    "export": (export, ExportConfig),
     "launch": (launch, LaunchConfig),
     "status": (status, StatusConfig),
     "vocab": (vocab, VocabConfig),
@@ -193,6 +204,8 @@ def parse(argv: Sequence[str]) -> tuple[Callable[[Any], None], Any]:
     Raises:
         InputError: If the command line, or a file that it names, is wrong.
     """
+    if not argv:
+        argv = ["--help"]
     word = next((word for word in argv if not word.startswith("-")), None)
     if word is not None and word not in COMMANDS:
         hint = suggestion(word, COMMANDS, f"commands are {', '.join(COMMANDS)}")
@@ -204,6 +217,11 @@ def parse(argv: Sequence[str]) -> tuple[Callable[[Any], None], Any]:
     command_parser, (function, config_class) = command_parsers[name], COMMANDS[name]
     options = _options_of_file(name, given)
     rest = _change_phases(options.get("phases"), command_parser, rest)
+    if rest and config_class is LaunchConfig and "--" not in argv:
+        raise InputError(
+            "write `--` before the command to launch: tfbert launch --workers 2 -- tfbert finetune "
+            "..."
+        )
     command_parser.refuse(rest)
     options.update(given)
     if issubclass(config_class, RecipeOptions):
@@ -242,10 +260,14 @@ def _options_of_file(name: str, given: dict[str, Any]) -> dict[str, Any]:
     config_class = PretrainConfig if name in _RECIPE_COMMANDS else FinetuneConfig
     if "config" in given:
         return read_options(given.pop("config"), config_class)
-    record = os.path.join(given.get("output", ""), "config.yaml")
-    if given.get("resume") and os.path.exists(record):
-        return {**read_options(record, config_class), "overwrite": False}
-    return {}
+    if not given.get("resume"):
+        return {}
+    if "output" not in given:
+        raise InputError("--output must be given: the directory of the run to go on with")
+    record = as_path(given["output"]) / "config.yaml"
+    if not exists(record):
+        raise InputError(f"--resume: {given['output']} holds no run: there is no config.yaml in it")
+    return {**read_options(record, config_class), "overwrite": False}
 
 
 def _change_phases(phases: Any, parser: CommandParser, words: list[str]) -> list[str]:
@@ -263,13 +285,22 @@ def _change_phases(phases: Any, parser: CommandParser, words: list[str]) -> list
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns the process's exit status."""
-    # For TensorFlow's import: what matters of its C++ messages comes as exceptions as well.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    _log_to_standard_error()
+    """Runs one command and returns the process's exit status.
+
+    Args:
+        argv: The words of the command line; by default those of this process, which is then taken
+            for that of a command: what it inherits is put right, the libraries are silenced.
+    """
+    log_to_standard_error()
+    words = sys.argv[1:] if argv is None else argv
     try:
-        function, config = parse(sys.argv[1:] if argv is None else argv)
+        if argv is None:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        function, config = parse(words)
+        if argv is None:
+            surroundings.prepare_command(words, os.environ)
+            if function is not launch:  # each of its workers does so itself
+                silence_libraries()
         function(config)
     except TfbertError as error:
         print(f"tfbert: error: {error}", file=sys.stderr)
@@ -281,17 +312,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not isinstance(error, BrokenPipeError):
             print(f"tfbert: error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print("tfbert: stopped", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"tfbert: {stop or 'stopped'}", file=sys.stderr)
         return 130
     return 0
-
-
-def _log_to_standard_error() -> None:
-    """Shows the package's own messages, and not those of the libraries below it."""
-    logger = logging.getLogger("tfbert")
-    logger.setLevel(logging.INFO)
-    _LOG.stream = sys.stderr  # a program may have changed it since the last call
-    if not logger.handlers:
-        _LOG.setFormatter(logging.Formatter("tfbert: %(message)s"))
-        logger.addHandler(_LOG)

@@ -6,6 +6,10 @@ class TfbertError(Exception):
 
     exit_status = 1
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: IPython asks for it instead of printing a traceback."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class InputError(TfbertError, ValueError):
     """Something the user gave is wrong: a file, a column, a name, an option. Exit status 2."""

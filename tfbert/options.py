@@ -85,6 +85,9 @@ class Options:
             value = _plain(hint, getattr(self, name))
             object.__setattr__(self, name, value)  # the class is frozen
             expectation = _broken(hint, value)
+            if expectation and isinstance(value, str):
+                names = [kind for kind in parts_of_type(hint) if isinstance(kind, str)]
+                expectation += suggestion(value, names, "", "; ")
             require(expectation is None, name, value, expectation)
 
 
@@ -154,10 +157,57 @@ def option_name(field: str) -> str:
     return "--" + field.replace("_", "-")
 
 
-def suggestion(word: str, known: Iterable[str], otherwise: str) -> str:
-    """The known word that is nearest to a wrong one, as a question, or `otherwise`."""
-    nearest = difflib.get_close_matches(word, list(known), n=1)
-    return f"did you mean {nearest[0]}?" if nearest else otherwise
+# What other programs call it.
+_OTHER_NAMES = {
+    **dict.fromkeys(("bs", "batch-size", "train-batch-size"), ("global-batch-size",)),
+    "per-device-train-batch-size": ("per-device-batch-size",),
+    "gradient-accumulation-steps": ("per-device-batch-size", "phases.0.per-device-batch-size"),
+    **dict.fromkeys(("lr", "rate"), ("learning-rate",)),
+    **dict.fromkeys(("wd", "decay", "weight-decay-rate"), ("weight-decay",)),
+    **dict.fromkeys(("num-train-epochs", "num-epochs", "n-epochs"), ("epochs",)),
+    **dict.fromkeys(("max-seq-length", "max-seq-len", "seq-length"), ("max-length",)),
+    **dict.fromkeys(("warmup", "warmup-ratio", "warmup-proportion"), ("warmup-fraction",)),
+    **dict.fromkeys(("model-name-or-path", "checkpoint", "pretrained"), ("model",)),
+    **dict.fromkeys(("output-dir", "out", "save-dir", "dir"), ("output",)),
+    **dict.fromkeys(("train-file", "data-dir", "dataset"), ("data", "input")),
+    **dict.fromkeys(("validation-file", "eval-file", "dev", "validation"), ("eval-data",)),
+    **dict.fromkeys(("gpus", "num-gpus", "devices", "num-devices"), ("replicas",)),
+    **dict.fromkeys(("device", "accelerator"), ("strategy",)),
+    **dict.fromkeys(("fp16", "bf16", "mixed-precision", "dtype"), ("precision",)),
+    **dict.fromkeys(("continue", "restart"), ("resume",)),
+    **dict.fromkeys(("force", "overwrite-output-dir"), ("overwrite",)),
+    "patience": ("early-stopping",),
+    "num-workers": ("workers",),
+    **dict.fromkeys(("xla", "compile"), ("jit-compile",)),
+}
+_OTHER_VALUES = {
+    **dict.fromkeys(("fp16", "half", "f16", "mixed_float16"), "float16"),
+    **dict.fromkeys(("bf16", "mixed_bfloat16"), "bfloat16"),
+    **dict.fromkeys(("fp32", "float", "f32", "full"), "float32"),
+    **dict.fromkeys(("adam", "bertadam", "adam_w"), "adamw"),
+    **dict.fromkeys(("gpu", "cuda", "gpus"), "mirrored"),
+    **dict.fromkeys(("json", "jsonlines", "ndjson"), "jsonl"),
+    **dict.fromkeys(("sst-2", "sst"), "sst2"),
+}
+
+
+def suggestion(word: str, known: Iterable[str], otherwise: str, before: str = "") -> str:
+    """The known word that is nearest to a wrong one, as a question, or `otherwise`.
+
+    Args:
+        word: An option, with or without its dashes; a command, or a value.
+        known: What there is, in the same form.
+        before: What stands before the question.
+    """
+    known = list(known)
+    bare = {name.lstrip("-").replace("_", "-").lower(): name for name in reversed(known)}
+    wanted = word.lstrip("-").replace("_", "-").lower()
+    others = (*_OTHER_NAMES.get(wanted, ()), _OTHER_VALUES.get(word.lower(), ""))
+    meant = [bare[other] for other in others if other in bare]
+    meant = meant or [bare[near] for near in difflib.get_close_matches(wanted, bare, n=1)]
+    if not meant and len(wanted) > 2:  # a part of a name
+        meant = [name for bare_name, name in bare.items() if wanted in bare_name][-1:]
+    return f"{before}did you mean {meant[0]}?" if meant else otherwise
 
 
 def make_options(config_class: type, given: dict[str, Any]) -> Any:

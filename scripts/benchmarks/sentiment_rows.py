@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from tfbert.hardware.precision import POLICIES, choose_precision
 from tfbert.models.classifier import BertClassifier
-from tfbert.models.encoder import BertEncoder
-from tfbert.models.sources import load_preset
+from tfbert.models.formats.presets import load_preset, load_tokenizer
+from tfbert.models.sources import load_encoder, resolve_source
 from tfbert.optimizers.adamw import AdamW
 from tfbert.optimizers.lamb import LAMB
 from tfbert.optimizers.schedules import WarmupPolynomialDecay
@@ -21,7 +21,6 @@ from tfbert.tasks.batching import LengthBatches, TokenBatches, padded_lengths
 from tfbert.tasks.known_tasks import TASKS
 from tfbert.tasks.labelled_data import LabelledData, label_ids, label_names
 from tfbert.tasks.token_cache import tokenize_once
-from tfbert.text.tokenizer import make_tokenizer
 
 # LAMB moves a weight by this share of its norm a step; Adam's 5e-5 moves MiniLM's by about half.
 LAMB_RATE = 2e-3
@@ -40,6 +39,7 @@ class Row:
         precision: `float32`, `bfloat16` or `auto`.
         cached: Whether the tokens come out of a cache.
         optimizer: `keras adam`, `adam` (ours) or `lamb`.
+        lamb_rate: The peak of LAMB's rate.
         trained_as: The row whose training gives this row's accuracy, where it is another one.
     """
 
@@ -49,6 +49,7 @@ class Row:
     precision: str = "auto"
     cached: bool = True
     optimizer: str = "keras adam"
+    lamb_rate: float = LAMB_RATE
     trained_as: str | None = None
 
 
@@ -119,8 +120,7 @@ class Setting:
 
     @functools.cached_property
     def tokenizer(self):
-        stock = load_preset(keras_hub.models.BertTokenizer, self.model)
-        return make_tokenizer(stock.get_vocabulary(), stock.lowercase)
+        return load_tokenizer(resolve_source(self.model), self.model)
 
     @functools.cached_property
     def train_tokens(self):
@@ -190,19 +190,21 @@ def make_model(row, setting, seed, preprocessed):
     policy = POLICIES[choose_precision(row.precision)]
     jit_compile = "auto"
     if row.encoder == "ours":
-        model = BertClassifier(load_preset(BertEncoder, setting.model, dtype=policy), classes)
+        model = BertClassifier(load_encoder(setting.model, policy).backbone, classes)
     else:
         preprocessor = None
         if not preprocessed:
             preprocessor = keras_hub.models.BertTextClassifierPreprocessor(
-                setting.tokenizer, sequence_length=setting.max_length
+                setting.tokenizer.to_keras_hub(), sequence_length=setting.max_length
             )
-        backbone = load_preset(keras_hub.models.BertBackbone, setting.model, dtype=policy)
+        preset = resolve_source(setting.model)
+        stock_class = keras_hub.models.BertBackbone
+        backbone = load_preset(stock_class, preset, setting.model, dtype=policy)
         model = keras_hub.models.BertTextClassifier(backbone, classes, preprocessor)
         jit_compile = not preprocessed and "auto"
     if row.optimizer == "lamb":
         updates = setting.epochs * training_batches(row, setting, seed).steps_per_epoch
-        rate = WarmupPolynomialDecay(LAMB_RATE, updates, warmup_steps=round(0.1 * updates))
+        rate = WarmupPolynomialDecay(row.lamb_rate, updates, warmup_steps=round(0.1 * updates))
         optimizer = LAMB(rate)
     elif row.optimizer == "adam":
         optimizer = AdamW(setting.learning_rate, weight_decay=0.0, epsilon=1e-7)

@@ -6,6 +6,7 @@ import importlib
 import json
 import re
 import subprocess
+import zipfile
 from pathlib import Path
 
 import nbformat
@@ -33,7 +34,10 @@ PRETRAINING = {
     "LAYERS": 2,
     "STAGES": 2,
     "SEQUENCES": 128,
-    "BATCH_SIZES": [32],
+    "TRIAL_SEQUENCES": 64,
+    "BATCH_SIZES": [16],
+    "LAMB_RATES": [1e-3, 1e-2],
+    "ADAMW_RATES": [1e-3],
     "TASK": "embedded",
     "TRAIN_EXAMPLES": 64,
     "PRECISION": "float32",
@@ -64,8 +68,10 @@ def metrics_of(run):
 @pytest.mark.slow
 def test_sentiment(tmp_path, monkeypatch):
     text, pictures = execute("sentiment_transfer_learning.ipynb", SENTIMENT, tmp_path, monkeypatch)
-    assert pictures == 4
-    rows = re.findall(r"^\| (\S.*?) \| ([\d,.]+) \| ([\d.]+) \| (\d+) \| ([\d.]+) \|$", text, re.M)
+    assert pictures == 7
+    number = r"([\d,.]+)"
+    columns = rf"{number} \| {number} \| {number} \| (\d+) \| ([\d.]+) \(([\d.]+) to ([\d.]+)\)"
+    rows = re.findall(rf"^\| (\S.*?) \| {columns} \|$", text, re.M)
     assert [row[0] for row in rows] == [
         "baseline",
         "+ mixed precision",
@@ -74,35 +80,51 @@ def test_sentiment(tmp_path, monkeypatch):
         "+ larger batch, LAMB",
     ]
     assert rows[0][2] == "1.00"
-    for _, speed, speed_up, seconds, accuracy in rows:
+    for _, speed, speed_up, _, seconds, accuracy, low, high in rows:
         assert float(speed.replace(",", "")) > 0
         assert 0 < float(speed_up) < 100
         assert int(seconds) > 0
-        assert 0.3 < float(accuracy) <= 1
+        assert 0.3 < float(low) < float(accuracy) < float(high) <= 1
+    assert "is the fastest here" in text
     for run in ("baseline", "mixed", "length", "xla", "lamb"):
         metrics = metrics_of(tmp_path / run)
         assert (metrics["examples"], metrics["epochs"]) == (400, 2)
         assert 0 < metrics["loss"] < 5
     answers = re.findall(r"^(?:posi|nega)tive +([01]\.\d\d)  ", text, re.M)
-    assert len(answers) == 3
+    assert len(answers) == 4
     assert all(0.5 <= float(probability) <= 1 for probability in answers)
+    temperature, unused = re.findall(
+        r"^temperature ([\d.]+), fitted on ([\d,]+) unused", text, re.M
+    )[0]
+    assert 0.05 <= float(temperature) <= 20
+    assert unused == "1,072"  # 1,200 less 128
+    errors = re.findall(r"calibration error: ([\d.]+) points before, ([\d.]+) after", text)
+    assert all(0 <= float(error) <= 50 for error in errors[0])
     assert (tmp_path / "ladder.png").exists()
+    with zipfile.ZipFile(tmp_path / "sentiment.zip") as packed:
+        assert "sentiment/config.json" in packed.namelist()
 
 
 def test_pretraining(tmp_path, monkeypatch):
     text, pictures = execute("pretrain_with_lamb.ipynb", PRETRAINING, tmp_path, monkeypatch)
     assert pictures == 4
-    losses = re.findall(r"^(\w+), batch (\d+): (\d+) updates, held-out loss ([\d.]+)", text, re.M)
-    assert [loss[:3] for loss in losses] == [
-        ("LAMB", "32", "4"),
-        ("AdamW", "32", "4"),
+    losses = re.findall(
+        r"^(\w+) +batch (\d+), rate ([\d.]+): (\d+) updates, held-out loss ([\d.]+)", text, re.M
+    )
+    assert [loss[:4] for loss in losses] == [
+        ("LAMB", "16", "0.001", "4"),
+        ("LAMB", "16", "0.01", "4"),
+        ("AdamW", "16", "0.001", "4"),
     ]
     assert all(5 < float(loss) < 7.5 for *_, loss in losses)  # ln 600 is 6.4
+    (row,) = re.findall(r"^\| 16 \| 4 \| .*([+-][\d.]+) ± ([\d.]+) \|$", text, re.M)
+    assert abs(float(row[0])) < 1 and float(row[1]) < 1
+    assert "At a batch of 16" in text
     assert re.findall(r"updates, layers: (\d+), frozen: (\d+)", text) == [("1", "0"), ("2", "0")]
     staged = metrics_of(tmp_path / "stack")
-    assert staged["updates"] == 4
+    assert staged["updates"] == 8
     assert 5 < staged["val_loss"] < 7.5
-    (accuracy,) = re.findall(r"^accuracy ([\d.]+)$", text, re.M)
+    (accuracy,) = re.findall(r"^accuracy ([\d.]+) \(95 % interval", text, re.M)
     assert 0.3 < float(accuracy) <= 1
 
 

@@ -47,16 +47,34 @@ def test_tensorboard_starts():
     assert re.search(r"^2\.\d+\.\d+$", done.stdout, re.M)
 
 
-def test_an_unsuitable_python_is_one_line(tmp_path):
-    for name in ("python3.12", "python3.11", "python3", "python"):
+def without_python(tmp_path, *arguments):
+    """What setup.sh does where each Python on the path fails, as pyenv's stand-ins may."""
+    for name in ("python3.13", "python3.12", "python3.11", "python3", "python"):
         (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
         (tmp_path / name).chmod(0o755)
     scripts = tmp_path / "scripts"
     scripts.mkdir()
     (scripts / "setup.sh").write_text((REPOSITORY / "scripts" / "setup.sh").read_text())
-    variables = {"PATH": f"{tmp_path}:/usr/bin:/bin", "VIRTUAL_ENV": ""}
-    done = subprocess.run(
-        ["bash", "-c", f". {scripts}/setup.sh base"], env=variables, capture_output=True, text=True
-    )
-    assert done.returncode == 2
-    assert done.stderr == "setup: Python 3.11 or 3.12 is needed and none is on PATH\n"
+    variables = {"PATH": f"{tmp_path}:/usr/bin:/bin", "VIRTUAL_ENV": "", "HOME": str(tmp_path)}
+    command = ["bash", "-uc", f'. {scripts}/setup.sh "$@"', "bash", *arguments]
+    return subprocess.run(command, env=variables, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "needed"),
+    [
+        (["base"], 2, "3.11, 3.12 or 3.13"),
+        (["test", "colab"], 69, "3.13"),
+        (["test", "3.12"], 69, "3.12"),
+    ],
+)
+def test_an_unsuitable_python_is_one_line(tmp_path, arguments, status, needed):
+    done = without_python(tmp_path, *arguments)
+    assert done.returncode == status
+    assert done.stderr == f"setup: Python {needed} is needed and none is on PATH\n"
+
+
+def test_the_representative_tests_exist():
+    names = (REPOSITORY / "tests" / "representative.txt").read_text().split()
+    assert names == sorted(set(names))
+    assert [name for name in names if not (REPOSITORY / name).exists()] == []

@@ -120,6 +120,13 @@ def test_small_questions(stock):
     assert keras_internals.overridden_steps(OwnLoss()) == ["test_step"]
     assert keras_internals.overridden_steps(stock) == []
     assert keras_internals.overrides_compute_loss(OwnLoss())
+    assert not keras_internals.overrides_compute_metrics(stock)
+
+    class OwnMetrics(keras.Model):
+        def compute_metrics(self, *args, **kwargs):
+            return {}
+
+    assert keras_internals.overrides_compute_metrics(OwnMetrics())
     assert not keras_internals.overrides_compute_loss(stock)
     assert keras_internals.supports_xla(stock)
     assert keras_internals.strategy_made_in(stock) is None
@@ -131,11 +138,37 @@ def test_small_questions(stock):
     assert keras_internals.keras_mask(np.zeros(2)) is None
 
 
+def test_metrics_of_layers_are_not_the_models_own():
+    class Layer(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.inner = keras.metrics.Mean()
+
+        def call(self, x):
+            return x
+
+    layer, inputs = Layer(), keras.Input((2,))
+    model = keras.Model(inputs, layer(inputs))
+    model.compile(metrics=["mse"])
+    own = keras_internals.own_metrics(model)
+    assert layer.inner in model.metrics
+    assert layer.inner not in own
+    assert own == model.metrics[:2]
+
+
+def test_a_variables_aggregation_can_be_set_later(two_replicas):
+    with two_replicas.scope():
+        variable = keras.metrics.Sum().variables[0]
+    keras_internals.set_aggregation(variable, "only_first_replica")
+    assert variable.aggregation == "only_first_replica"
+    variable.assign(3.0)  # a sum would be divided among the replicas
+    assert [float(part) for part in variable.value.values] == [3.0, 3.0]
+    assert variable.numpy() == 3.0
+
+
 def test_helpers_of_fit():
     (first, _, _), (last, _, _) = keras_internals.split_arrays((np.arange(10), None, None), 0.3)
     assert list(first) == list(range(7)) and list(last) == [7, 8, 9]
-    weights = keras_internals.sample_weights_of_classes(np.array([0, 1, 1]), {0: 1.0, 1: 2.0})
-    assert list(weights) == [1.0, 2.0, 2.0]
     one, two = keras.ops.ones((1, 2)), keras.ops.ones((2, 2))
     joined = keras_internals.as_numpy(keras_internals.ragged_concatenation([one, two]))
     assert isinstance(joined, np.ndarray) and joined.shape == (3, 2)

@@ -11,7 +11,7 @@ from helpers.small_models import example_arrays, make_classifier
 from helpers.small_pretrainer import small_pretrainer
 
 import tfbert
-from tfbert.fit.epoch_data import Execution
+from tfbert.fit.batches.epoch_data import Execution
 from tfbert.models.growth import grow, grow_optimizer
 from tfbert.models.sizes import BertSize
 from tfbert.recipes.phase_model import begin_phase, make_phase_model

@@ -1,9 +1,11 @@
 import csv
 
 import keras
+import keras_hub
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.optimizer_table import scaled_or_not
 from helpers.small_models import (
     BATCH,
     CLASSES,
@@ -256,6 +258,65 @@ def test_layers_that_are_unfrozen_later_are_trained():
         assert (table.numpy() != before).any() == trainable
 
 
+@scaled_or_not
+def test_a_second_model_needs_an_optimizer_of_its_own(wrap):
+    """The folds of a cross-validation: the second one would not move, at the schedule's end."""
+    schedule = tfbert.WarmupPolynomialDecay(0.1, 5)
+    optimizer = wrap(tfbert.LAMB(schedule, jit_compile=False))
+    first, second = linear(optimizer=optimizer), linear(optimizer=optimizer)
+    fit(first)
+    with pytest.raises(ValueError, match="lamb has trained another model, for 5 updates"):
+        fit(second)
+    fit(first)  # the first one may go on
+    second.compile(type(optimizer).from_config(optimizer.get_config()), LOSS)
+    before = second.get_weights()[0]
+    fit(second)
+    assert np.abs(second.get_weights()[0] - before).max() > 1e-3
+
+
+@pytest.mark.parametrize("base", [keras.Model, keras.Sequential, keras_hub.models.BertBackbone])
+def test_a_mixin_that_comes_too_late_is_refused(base):
+    with pytest.raises(TypeError, match=r"class Late\(.*\): Keras' own fit would"):
+
+        class Late(base, tfbert.DistributedTrainer):
+            pass
+
+    class Right(tfbert.DistributedTrainer, base):
+        pass
+
+
+@pytest.fixture
+def float16_in_keras_json():
+    """What `keras.json` may say, for one test."""
+    keras.config.set_floatx("float16")
+    keras.config.set_dtype_policy("float16")
+    keras.config.set_epsilon(0.1)
+    yield
+    keras.config.set_floatx("float32")
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_epsilon(1e-7)
+
+
+def test_keras_settings_stay_out_of_our_numbers(float16_in_keras_json, two_replicas):
+    with two_replicas.scope():
+        model = make_linear()
+        optimizer = tfbert.LossScaleOptimizer(tfbert.LAMB(1e-5, jit_compile=False))
+        model.compile(optimizer, "mse", metrics=["mae"])
+    assert model.compute_dtype == "float16"  # a model of the user's own is the user's
+    many = np.ones((5000, 4)), np.ones((5000, CLASSES))
+    found = model.evaluate(*many, batch_size=2500, verbose=0, return_dict=True)
+    dtypes = {v.dtype for v in [*model.metrics_variables, *model.optimizer.variables]}
+    assert dtypes <= {"float32", "int32", "int64"}
+    rate = tfbert.optimizers.loss_scale.innermost(model.optimizer)._learning_rate
+    assert rate.numpy() == np.float32(1e-5)
+    # More rows than float16 counts.
+    error = np.abs(model.predict(many[0][:1], verbose=0).astype(np.float32) - 1)
+    assert found["mae"] == pytest.approx(error.mean(), rel=2e-3)
+    assert found["loss"] == pytest.approx((error**2).mean(), rel=2e-3)
+    assert keras.config.floatx() == "float16"
+    assert keras.config.epsilon() == 0.1
+
+
 def test_prediction_needs_no_compilation_of_any_kind():
     model = make_classifier()
     assert model.predict(example_arrays()[0], verbose=0).shape == (33, CLASSES)
@@ -341,7 +402,7 @@ def test_what_would_silently_go_wrong_is_refused(two_replicas):
             linear(two_replicas, optimizer)
     inputs = keras.Input((4,))
     with pytest.raises(ValueError, match=r"OwnStep.train_step would never be called"):
-        OwnStep(inputs, inputs).compile()
+        OwnStep(inputs, keras.layers.Dense(CLASSES)(inputs)).compile()
     normalized = keras.layers.Dense(CLASSES)(keras.layers.BatchNormalization(name="norm")(inputs))
     model = Linear(inputs, normalized)
     model.compile(loss=LOSS, accumulate_steps=2)

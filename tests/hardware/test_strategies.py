@@ -3,7 +3,8 @@ import pytest
 import tensorflow as tf
 
 from tfbert.errors import InputError
-from tfbert.hardware.strategies import get_strategy
+from tfbert.hardware import strategies
+from tfbert.hardware.strategies import get_strategy, sum_over_workers
 
 
 def test_one_device_is_the_default_strategy(caplog):
@@ -31,3 +32,11 @@ def test_another_keras_backend_is_refused(monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(InputError, match="Keras runs on jax: set KERAS_BACKEND=tensorflow"):
         get_strategy()
+
+
+def test_the_sum_over_workers_is_traced_once(two_replicas, monkeypatch):
+    """Two replicas of one worker stand for two workers: each is counted once."""
+    monkeypatch.setattr(strategies, "is_only_worker", lambda strategy: False)
+    assert [sum_over_workers(two_replicas, value) for value in (3, 0, 70_000)] == [3, 0, 70_000]
+    function = strategies._sum_over_replicas(two_replicas)
+    assert function.experimental_get_tracing_count() == 1

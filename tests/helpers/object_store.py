@@ -88,6 +88,8 @@ class ObjectStore:
 
 
 class _Object(io.BytesIO):
+    _mode = None  # until it is open: Python closes also what could not be
+
     def __init__(self, store, address, mode):
         if mode not in ("rb", "wb"):
             raise tf.errors.UnimplementedError(None, None, f"mode {mode}: no appending")

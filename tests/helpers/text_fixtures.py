@@ -17,7 +17,7 @@ WORDS = ("the", "movie", "was", "good", "bad", "it", "##ing", "watch", "and")
 
 
 def ids_of(tokenizer, text):
-    """The ids of a text of one sentence, as a list, from a `WordPieceTokenizer`."""
+    """The ids of a text of one sentence, as a list, from a `BertTokenizer`."""
     ids = np.frombuffer(tokenizer.encode_sentences([text]), tokenizer.vocabulary.dtype).tolist()
     assert ids[-1] == tokenizer.vocabulary.pad  # the end of the sentence
     return ids[:-1]

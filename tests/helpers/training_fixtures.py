@@ -59,10 +59,10 @@ def small_model(tmp_path_factory):
 
         from tfbert.models.sources import load_encoder
 
-        pieces = load_encoder("embedded", "float32").tokenizer.get_vocabulary()
+        tokenizer = load_encoder("embedded", "float32").tokenizer
         keras.utils.set_random_seed(5)
         backbone = keras_hub.models.BertBackbone(
-            vocabulary_size=len(pieces),
+            vocabulary_size=len(tokenizer.vocabulary),
             num_layers=2,
             num_heads=2,
             hidden_dim=16,
@@ -70,7 +70,7 @@ def small_model(tmp_path_factory):
             max_sequence_length=128,
         )
         backbone.save_to_preset(str(folder))
-        keras_hub.models.BertTokenizer(pieces, lowercase=True).save_to_preset(str(folder))
+        tokenizer.to_keras_hub().save_to_preset(str(folder))
 
     return once(tmp_path_factory, "small_model", make)
 
@@ -136,7 +136,7 @@ def embedded_vocabulary_file(tmp_path_factory):
     from tfbert.models.sources import load_encoder
 
     path = tmp_path_factory.mktemp("vocabulary") / "vocab.txt"
-    pieces = load_encoder("embedded", "float32").tokenizer.get_vocabulary()
+    pieces = load_encoder("embedded", "float32").tokenizer.vocabulary.pieces
     path.write_text("".join(piece + "\n" for piece in pieces))
     return path
 

@@ -9,7 +9,8 @@ from helpers.small_pretrainer import PIECES, small_pretrainer
 
 from tfbert.models.classifier import BertClassifier, TrainedClassifier, save_classifier
 from tfbert.models.pretrainer import save_pretrainer
-from tfbert.text.tokenizer import make_tokenizer
+from tfbert.text.tokenizer import BertTokenizer
+from tfbert.text.vocabulary import Vocabulary
 
 
 @pytest.fixture(scope="package")
@@ -34,13 +35,13 @@ def classifier():
     """A `TrainedClassifier`."""
     backbone = small_pretrainer(max_sequence_length=64, dtype="mixed_bfloat16").backbone
     model = move_weights(BertClassifier(backbone, num_classes=3), 0.3)
-    return TrainedClassifier(model, make_tokenizer(PIECES, True), ["bad", "fair", "good"], 24)
+    return TrainedClassifier(model, BertTokenizer(Vocabulary(PIECES)), ["bad", "fair", "good"], 24)
 
 
 @pytest.fixture(scope="package")
 def saved_pretrainer(pretrainer, tmp_path_factory):
     directory = tmp_path_factory.mktemp("pretrainer") / "model"
-    save_pretrainer(pretrainer, make_tokenizer(PIECES, True), directory)
+    save_pretrainer(pretrainer, BertTokenizer(Vocabulary(PIECES)), directory)
     return directory
 
 

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 
@@ -80,7 +81,7 @@ def test_stock_classes_open_saved_models_where_tfbert_was_never_imported(
 def test_stock_logits_do_not_depend_on_the_padding(classifier, exported):
     """So batches padded to their longest text train what stock trains at a fixed length."""
     preprocessor = keras_hub.models.BertTextClassifierPreprocessor(
-        classifier.tokenizer, sequence_length=64
+        classifier.tokenizer.to_keras_hub(), sequence_length=64
     )
     texts = ["Good.", "", "A long and dull film, at least for those of us who were awake."]
     fixed = preprocessor(texts)
@@ -99,14 +100,22 @@ def test_keras_format_round_trip(classifier, tmp_path):
     np.testing.assert_array_equal(loaded(INPUTS), classifier.model(INPUTS))
 
 
-def test_what_is_not_a_whole_classifier_is_named(exported, saved_classifier, copied, tmp_path):
+def test_what_is_not_a_whole_classifier_is_named(saved_classifier, copied):
     with pytest.raises(InputError, match="without a classification head; train one with"):
         load_classifier("embedded")
-    exported.save_to_preset(str(tmp_path / "model"))
-    with pytest.raises(InputError, match="no tokenizer"):
-        load_classifier(str(tmp_path / "model"))
     damaged = copied(saved_classifier)
     for content in ("{{", "5", '["a"]'):
         (damaged / LABELS_FILE).write_text(content)
         with pytest.raises(InputError, match=r"labels\.json: damaged"):
             load_classifier(str(damaged))
+
+
+def test_a_classifier_without_a_preprocessor_has_no_tokenizer(saved_classifier, copied):
+    """KerasHub from 0.27 on saves such a task; older ones fail at it."""
+    folder = copied(saved_classifier)
+    task = json.loads((folder / "task.json").read_text())
+    task["config"]["preprocessor"] = None
+    (folder / "task.json").write_text(json.dumps(task))
+    (folder / "preprocessor.json").unlink()
+    with pytest.raises(InputError, match="no tokenizer"):
+        load_classifier(str(folder))

@@ -48,10 +48,13 @@ def test_weights_go_to_stock_and_back_bit_for_bit(stock, tmp_path):
 
 
 def test_keras_files_hold_our_class_and_presets_the_stock_one(stock, tmp_path):
-    encoder = from_stock(stock, rematerialize=True, dtype="mixed_bfloat16")
+    encoder = from_stock(
+        stock, rematerialize=True, dtype="mixed_bfloat16", activation="gelu", layer_norm_epsilon=0.1
+    )
     encoder.save(tmp_path / "encoder.keras")
     loaded = keras.models.load_model(tmp_path / "encoder.keras")
     assert type(loaded) is BertEncoder
+    assert (loaded.activation, loaded.layer_norm_epsilon) == ("gelu", 0.1)
     assert loaded.rematerialize and loaded.transformer_layers[0].rematerialize
     for name, output in encoder(INPUTS).items():
         np.testing.assert_array_equal(loaded(INPUTS)[name], output)

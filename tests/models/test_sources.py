@@ -29,7 +29,7 @@ TEXTS = [
 def test_the_embedded_model():
     encoder = load_encoder("embedded", "mixed_bfloat16")
     assert encoder.backbone.dtype_policy.name == "mixed_bfloat16"
-    assert encoder.backbone.vocabulary_size == encoder.tokenizer.vocabulary_size() == 8000
+    assert encoder.backbone.vocabulary_size == len(encoder.tokenizer.vocabulary) == 8000
     assert encoder.tokenizer.strip_accents
 
 

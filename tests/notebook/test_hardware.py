@@ -1,6 +1,3 @@
-import pytest
-
-from tfbert.errors import InputError
 from tfbert.notebook import hardware
 
 
@@ -19,10 +16,3 @@ def test_a_tpu_runtime_is_told_from_others(tmp_path):
     (tmp_path / "dev" / "accel0").touch()
     assert hardware.is_tpu_runtime({"KAGGLE_KERNEL_RUN_TYPE": "x"}, tmp_path)
     assert not hardware.is_tpu_runtime({}, tmp_path)
-
-
-def test_on_a_tpu_runtime_there_is_one_line(monkeypatch):
-    monkeypatch.setattr(hardware, "is_tpu_runtime", lambda: True)
-    with pytest.raises(InputError, match="Change runtime type > T4 GPU") as error:
-        hardware.describe_hardware()
-    assert "\n" not in str(error.value)

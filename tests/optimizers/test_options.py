@@ -127,8 +127,14 @@ WRONG_IN_ALL = [
     ({"exclude_from_weight_decay": "bias"}, "exclude_from_weight_decay must be a list"),
     ({"exclude_from_layer_adaptation": [1]}, "exclude_from_layer_adaptation must be a list"),
     ({"unknown": 1}, "unknown"),
+    ({"decay": 0.1}, "^decay: .* weight_decay; a rate that falls is a schedule"),
+    ({"lr": 0.1}, "^lr: .* is learning_rate$"),
+    ({"weight_decay_rate": 0.1}, "^weight_decay_rate: .* is weight_decay$"),
+    ({"clip_norm": 1.0}, "^clip_norm: .* is max_grad_norm .* or clipnorm"),
+    ({"eps": 1e-6}, "^eps: .* is epsilon$"),
 ]
 WRONG_IN_ONE = [
+    ("adamw", {"lr": 0.1}, "^lr: .* is learning_rate$"),
     ("lamb", {"beta_1": 1.0}, "beta_1 must be from 0 to below 1"),
     ("lamb", {"beta_2": -0.1}, "beta_2 must be from 0 to below 1"),
     ("lamb", {"epsilon": 0.0}, "epsilon must be positive"),

@@ -133,6 +133,16 @@ def test_a_checkpoint_of_replicas_goes_on_on_one(two_replicas, train, tmp_path):
     check_same_state(model, again)
 
 
+@scaled_or_not
+def test_a_model_that_was_never_trained_is_read_again(wrap, tmp_path):
+    model_of(wrap(make("lamb"))).save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    update_by_hand(again, 2)
+    fresh = model_of(wrap(make("lamb")))
+    update_by_hand(fresh, 2)
+    check_same_state(again, fresh)
+
+
 def test_checkpoints_are_keyed_by_path(tmp_path):
     """The same variables in another order find their own state."""
     initial = random_arrays(0)
@@ -220,6 +230,28 @@ def test_a_grown_model_with_the_same_optimizer(train):
     assert after.keys() - before.keys() == {"hidden_1/kernel", "hidden_1/bias"}
     train(large, 4)
     assert optimizer.iterations.numpy() == 8
+
+
+def test_another_model_is_told_from_the_same_one():
+    """`check_model` knows the variables themselves: the folds of a user have the same paths."""
+    optimizer = make("lamb")
+    one, two = (list(variables_of(random_arrays(0)).values()) for _ in range(2))
+    optimizer.check_model(one)  # not built yet
+    optimizer.build(one[:3])
+    optimizer.check_model(one[:3])
+    optimizer.check_model(one)  # others were frozen
+    optimizer.check_model(one[3:], one)  # these are frozen now
+    optimizer.build(one[3:])
+    optimizer.check_model(one[:2], one)  # and once more
+    optimizer.apply([keras.ops.ones(v.shape) for v in one[3:]], one[3:])
+    for others in (two, two[:3], [*one[:2], two[2]], list(variables_of({"new": [1.0]}).values())):
+        with pytest.raises(ValueError, match="has trained another model, for 1 updates: make an"):
+            optimizer.check_model(others, others)
+    del one
+    with pytest.raises(ValueError, match="has trained another model"):
+        optimizer.check_model(two)
+    optimizer.build(two)  # on purpose
+    optimizer.check_model(two)
 
 
 def test_variables_of_one_path_have_state_of_their_own():

@@ -16,7 +16,7 @@ from tfbert.records.sequences import (
     make_pairs,
     tokenize_shard,
 )
-from tfbert.text.wordpieces import WordPieceTokenizer
+from tfbert.text.tokenizer import BertTokenizer
 
 FIRST_ID = 100  # of made-up tokens, above all special ones
 
@@ -207,7 +207,7 @@ def test_whole_sentences_end_sequences():
 
 def test_words_are_not_cut(vocabulary):
     text = "the good movie was watching bad things and it was " * 30
-    tokenizer = WordPieceTokenizer(vocabulary)
+    tokenizer = BertTokenizer(vocabulary)
     shard = tokenize_shard([(0, text)], tokenizer, lambda text: [text], 10_000)
     spans = make_packed(shard, 16, 0.1, random.Random(0), vocabulary, False)
     continues = vocabulary.is_continuation()
@@ -236,7 +236,7 @@ def test_layout_of_packed_text(vocabulary):
 
 
 def test_sentences_and_documents_without_tokens_are_left_out(vocabulary):
-    tokenizer = WordPieceTokenizer(vocabulary)
+    tokenizer = BertTokenizer(vocabulary)
     parts = [(0, "\u200b"), (1, "it was"), (2, "\u200b\nbad")]
     shard = tokenize_shard(parts, tokenizer, lambda text: text.split("\n"), 99)
     assert shard.documents == [Document(1, 0, 1), Document(2, 1, 2)]
@@ -246,7 +246,7 @@ def test_sentences_and_documents_without_tokens_are_left_out(vocabulary):
 @pytest.mark.parametrize("longest", [9, 45, 125])
 def test_sentences_without_an_end_are_cut_between_words(vocabulary, longest):
     text = "it was watching the unusually good movie and " * 40
-    tokenizer = WordPieceTokenizer(vocabulary)
+    tokenizer = BertTokenizer(vocabulary)
     whole, shard = (
         tokenize_shard([(0, text), (1, "it was")], tokenizer, lambda text: [text], most)
         for most in (10_000, longest)

@@ -122,7 +122,8 @@ def _bert(strategy, xla):
     from tfbert.tasks.batching import LengthBatches
     from tfbert.tasks.labelled_data import LabelledData, label_ids, label_names
     from tfbert.tasks.tokenization import tokenize
-    from tfbert.text.tokenizer import make_tokenizer
+    from tfbert.text.tokenizer import BertTokenizer
+    from tfbert.text.vocabulary import read_vocabulary
 
     with strategy.scope():
         backbone = keras_hub.models.BertBackbone(
@@ -143,8 +144,8 @@ def _bert(strategy, xla):
         )
     train, evaluation = LabelledData("embedded", None, None, None, "utf-8").splits(None, 0.1, 0)
     labels = label_names(train, evaluation)
-    vocabulary = (MODEL_DIRECTORY / "assets/tokenizer/vocabulary.txt").read_text().splitlines()
-    tokenizer = make_tokenizer(vocabulary, True)
+    vocabulary = read_vocabulary(MODEL_DIRECTORY / "assets/tokenizer/vocabulary.txt")
+    tokenizer = BertTokenizer(vocabulary)
     lengths = np.array([32])
     rows = STEPS * BATCH
     texts = tokenize(tokenizer, train.texts[:rows], 32)

@@ -31,6 +31,24 @@ def test_a_rollback_keeps_the_log_of_epochs(tmp_path):
     assert first_column == ["epoch", "0", "1", "2", "3"]
 
 
+class StopsAtTheSecondVisit(keras.callbacks.Callback):
+    """Stops after step 1 of the second epoch, when it comes there once more."""
+
+    def __init__(self):
+        super().__init__()
+        self.heard = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.heard.append(batch)
+        self.model.stop_training = self.heard.count(1) == 3
+
+
+def test_training_stops_at_once_after_a_rollback_as_well(tmp_path):
+    callback, recovery = StopsAtTheSecondVisit(), tfbert.Recovery(str(tmp_path), on_nan="rollback")
+    train(tmp_path, Batches(bad=[(1, 2)]), recovery, callbacks=[callback], epochs=3)
+    assert callback.heard == [0, 1, 2, 3, 4, 0, 1, 0, 1]
+
+
 class Spoils(keras.callbacks.Callback):
     """Makes a weight NaN after the last update."""
 

@@ -47,7 +47,7 @@ def test_a_run_from_records_to_a_model_that_finetune_takes(pretrained_run):
     assert PretrainConfig.from_recipe(str(run / "config.yaml")) == PretrainConfig(**options)
 
     encoder = load_encoder(str(run), "float32")
-    assert encoder.tokenizer.get_vocabulary()[:2] == ["[PAD]", "[UNK]"]
+    assert encoder.tokenizer.vocabulary.pieces[:2] == ("[PAD]", "[UNK]")
     stock = keras_hub.models.Backbone.from_preset(str(run / "model"))
     trained = np.load(run / "backbone.npz").values()
     for variable, expected in zip(stock.weights, trained, strict=True):

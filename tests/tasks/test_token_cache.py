@@ -5,7 +5,8 @@ from tfbert.embedded import MODEL_DIRECTORY
 from tfbert.tasks import token_cache
 from tfbert.tasks.token_cache import tokenize_once
 from tfbert.tasks.tokenization import tokenize
-from tfbert.text.tokenizer import make_tokenizer
+from tfbert.text.tokenizer import BertTokenizer
+from tfbert.text.vocabulary import Vocabulary, read_vocabulary
 
 TEXTS = ["One two three four.", "", "Café", "one"]
 VOCABULARY = MODEL_DIRECTORY / "assets" / "tokenizer" / "vocabulary.txt"
@@ -13,7 +14,7 @@ VOCABULARY = MODEL_DIRECTORY / "assets" / "tokenizer" / "vocabulary.txt"
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return make_tokenizer(str(VOCABULARY), lowercase=True)
+    return BertTokenizer(read_vocabulary(VOCABULARY))
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def test_the_same_texts_are_tokenized_once(tokenizer, calls, place):
         for _ in range(2):
             assert_same(tokenize_once(tokenizer, TEXTS, 5, cache), expected)
         # Another object of the same vocabulary and options, as the next process has.
-        same = make_tokenizer(str(VOCABULARY), lowercase=True)
+        same = BertTokenizer(read_vocabulary(VOCABULARY))
         assert_same(tokenize_once(same, TEXTS, 5, cache), expected)
         assert len(calls) == 1
     for _ in range(2):
@@ -55,9 +56,11 @@ def test_the_same_texts_are_tokenized_once(tokenizer, calls, place):
 
 
 def test_whatever_changes_the_tokens_changes_the_entry(tokenizer, calls, tmp_path):
-    vocabulary = tokenizer.get_vocabulary()
-    swapped = [*vocabulary[:-2], *vocabulary[:-3:-1]]
-    cased = make_tokenizer(str(VOCABULARY), lowercase=False)
+    pieces = tokenizer.vocabulary.pieces
+    swapped = Vocabulary([*pieces[:-2], *pieces[:-3:-1]])
+    cased = BertTokenizer(tokenizer.vocabulary, lowercase=False)
+    accented = BertTokenizer(tokenizer.vocabulary, strip_accents=False)
+    undivided = BertTokenizer(tokenizer.vocabulary, tokenize_chinese_chars=False)
     cases = [
         (tokenizer, TEXTS, 5),
         (tokenizer, TEXTS, 6),
@@ -65,7 +68,9 @@ def test_whatever_changes_the_tokens_changes_the_entry(tokenizer, calls, tmp_pat
         (tokenizer, [*TEXTS[:2], "Caf", "éone"], 5),  # the same characters, cut elsewhere
         (tokenizer, [*TEXTS, ""], 5),
         (cased, TEXTS, 5),
-        (make_tokenizer(swapped, lowercase=True), TEXTS, 5),
+        (accented, TEXTS, 5),
+        (undivided, TEXTS, 5),
+        (BertTokenizer(swapped), TEXTS, 5),
     ]
     for case in cases:
         assert_same(tokenize_once(*case, str(tmp_path)), tokenize(*case))

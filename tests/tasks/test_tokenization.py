@@ -8,14 +8,15 @@ from tokenizers import BertWordPieceTokenizer
 
 from tfbert.embedded import MODEL_DIRECTORY
 from tfbert.tasks.tokenization import tokenize
-from tfbert.text.tokenizer import make_tokenizer
+from tfbert.text.tokenizer import BertTokenizer
+from tfbert.text.vocabulary import read_vocabulary
 
 VOCABULARY = MODEL_DIRECTORY / "assets" / "tokenizer" / "vocabulary.txt"
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return make_tokenizer(str(VOCABULARY), lowercase=True)
+    return BertTokenizer(read_vocabulary(VOCABULARY))
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def test_equal_to_hugging_face_on_printable_ascii(tokenizer, reference, text):
 def test_accents_are_stripped_as_hugging_face_does(tokenizer, reference, text):
     ids = tokenize(tokenizer, [text], 512)[0].tolist()
     assert ids == reference.encode(text).ids
-    assert tokenizer.token_to_id("[UNK]") not in ids
+    assert tokenizer.unk_token_id not in ids
 
 
 def test_literal_special_tokens_in_a_text_are_ordinary_characters(tokenizer):

@@ -12,9 +12,9 @@ from tfbert.cli import main
 from tfbert.errors import InputError, MachineError
 from tfbert.text import learn_vocabulary as module
 from tfbert.text.learn_vocabulary import count_words, learn_vocabulary
+from tfbert.text.tokenizer import BertTokenizer
 from tfbert.text.vocab_options import VocabConfig
 from tfbert.text.vocabulary import SPECIAL_TOKENS, read_vocabulary
-from tfbert.text.wordpieces import WordPieceTokenizer
 
 TEXT = "The movies were moving and the movers moved. Café! naïve [MASK] 1984 " * 20
 
@@ -48,7 +48,7 @@ def test_the_text_is_not_overwritten(learn, place):
 
 def test_frequent_words_are_pieces(learn):
     vocabulary = learn(size=200)
-    tokenizer = WordPieceTokenizer(vocabulary)
+    tokenizer = BertTokenizer(vocabulary)
     for word in ("the", "movies", "cafe", "1984"):
         assert len(ids_of(tokenizer, word)) == 1
     assert len(ids_of(tokenizer, "themovies")) > 1

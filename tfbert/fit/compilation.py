@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfbert.fit import keras_internals
+from tfbert.fit.replica_metrics import check_metrics_of_layers
 from tfbert.hardware.strategies import replica_devices
 from tfbert.optimizers.adamw import AdamW
 from tfbert.optimizers.application import ReducingOptimizer
@@ -61,6 +62,20 @@ def scaled(model: keras.Model, optimizer: keras.optimizers.Optimizer) -> keras.o
     return optimizer
 
 
+def build_optimizer(model: keras.Model) -> None:
+    """Makes the state that one of our optimizers lacks: of layers that were frozen when it was
+    built.
+
+    Raises:
+        ValueError: If it has trained another model.
+    """
+    if isinstance(model.optimizer, (ReducingOptimizer, LossScaleOptimizer)):
+        inner = innermost(model.optimizer)
+        if isinstance(inner, ReducingOptimizer):
+            inner.check_model(model.trainable_variables, model.variables)
+        model.optimizer.build(model.trainable_variables)
+
+
 def check_accumulation(
     model: keras.Model, optimizer: keras.optimizers.Optimizer, accumulate_steps: int
 ) -> None:
@@ -79,6 +94,17 @@ def check_accumulation(
         raise ValueError(
             f"{type(inner).__name__}(gradient_accumulation_steps=...): give "
             "compile(accumulate_steps=...) instead, which reduces once an update"
+        )
+
+
+def check_order_of_bases(model_class: type, mixin: type) -> None:
+    """Raises TypeError for a model class whose `fit` would be Keras' in spite of the mixin."""
+    order = model_class.mro()
+    if keras.Model in order and order.index(keras.Model) < order.index(mixin):
+        bases = ", ".join(base.__name__ for base in model_class.__bases__)
+        raise TypeError(
+            f"class {model_class.__name__}({bases}): Keras' own fit would train it; write "
+            f"{mixin.__name__} first, before the Keras class"
         )
 
 
@@ -108,6 +134,8 @@ def check_division(model: keras.Model) -> None:
                 f"{layer.name}: BatchNormalization would normalise each part of the batch by "
                 "itself; use LayerNormalization, or one replica and accumulate_steps=1"
             )
+    if model.distribute_strategy.num_replicas_in_sync > 1:
+        check_metrics_of_layers(model)
     for term in keras.tree.flatten(getattr(model, "loss", None)):
         if isinstance(term, keras.losses.Dice | keras.losses.Tversky):
             raise ValueError(

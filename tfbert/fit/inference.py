@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfbert.fit import losses
-from tfbert.fit.replicas import compiled, in_order, metric_results, run_steps
+from tfbert.fit import losses, replica_metrics
+from tfbert.fit.replicas import compiled, in_order, run_steps
 from tfbert.optimizers import reduction
 
 
@@ -17,12 +17,13 @@ def make_test_function(model: keras.Model) -> Callable[..., tuple[Any, Any]]:
     terms = losses.loss_terms(model)
     parts = model.distribute_strategy.num_replicas_in_sync
 
-    def forward(data: Any, scales: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def forward(data: Any, scales: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, Any]:
         x, y, sample_weight = data
         y_pred = model(x, training=False)
         sums = losses.loss_sums(model, terms, x, y, y_pred, sample_weight, False)
-        model.compute_metrics(x, y, y_pred, sample_weight)
-        return sums, losses.total_loss(terms, sums, scales)
+        is_kept = replica_metrics.needs_whole_batches(model, y, parts)
+        kept = replica_metrics.count(model, x, y, y_pred, sample_weight, is_kept)
+        return sums, losses.total_loss(terms, sums, scales), kept
 
     forward = compiled(model, forward)
 
@@ -30,10 +31,12 @@ def make_test_function(model: keras.Model) -> Callable[..., tuple[Any, Any]]:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         counts = losses.target_counts(model, terms, x, y, sample_weight)
         (totals,) = reduction.sum_over_replicas([counts])
-        sums, total = forward((x, y, sample_weight), losses.scales(terms, totals, parts))
+        sums, total, kept = forward((x, y, sample_weight), losses.scales(terms, totals, parts))
+        if replica_metrics.needs_whole_batches(model, y, parts):
+            replica_metrics.count_whole(model, x, y, kept, sample_weight)
         losses.track(model, terms, sums, counts, total, totals, parts)
 
-    return run_steps(model, step, lambda: metric_results(model))
+    return run_steps(model, step, lambda: replica_metrics.metric_results(model))
 
 
 def make_predict_function(model: keras.Model) -> Callable[[Any], Any]:
@@ -42,6 +45,7 @@ def make_predict_function(model: keras.Model) -> Callable[[Any], Any]:
     Returns:
         A function of an iterator over distributed batches; it returns the outputs of one batch in
         the order of its rows, and raises `StopIteration` or `tf.errors.OutOfRangeError` at the end.
+        Its attribute `of_batch` is the same function of one batch, for a single replica.
     """
     strategy = model.distribute_strategy
     forward = compiled(model, lambda x: model(x, training=False))
@@ -50,13 +54,18 @@ def make_predict_function(model: keras.Model) -> Callable[[Any], Any]:
         x, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
         return forward(x)
 
-    def function(iterator: Any) -> Any:
-        outputs = strategy.run(step, args=(next(iterator),))
+    def of_batch(batch: Any) -> Any:
+        outputs = strategy.run(step, args=(batch,))
         return keras.tree.map_structure(lambda output: in_order(strategy, output), outputs)
 
-    if model.run_eagerly:
-        return function
-    return tf.function(function, autograph=False, reduce_retracing=True)
+    def function(iterator: Any) -> Any:
+        return of_batch(next(iterator))
+
+    if not model.run_eagerly:
+        of_batch = tf.function(of_batch, autograph=False, reduce_retracing=True)
+        function = tf.function(function, autograph=False, reduce_retracing=True)
+    function.of_batch = of_batch  # type: ignore[attr-defined]
+    return function
 
 
 def several_batches(

@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras.src.backend.tensorflow import trainer as tensorflow_trainer
 from keras.src.trainers import data_adapters
 from keras.src.trainers import trainer as trainer_module
-from keras.src.trainers.data_adapters import array_slicing, data_adapter_utils
+from keras.src.trainers.data_adapters import array_slicing
 from keras.src.utils import python_utils
 
 # The adapter of anything that `fit` takes: `get_tf_dataset`, `num_batches`, epoch hooks.
@@ -21,8 +21,6 @@ data_adapter = data_adapters.get_data_adapter
 pythonify_logs = python_utils.pythonify_logs
 # (x, y, sample_weight) in two: all but the last `validation_split` of the rows, and those.
 split_arrays = array_slicing.train_validation_split
-# The weight of each row by the class of its target.
-sample_weights_of_classes = data_adapter_utils.class_weight_to_sample_weights
 # Tensors one after the other, as a ragged one where their inner shapes differ.
 ragged_concatenation = tensorflow_trainer.potentially_ragged_concat
 # A dense tensor as an array; ragged and sparse ones as they are.
@@ -90,6 +88,25 @@ def loss_trackers(model: keras.Model) -> list[keras.metrics.Mean]:
 def total_loss_tracker(model: keras.Model) -> keras.metrics.Mean:
     """The `keras.metrics.Mean` behind `logs["loss"]`."""
     return model._loss_tracker
+
+
+def own_metrics(model: keras.Model) -> list[keras.metrics.Metric]:
+    """`model.metrics` without those of its layers."""
+    return list(model._get_own_metrics())
+
+
+def overrides_compute_metrics(model: keras.Model) -> bool:
+    """Whether the model has a `compute_metrics` of its own."""
+    return type(model).compute_metrics is not trainer_module.Trainer.compute_metrics
+
+
+def set_aggregation(variable: keras.Variable, aggregation: str) -> None:
+    """Makes a variable that differs from replica to replica what it would be if it had been made
+    with that aggregation: `only_first_replica`, for what reads or sets it outside of the replicas.
+    """
+    variable._aggregation = aggregation
+    if isinstance(variable.value, tf.distribute.DistributedValues):
+        variable.value._aggregation = variable._map_aggregation(aggregation)
 
 
 def overrides_compute_loss(model: keras.Model) -> bool:

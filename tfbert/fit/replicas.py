@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from tfbert import xla
 from tfbert.fit import keras_internals
-from tfbert.optimizers import reduction
 
 
 def replica_id() -> tf.Tensor | int:
@@ -77,28 +76,6 @@ def run_steps(
     function.one_step, function.several_steps = one_step, several_steps  # type: ignore[attr-defined]
     function.step = step  # type: ignore[attr-defined]
     return function
-
-
-def metric_results(model: keras.Model) -> dict[str, Any]:
-    """The results of all metrics over all replicas: a dict, the same on each.
-
-    Each replica counts its own batches; the counts of all metrics are summed in one reduction.
-    """
-    variables = [v for metric in model.metrics for v in metric.variables]
-    values = {id(v): tf.convert_to_tensor(v.value) for v in variables}
-    for dtype in {value.dtype for value in values.values()}:
-        counted = [
-            v
-            for v in variables
-            if v.aggregation in ("sum", "mean") and values[id(v)].dtype == dtype
-        ]
-        totals = reduction.sum_over_replicas([values[id(v)] for v in counted])
-        for v, total in zip(counted, totals, strict=True):
-            replicas = model.distribute_strategy.num_replicas_in_sync
-            values[id(v)] = total / replicas if v.aggregation == "mean" else total
-    mapping = [(v, values[id(v)]) for v in variables]
-    with keras.StatelessScope(state_mapping=mapping):
-        return keras.tree.map_structure(tf.convert_to_tensor, model.get_metrics_result())
 
 
 def in_order(strategy: tf.distribute.Strategy, value: Any) -> tf.Tensor:

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from tfbert.fit import keras_internals
-from tfbert.fit.epoch_data import EpochData
+from tfbert.fit.batches.epoch_data import EpochData
 
 # A mixin: the methods that it calls are those of the Keras model that it is combined with.
 if TYPE_CHECKING:
@@ -29,11 +29,7 @@ class SingleBatches(_Base):
     ) -> Any:
         """One update with one global batch; returns the metrics."""
         self._assert_compile_called("train_on_batch")
-        if class_weight is not None:
-            if sample_weight is not None:
-                raise ValueError("give sample_weight or class_weight, not both")
-            sample_weight = keras_internals.sample_weights_of_classes(y, class_weight)
-        data = self._prepare(_one_batch(x, y, sample_weight))
+        data = self._prepare(_one_batch(x, y, sample_weight), class_weight=class_weight)
         return self._on_batch(self.make_train_function(), data, return_dict)
 
     def test_on_batch(
@@ -45,8 +41,18 @@ class SingleBatches(_Base):
         return self._on_batch(self.make_test_function(), data, return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
-        """The outputs of one global batch."""
-        return self.predict(_one_batch(x), verbose=0)
+        """The outputs of one global batch.
+
+        On a single replica without a `tf.data` pipeline, which takes longer to begin than a few
+        rows take to compute.
+        """
+        strategy = self.distribute_strategy
+        on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
+        if on_tpu or strategy.num_replicas_in_sync > 1:
+            return self.predict(_one_batch(x), verbose=0)
+        function = self.make_predict_function().of_batch
+        outputs = function(keras.tree.map_structure(tf.convert_to_tensor, x))
+        return keras.tree.map_structure(keras_internals.as_numpy, outputs)
 
     def _on_batch(self, function: Callable[..., Any], data: EpochData, return_dict: bool) -> Any:
         self.reset_metrics()

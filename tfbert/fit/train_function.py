@@ -11,7 +11,7 @@ On every replica, with its part of a global batch:
         sums = loss over the real targets, each term a sum                 losses.loss_sums
         gradients += d(sums * scales * loss scale) / d(weights)
 
-    metrics += sums, counts                                                losses.track
+    metrics += sums, counts, or the whole batch             losses.track, replica_metrics
     gradients, denominator = as the optimizer takes them                   _as_optimizer_expects
     optimizer.apply(gradients, variables, denominator):          optimizers.application
         sum over all replicas: gradients and denominators        optimizers.reduction
@@ -27,10 +27,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfbert.fit import losses
-from tfbert.fit.division import rows_of_part
+from tfbert.fit import losses, replica_metrics
+from tfbert.fit.batches.accumulation import over_micro_batches
 from tfbert.fit.dropout_seeds import stateless_dropout, step_key
-from tfbert.fit.replicas import compiled, metric_results, replica_id, run_steps
+from tfbert.fit.replicas import compiled, replica_id, run_steps
 from tfbert.optimizers import reduction
 from tfbert.optimizers.application import ReducingOptimizer
 from tfbert.optimizers.loss_scale import LossScaleOptimizer, innermost
@@ -56,14 +56,16 @@ def make_train_function(
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
         counts = losses.target_counts(model, terms, x, y, sample_weight)
         (totals,) = reduction.sum_over_replicas([counts])
-        gradients, sums, total = gradients_of(
+        gradients, sums, total, kept = gradients_of(
             (x, y, sample_weight), losses.scales(terms, totals, micro_batches)
         )
+        if replica_metrics.needs_whole_batches(model, y, micro_batches):
+            replica_metrics.count_whole(model, x, y, kept, sample_weight)
         losses.track(model, terms, sums, counts, total, totals, micro_batches)
         gradients, options = _as_optimizer_expects(model, gradients)
         model.optimizer.apply(gradients, model.trainable_variables, **options)
 
-    return run_steps(model, update, lambda: metric_results(model))
+    return run_steps(model, update, lambda: replica_metrics.metric_results(model))
 
 
 def _micro_batches(model: keras.Model) -> int:
@@ -82,8 +84,9 @@ class _Gradients:
 
     def __call__(
         self, data: tuple[Any, Any, Any], scales: tf.Tensor
-    ) -> tuple[list[tf.Tensor | None], tf.Tensor, tf.Tensor]:
-        """A list of gradients or None, (terms + 1,) sums, and the sum of the scaled losses."""
+    ) -> tuple[list[tf.Tensor | None], tf.Tensor, tf.Tensor, Any]:
+        """A list of gradients or None, (terms + 1,) sums, the sum of the scaled losses, and the
+        model's outputs for all rows, where metrics need them, else an empty list."""
         update, replica = self.model.optimizer.iterations, replica_id()
 
         def key(micro_batch: tf.Tensor | int) -> tf.Tensor:
@@ -91,37 +94,24 @@ class _Gradients:
 
         if self.accumulate_steps == 1:
             return self.micro_batch(data, scales, key(0))
-        variables = self.model.trainable_variables
-        none = [False] * len(variables)
 
-        def add_next(
-            index: tf.Tensor, accumulators: list, sums: tf.Tensor, total: tf.Tensor
-        ) -> Any:
-            rows = keras.tree.map_structure(
-                lambda t: rows_of_part(t, index, self.accumulate_steps), data
-            )
-            gradients, more, loss = self.micro_batch(rows, scales, key(index))
-            none[:] = [g is None for g in gradients]
-            accumulators = [
-                a if g is None else a + g for a, g in zip(accumulators, gradients, strict=True)
-            ]
-            return index + 1, accumulators, sums + more, total + loss
+        def one_of_several(rows: Any, index: tf.Tensor) -> tuple[list, Any]:
+            gradients, sums, total, kept = self.micro_batch(rows, scales, key(index))
+            return [*gradients, sums, total], kept
 
-        start = (
-            tf.zeros((), tf.int32),
-            [tf.zeros(v.shape, tf.float32) for v in variables],
-            tf.zeros((len(self.terms) + 1,), tf.float32),
-            tf.zeros((), tf.float32),
+        shapes = [v.shape for v in self.model.trainable_variables]
+        (*gradients, sums, total), kept = over_micro_batches(
+            one_of_several,
+            data,
+            self.accumulate_steps,
+            [*shapes, (len(self.terms) + 1,), ()],
+            replica_metrics.needs_whole_batches(self.model, data[1], _micro_batches(self.model)),
         )
-        # One at a time: a second micro-batch in flight would need its activations as well.
-        _, accumulators, sums, total = tf.while_loop(
-            lambda index, *_: index < self.accumulate_steps, add_next, start, parallel_iterations=1
-        )
-        return [None if n else a for n, a in zip(none, accumulators, strict=True)], sums, total
+        return gradients, sums, total, kept
 
     def _micro_batch(
         self, data: tuple[Any, Any, Any], scales: tf.Tensor, key: tf.Tensor
-    ) -> tuple[list[tf.Tensor | None], tf.Tensor, tf.Tensor]:
+    ) -> tuple[list[tf.Tensor | None], tf.Tensor, tf.Tensor, Any]:
         x, y, sample_weight = data
         model = self.model
         variables = model.trainable_variables
@@ -136,8 +126,10 @@ class _Gradients:
             total = losses.total_loss(self.terms, sums, scales)
             scaled = model.optimizer.scale_loss(total)
             gradients = tape.gradient(scaled, [v.value for v in variables])
-        model.compute_metrics(x, y, y_pred, sample_weight)
-        return [None if g is None else reduction.densify(g) for g in gradients], sums, total
+        is_kept = replica_metrics.needs_whole_batches(model, y, _micro_batches(model))
+        kept = replica_metrics.count(model, x, y, y_pred, sample_weight, is_kept)
+        dense = [None if g is None else reduction.densify(g) for g in gradients]
+        return dense, sums, total, kept
 
 
 def _as_optimizer_expects(

@@ -12,7 +12,6 @@ The order of events in `fit`:
 
 from __future__ import annotations
 
-import inspect
 import random
 import types
 from collections.abc import Callable, Sequence
@@ -21,21 +20,23 @@ from typing import Any
 import keras
 
 from tfbert.fit import keras_internals
+from tfbert.fit.batches.class_weights import checked_class_weights
+from tfbert.fit.batches.epoch_data import EpochData, require_some
 from tfbert.fit.callback_list import make_callback_list
 from tfbert.fit.compilation import (
+    build_optimizer,
     check_accumulation,
     check_compile,
     check_division,
+    check_order_of_bases,
     resolve_jit_compile,
     scaled,
 )
-from tfbert.fit.epoch_data import EpochData
 from tfbert.fit.inference import make_predict_function, make_test_function, several_batches
 from tfbert.fit.replicas import concatenated
 from tfbert.fit.single_batches import SingleBatches
 from tfbert.fit.train_function import make_train_function
-from tfbert.optimizers.application import ReducingOptimizer
-from tfbert.optimizers.loss_scale import LossScaleOptimizer
+from tfbert.keras_settings import keras_defaults
 from tfbert.recovery.hooks import FitHooks, RollBack
 from tfbert.recovery.recovery_options import Recovery
 from tfbert.recovery.session import RecoverySession
@@ -67,6 +68,10 @@ class DistributedTrainer(SingleBatches):
     train_function: Callable[..., Any] | None
     test_function: Callable[..., Any] | None
     predict_function: Callable[..., Any] | None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        check_order_of_bases(cls, DistributedTrainer)
 
     def compile(
         self,
@@ -100,9 +105,9 @@ class DistributedTrainer(SingleBatches):
             ValueError: If `accumulate_steps` or `steps_per_execution` is below 1, or the
                 optimizer's own accumulation would fail under the strategy.
         """
-        arguments = {name: value for name, value in locals().items() if name in _COMPILE_ARGUMENTS}
+        arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         check_compile(self, accumulate_steps, steps_per_execution)
-        with self.distribute_strategy.scope():
+        with self.distribute_strategy.scope(), keras_defaults():
             optimizer = keras.optimizers.get(optimizer)
             if auto_scale_loss:
                 optimizer = scaled(self, optimizer)
@@ -180,7 +185,8 @@ class DistributedTrainer(SingleBatches):
             The `keras.callbacks.History`.
 
         Raises:
-            ValueError: If the data has no batch, or, on a TPU, batches of changing shape.
+            ValueError: If the data has no batch, or, on a TPU, batches of changing shape; for a
+                wrong `class_weight`; if the optimizer has trained another model.
             TfbertError: With a `recovery`: `Diverged`, `Preempted`, or an `InputError` where the
                 checkpoints are of another run.
         """
@@ -213,7 +219,9 @@ class DistributedTrainer(SingleBatches):
         callbacks = make_callback_list(self, callbacks, data.steps, verbose, epochs, True)
         self.stop_training = False
         logs: dict[str, float] = {}
-        hooks = FitHooks(*start) if recovery is None else RecoverySession(self, recovery, *start)
+        hooks = (
+            FitHooks(self, *start) if recovery is None else RecoverySession(self, recovery, *start)
+        )
         with hooks as session:
             session.begin(callbacks.callbacks, data)
             callbacks.on_train_begin()
@@ -272,7 +280,9 @@ class DistributedTrainer(SingleBatches):
                 session.after_execution()
                 if self.stop_training:
                     break
-            _require_some(logs)
+            require_some(logs)
+            if self.stop_training:
+                break
         logs = dict(keras_internals.pythonify_logs(logs))
         if validation is not None:
             session.before_evaluation()
@@ -330,7 +340,7 @@ class DistributedTrainer(SingleBatches):
             callbacks.on_test_batch_end(execution.end, logs)
             if self.stop_evaluating or interrupts():
                 break
-        _require_some(logs)
+        require_some(logs)
         logs = dict(keras_internals.pythonify_logs(logs))
         callbacks.on_test_end(logs)
         return logs
@@ -366,7 +376,7 @@ class DistributedTrainer(SingleBatches):
             callbacks.on_predict_batch_end(execution.end, {"outputs": shown})
             if self.stop_predicting:
                 break
-        _require_some(outputs)
+        require_some(outputs)
         callbacks.on_predict_end()
         return keras.tree.map_structure(keras_internals.as_numpy, concatenated(outputs))
 
@@ -376,25 +386,13 @@ class DistributedTrainer(SingleBatches):
             self.predict_function = make_predict_function(self)
         return self.predict_function
 
-    def _prepare(
-        self, x: Any, steps: int | None = None, start: tuple[int, int] = (0, 0), **arguments: Any
-    ) -> EpochData:
+    def _prepare(self, x: Any, class_weight: Any = None, **arguments: Any) -> EpochData:
         """The data of an epoch; makes all variables needed to train or evaluate on it."""
-        data = EpochData(self.distribute_strategy, x, steps, start, **arguments)
+        weights = checked_class_weights(class_weight, self)
+        data = EpochData(self.distribute_strategy, x, class_weight=weights, **arguments)
         data.check_shapes()
         check_division(self)
-        with self.distribute_strategy.scope():
+        with self.distribute_strategy.scope(), keras_defaults():
             keras_internals.build_from_spec(self, data.spec)
-            if isinstance(self.optimizer, (ReducingOptimizer, LossScaleOptimizer)):
-                # State for layers that were frozen when it was built.
-                self.optimizer.build(self.trainable_variables)
+            build_optimizer(self)
         return data
-
-
-_COMPILE_ARGUMENTS = tuple(inspect.signature(DistributedTrainer.compile).parameters)[1:]
-
-
-def _require_some(results: Any) -> None:
-    """Raises ValueError unless a step left results."""
-    if not results:
-        raise ValueError("the data gave no batch")

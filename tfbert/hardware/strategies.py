@@ -224,13 +224,20 @@ def sum_over_workers(strategy: tf.distribute.Strategy, value: int) -> int:
 
     if is_only_worker(strategy):
         return value
+    results = _sum_over_replicas(strategy)(tf.constant(value))
+    return int(results[0]) // len(results)  # a worker counts once for each of its replicas
+
+
+@functools.cache
+def _sum_over_replicas(strategy: tf.distribute.Strategy) -> Callable[[Any], Any]:
+    """A function, traced once, of this worker's scalar; it returns the sum on each replica."""
+    import tensorflow as tf
+
+    def of_replica(value: tf.Tensor) -> tf.Tensor:
+        return tf.distribute.get_replica_context().all_reduce("sum", value)
 
     @tf.function(autograph=False)
-    def total() -> Any:
-        def of_replica() -> tf.Tensor:
-            return tf.distribute.get_replica_context().all_reduce("sum", tf.constant(value))
+    def total(value: tf.Tensor) -> Any:
+        return strategy.experimental_local_results(strategy.run(of_replica, args=(value,)))
 
-        return strategy.experimental_local_results(strategy.run(of_replica))
-
-    results = total()
-    return int(results[0]) // len(results)  # a worker counts once for each of its replicas
+    return total

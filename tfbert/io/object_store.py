@@ -178,7 +178,9 @@ class _File(io.RawIOBase):
             return self._file.tell()
 
     def close(self) -> None:
-        if not self.closed and self._file is not None:
-            with _system_errors(self._path):
-                self._file.close()
-        super().close()
+        try:
+            if not self.closed and self._file is not None:
+                with _system_errors(self._path):
+                    self._file.close()
+        finally:
+            super().close()

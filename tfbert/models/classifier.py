@@ -13,10 +13,18 @@ import keras_hub
 
 from tfbert.errors import InputError
 from tfbert.fit.trainer import DistributedTrainer
+from tfbert.keras_settings import keras_defaults
 from tfbert.models.encoder import copy_weights, from_stock, to_stock
-from tfbert.models.sources import load_preset, resolve_source
+from tfbert.models.formats.folder import OpenedModel
+from tfbert.models.formats.presets import (
+    load_preset,
+    read_settings,
+    with_settings,
+    write_settings,
+)
+from tfbert.models.sources import open_source
 from tfbert.models.transformer import bert_initializer
-from tfbert.text.tokenizer import make_tokenizer
+from tfbert.text.tokenizer import BertTokenizer
 
 log = logging.getLogger("tfbert")
 
@@ -91,16 +99,18 @@ class TrainedClassifier(NamedTuple):
     """A classifier with what is needed to use it on texts."""
 
     model: BertClassifier
-    tokenizer: keras_hub.models.BertTokenizer
+    tokenizer: BertTokenizer
     labels: list[str]
     max_length: int
 
 
+@keras_defaults()
 def save_classifier(classifier: TrainedClassifier, directory: str | os.PathLike) -> None:
     """Writes a KerasHub preset of stock classes, float32, with the labels' names.
 
     `keras_hub.models.TextClassifier.from_preset(directory)` opens it without this package; it
-    returns logits. The directory must not exist.
+    returns logits. What a preset cannot hold, as the exact GELU, stands in `tfbert.json` beside it.
+    The directory must not exist.
     """
     model = classifier.model
     stock = keras_hub.models.BertTextClassifier(
@@ -108,42 +118,59 @@ def save_classifier(classifier: TrainedClassifier, directory: str | os.PathLike)
         num_classes=model.num_classes,
         dropout=model.dropout,
         preprocessor=keras_hub.models.BertTextClassifierPreprocessor(
-            classifier.tokenizer, sequence_length=classifier.max_length
+            classifier.tokenizer.to_keras_hub(), sequence_length=classifier.max_length
         ),
     )
     copy_weights(model, stock)
     stock.save_to_preset(str(directory))
+    write_settings(directory, model.backbone, classifier.tokenizer)
     (Path(directory) / LABELS_FILE).write_text(json.dumps(classifier.labels) + "\n")
 
 
 def load_classifier(source: str, dtype: str = "float32") -> TrainedClassifier:
-    """Opens what `save_classifier` wrote, or any KerasHub preset of a BERT classifier.
+    """Opens a classifier that `save_classifier` wrote, or one of another program.
 
     Args:
-        source: A run directory, preset directory or preset name.
+        source: A MODEL argument with a classification head: a run directory, a KerasHub preset, a
+            `BertForSequenceClassification` of Hugging Face's, Google's fine-tuned checkpoint.
         dtype: Keras dtype policy of the encoder.
 
     Raises:
         InputError: If there is no such model, or it has no classification head.
     """
-    directory = Path(resolve_source(source))
+    opened = open_source(source)
+    if isinstance(opened, OpenedModel):
+        return _open_classifier(opened, dtype)
+    directory = Path(opened)
     if directory.is_dir() and not (directory / "task.json").exists():
-        raise InputError(
-            f"model {source}: an encoder without a classification head; train one with "
-            f"`tfbert finetune --model {source}`"
-        )
-    stock = load_preset(keras_hub.models.BertTextClassifier, source, dtype="float32")
-    backbone = from_stock(stock.backbone, dtype=dtype)
+        raise _no_head(source)
+    stock = load_preset(keras_hub.models.BertTextClassifier, opened, source, dtype="float32")
+    backbone = from_stock(stock.backbone, dtype=dtype, **read_settings(opened)["encoder"])
     model = BertClassifier(backbone, stock.num_classes, dropout=stock.dropout)
     copy_weights(stock, model)
     if stock.preprocessor is None:
         raise InputError(f"model {source}: the preset holds no preprocessor, so no tokenizer")
-    tokenizer = stock.preprocessor.tokenizer
     return TrainedClassifier(
         model,
-        make_tokenizer(tokenizer.get_vocabulary(), tokenizer.lowercase),
+        with_settings(stock.preprocessor.tokenizer, opened),
         _read_labels(directory / LABELS_FILE, stock.num_classes),
         stock.preprocessor.sequence_length,
+    )
+
+
+def _open_classifier(opened: OpenedModel, dtype: str) -> TrainedClassifier:
+    if not opened.labels:
+        raise _no_head(opened.name, opened.why_no_labels)
+    backbone = opened.make_encoder(dtype=dtype)
+    model = BertClassifier(backbone, len(opened.labels), dropout=opened.head_dropout)
+    opened.assign(model.output_dense.weights)
+    return TrainedClassifier(model, opened.tokenizer, opened.labels, opened.max_length)
+
+
+def _no_head(source: str, reason: str = "") -> InputError:
+    return InputError(
+        f"model {source}: {reason or 'an encoder without a classification head'}; train one with "
+        f"`tfbert finetune --model {source}`"
     )
 
 

@@ -10,20 +10,33 @@ from keras_hub.layers import PositionEmbedding, ReversibleEmbedding
 
 from tfbert.errors import InputError
 from tfbert.models.dropout import Dropout
-from tfbert.models.transformer import LAYER_NORM_EPSILON, TransformerEncoder, bert_initializer
+from tfbert.models.formats.presets import check_preset, read_settings, write_settings
+from tfbert.models.transformer import (
+    LAYER_NORM_EPSILON,
+    ActivationName,
+    TransformerEncoder,
+    bert_initializer,
+)
+
+# Constructor arguments that the stock class lacks.
+_OWN_ARGUMENTS = ("rematerialize", "activation", "layer_norm_epsilon")
 
 
 @keras.saving.register_keras_serializable("tfbert")
 class BertEncoder(keras_hub.models.BertBackbone):
     """KerasHub's `BertBackbone` with transformer layers that train faster.
 
-    Inputs, outputs, attributes, variable paths and weights are the stock class's; outputs are
-    equal up to rounding. Dropout rates are rounded (see `Dropout`), which affects training only.
-    It writes presets of stock classes.
+    Inputs, outputs, attributes, variable paths and weights are the stock class's; with the default
+    activation and epsilon outputs are equal up to rounding. Dropout rates are rounded (see
+    `Dropout`), which affects training only. It writes presets of stock classes.
 
     Args:
         rematerialize: Whether each transformer layer computes its activations again in the
             backward pass instead of keeping them: less memory, one more forward pass.
+        activation: `gelu`, exact, by the error function, as most models of Hugging Face have it,
+            or `gelu_tanh`, an approximation, as Google's BERT and KerasHub have it. Their outputs
+            differ by some thousandths.
+        layer_norm_epsilon: What layer normalisation adds to the variance.
 
     The other arguments are `BertBackbone`'s.
 
@@ -51,6 +64,8 @@ class BertEncoder(keras_hub.models.BertBackbone):
         num_segments: int = 2,
         rematerialize: bool = False,
         dtype: str | keras.DTypePolicy | None = None,
+        activation: ActivationName = "gelu_tanh",
+        layer_norm_epsilon: float = LAYER_NORM_EPSILON,
         **kwargs: Any,
     ) -> None:
         # === Layers ===
@@ -76,7 +91,7 @@ class BertEncoder(keras_hub.models.BertBackbone):
         )
         self.embeddings_add = keras.layers.Add(dtype=dtype, name="embeddings_add")
         self.embeddings_layer_norm = keras.layers.LayerNormalization(
-            axis=-1, epsilon=LAYER_NORM_EPSILON, dtype=dtype, name="embeddings_layer_norm"
+            axis=-1, epsilon=layer_norm_epsilon, dtype=dtype, name="embeddings_layer_norm"
         )
         self.embeddings_dropout = Dropout(dropout, dtype=dtype, name="embeddings_dropout")
         self.transformer_layers = [
@@ -85,6 +100,8 @@ class BertEncoder(keras_hub.models.BertBackbone):
                 num_heads,
                 dropout,
                 rematerialize,
+                activation,
+                layer_norm_epsilon,
                 dtype=dtype,
                 name=f"transformer_layer_{number}",
             )
@@ -105,7 +122,10 @@ class BertEncoder(keras_hub.models.BertBackbone):
         }  # each (batch, tokens)
         tokens = self.token_embedding(inputs["token_ids"])
         positions = self.position_embedding(tokens)
-        segments = self.segment_embedding(inputs["segment_ids"])
+        segment_ids = inputs["segment_ids"]
+        if num_segments == 1:  # one row for both segments of a pair
+            segment_ids = keras.ops.zeros_like(segment_ids)
+        segments = self.segment_embedding(segment_ids)
         x = self.embeddings_add((tokens, positions, segments))
         x = self.embeddings_dropout(self.embeddings_layer_norm(x))
         for layer in self.transformer_layers:
@@ -126,22 +146,39 @@ class BertEncoder(keras_hub.models.BertBackbone):
         self.max_sequence_length = max_sequence_length
         self.num_segments = num_segments
         self.rematerialize = rematerialize
+        self.activation = activation
+        self.layer_norm_epsilon = layer_norm_epsilon
         self.cls_token_index = 0
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "rematerialize": self.rematerialize}
+        return {
+            **super().get_config(),
+            **{name: getattr(self, name) for name in _OWN_ARGUMENTS},
+        }
 
     @classmethod
     def from_preset(
         cls, preset: str, load_weights: bool = True, rematerialize: bool = False, **kwargs: Any
     ) -> BertEncoder:
-        """Opens a KerasHub preset of a `BertBackbone`; arguments as there."""
+        """Opens a KerasHub preset of a `BertBackbone`; arguments as there.
+
+        `tfbert.load_encoder` opens models of other forms.
+
+        Raises:
+            InputError: If the preset is a model of Hugging Face's form.
+        """
+        check_preset(preset)
         stock = keras_hub.models.BertBackbone.from_preset(preset, load_weights, **kwargs)
-        return from_stock(stock, rematerialize=rematerialize)
+        settings = read_settings(preset)["encoder"]
+        return from_stock(stock, rematerialize=rematerialize, **settings)
 
     def save_to_preset(self, preset_dir: str, max_shard_size: float = 10) -> None:
-        """Writes a preset of the stock class, float32, which opens without this package."""
+        """Writes a preset of the stock class, float32, which opens without this package.
+
+        What a preset cannot hold, as the exact GELU, stands in `tfbert.json` beside it.
+        """
         to_stock(self, dtype="float32").save_to_preset(preset_dir, max_shard_size)
+        write_settings(preset_dir, self)
 
 
 def from_stock(backbone: keras_hub.models.BertBackbone, **changes: Any) -> BertEncoder:
@@ -159,10 +196,12 @@ def to_stock(
 ) -> keras_hub.models.BertBackbone:
     """A `keras_hub.models.BertBackbone` with the weights of any encoder, bit for bit.
 
-    `changes` are constructor arguments, such as `dtype`.
+    It computes with tanh GELU and an epsilon of 1e-12, whatever the encoder does. `changes` are
+    constructor arguments, such as `dtype`.
     """
     config = {**encoder.get_config(), **changes}
-    config.pop("rematerialize", None)
+    for name in _OWN_ARGUMENTS:
+        config.pop(name, None)
     stock = keras_hub.models.BertBackbone.from_config(config)
     copy_weights(encoder, stock)
     return stock

@@ -7,19 +7,20 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfbert.models.transformer import LAYER_NORM_EPSILON, bert_initializer
+from tfbert.models.transformer import LAYER_NORM_EPSILON, ActivationName, bert_initializer
 from tfbert.types import Tensor
 
 
 class MaskedLMHead(keras.layers.Layer):
     """Predicts the tokens at some positions (Devlin et al. 2019, section 3.1, task 1).
 
-    A dense layer with tanh GELU and layer normalisation (epsilon 1e-12), then the transposed token
-    embedding and a bias: BERT's own head. `keras_hub.layers.MaskedLMHead` has erf GELU and 1e-5.
+    A dense layer with GELU and layer normalisation, then the transposed token embedding and a
+    bias: BERT's own head. `keras_hub.layers.MaskedLMHead` has erf GELU and an epsilon of 1e-5.
 
     Args:
         token_embedding: The encoder's embedding layer. Its table is used, but is not one of this
             layer's weights, so that freezing one does not freeze the other.
+        activation, layer_norm_epsilon: As in `BertEncoder`; the encoder's.
         **kwargs: Of `keras.layers.Layer`. The matrix products run in the compute dtype.
 
     Call arguments:
@@ -30,20 +31,26 @@ class MaskedLMHead(keras.layers.Layer):
         (batch, predictions, vocabulary) float32 logits.
     """
 
-    def __init__(self, token_embedding: keras.layers.Embedding, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        token_embedding: keras.layers.Embedding,
+        activation: ActivationName = "gelu_tanh",
+        layer_norm_epsilon: float = LAYER_NORM_EPSILON,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         # In a function: Keras would track a layer that is an attribute, or in a list or dict.
         self._get_table = lambda: token_embedding.embeddings
         self._vocabulary_size = token_embedding.input_dim
         self.dense = keras.layers.Dense(
             token_embedding.output_dim,
-            activation=_tanh_gelu,
+            activation=_tanh_gelu if activation == "gelu_tanh" else keras.activations.gelu,
             kernel_initializer=bert_initializer(),
             dtype=self.dtype_policy,
             name="dense",
         )
         self.layer_norm = keras.layers.LayerNormalization(
-            epsilon=LAYER_NORM_EPSILON, dtype=self.dtype_policy, name="layer_norm"
+            epsilon=layer_norm_epsilon, dtype=self.dtype_policy, name="layer_norm"
         )
 
     def build(

@@ -51,10 +51,10 @@ def with_gradient(function: Callable[..., tuple[Tensor, Callable]]) -> Callable[
 
 @keras.saving.register_keras_serializable("tfbert")
 def gelu(inputs: Tensor) -> Tensor:
-    """0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) (Hendrycks and Gimpel 2016).
+    """0.5 x (1 + erf(x / sqrt(2))): x times the normal distribution up to x.
 
-    The same function as `keras.activations.gelu(x, approximate=True)`, up to rounding, which is
-    smaller in 16 bits: float32 inside, rounded once.
+    Hendrycks and Gimpel 2016; transformers' `gelu`. The same function as `keras.activations.gelu`,
+    up to rounding, which is smaller in 16 bits: float32 inside, rounded once.
     """
 
     @with_gradient
@@ -64,14 +64,48 @@ def gelu(inputs: Tensor) -> Tensor:
     return activation(inputs)
 
 
+@keras.saving.register_keras_serializable("tfbert")
+def gelu_tanh(inputs: Tensor) -> Tensor:
+    """0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) (Hendrycks and Gimpel 2016).
+
+    Google's BERT; transformers' `gelu_new`. The same function as
+    `keras.activations.gelu(x, approximate=True)`, up to rounding, which is smaller in 16 bits:
+    float32 inside, rounded once.
+    """
+
+    @with_gradient
+    def activation(inputs):
+        return _gelu_tanh_value(inputs), lambda upstream: _gelu_tanh_gradient(inputs, upstream)
+
+    return activation(inputs)
+
+
 @fused
 def _gelu_value(inputs):
+    x = ops.cast(inputs, "float32")
+    return ops.cast(x * _normal_distribution(x), inputs.dtype)
+
+
+@fused
+def _gelu_gradient(inputs, upstream):
+    x = ops.cast(inputs, "float32")
+    density = ops.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
+    slope = _normal_distribution(x) + x * density
+    return ops.cast(ops.cast(upstream, "float32") * slope, inputs.dtype)
+
+
+def _normal_distribution(x):
+    return 0.5 + 0.5 * ops.erf(x * math.sqrt(0.5))
+
+
+@fused
+def _gelu_tanh_value(inputs):
     x = ops.cast(inputs, "float32")
     return ops.cast(x * ops.sigmoid(x * (_LINEAR + _CUBIC * x * x)), inputs.dtype)
 
 
 @fused
-def _gelu_gradient(inputs, upstream):
+def _gelu_tanh_gradient(inputs, upstream):
     x = ops.cast(inputs, "float32")
     gate = ops.sigmoid(x * (_LINEAR + _CUBIC * x * x))
     slope = gate + x * gate * (1 - gate) * (_LINEAR + 3 * _CUBIC * x * x)

@@ -15,11 +15,15 @@ import numpy as np
 from tfbert.errors import InputError
 from tfbert.fit.trainer import DistributedTrainer
 from tfbert.io.whole import replacing
+from tfbert.keras_settings import keras_defaults
 from tfbert.models.encoder import BertEncoder, freeze_lower_layers, to_stock
+from tfbert.models.formats.folder import OpenedModel
+from tfbert.models.formats.presets import load_preset, load_tokenizer, write_settings
 from tfbert.models.heads import MaskedLMHead
 from tfbert.models.sizes import BertSize
-from tfbert.models.sources import load_encoder, resolve_source
-from tfbert.models.transformer import bert_initializer
+from tfbert.models.sources import open_source
+from tfbert.models.transformer import LAYER_NORM_EPSILON, bert_initializer
+from tfbert.text.tokenizer import BertTokenizer
 
 log = logging.getLogger("tfbert")
 
@@ -67,7 +71,12 @@ class BertPretrainer(DistributedTrainer, keras.Model):
     ) -> None:
         # === Layers ===
         mlm_head = MaskedLMHead(
-            backbone.token_embedding, dtype=backbone.dtype_policy, name="mlm_head"
+            backbone.token_embedding,
+            # KerasHub's encoder has neither: its computation is the default.
+            getattr(backbone, "activation", "gelu_tanh"),
+            getattr(backbone, "layer_norm_epsilon", LAYER_NORM_EPSILON),
+            dtype=backbone.dtype_policy,
+            name="mlm_head",
         )
         nsp_head = None
         if next_sentence:
@@ -92,6 +101,7 @@ class BertPretrainer(DistributedTrainer, keras.Model):
         if not next_sentence:
             backbone.pooled_dense.trainable = False
 
+    @keras_defaults()
     def pretraining_losses(self) -> dict[str, keras.losses.Loss]:
         """By output, its loss: the mean over the predictions of weight 1, and over the examples.
 
@@ -105,6 +115,7 @@ class BertPretrainer(DistributedTrainer, keras.Model):
             for output in self.output
         }
 
+    @keras_defaults()
     def pretraining_metrics(self) -> dict[str, list[keras.metrics.Metric]]:
         """By output, the share of predictions that are right; for `weighted_metrics`."""
         return {
@@ -179,16 +190,18 @@ def make_pretrainer(
 
 def save_pretrainer(
     model: BertPretrainer,
-    tokenizer: keras_hub.models.BertTokenizer,
+    tokenizer: BertTokenizer,
     directory: str | os.PathLike,
 ) -> None:
     """Writes a KerasHub preset of stock classes, float32, with the heads' weights in `HEADS_FILE`.
 
     `keras_hub.models.BertBackbone.from_preset(directory)` opens it without this package, and so do
-    `tfbert finetune --model` and `load_pretrainer`.
+    `tfbert finetune --model` and `load_pretrainer`. What a preset cannot hold, as the exact GELU,
+    stands in `tfbert.json` beside it.
     """
     to_stock(model.backbone, dtype="float32").save_to_preset(str(directory))
-    tokenizer.save_to_preset(str(directory))
+    tokenizer.to_keras_hub().save_to_preset(str(directory))
+    write_settings(directory, model.backbone, tokenizer)
     heads = {
         variable.path: keras.ops.convert_to_numpy(variable)
         for head in model.heads()
@@ -200,25 +213,53 @@ def save_pretrainer(
 
 def load_pretrainer(
     source: str, dtype: str = "float32", next_sentence: bool = True, rematerialize: bool = False
-) -> tuple[BertPretrainer, keras_hub.models.BertTokenizer]:
+) -> tuple[BertPretrainer, BertTokenizer]:
     """A `BertPretrainer` with existing weights.
 
     Args:
-        source: Any MODEL argument: a run or preset that `save_pretrainer` wrote, or an encoder,
-            whose heads are new then.
+        source: Any MODEL argument: a run or preset that `save_pretrainer` wrote, or a model of
+            another program. Heads that it lacks are new.
         dtype, next_sentence, rematerialize: As in `make_pretrainer`.
 
     Raises:
         InputError: If there is no such model, or the heads' file is damaged.
     """
-    encoder = load_encoder(source, dtype, rematerialize)
-    model = BertPretrainer(encoder.backbone, next_sentence)
-    path = Path(resolve_source(source)) / HEADS_FILE
+    opened = open_source(source)
+    if isinstance(opened, OpenedModel):
+        model = BertPretrainer(
+            opened.make_encoder(dtype=dtype, rematerialize=rematerialize), next_sentence
+        )
+        _assign_heads(model, opened)
+        return model, opened.tokenizer
+    backbone = load_preset(BertEncoder, opened, source, dtype=dtype, rematerialize=rematerialize)
+    tokenizer = load_tokenizer(opened, source)
+    model = BertPretrainer(backbone, next_sentence)
+    path = Path(opened) / HEADS_FILE
     if path.exists():
         _load_heads(model, path)
     else:
         log.info("%s has no pre-training heads: new ones are trained", source)
-    return model, encoder.tokenizer
+    return model, tokenizer
+
+
+def has_masked_lm_head(source: str) -> bool:
+    """Whether a MODEL argument has a head that predicts masked words.
+
+    Raises:
+        InputError: As `open_source`.
+    """
+    opened = open_source(source)
+    if isinstance(opened, OpenedModel):
+        return "masked-LM" in opened.heads
+    return (Path(opened) / HEADS_FILE).exists()
+
+
+def _assign_heads(model, opened):
+    for head, layer in (("masked-LM", model.mlm_head), ("next-sentence", model.nsp_head)):
+        if layer is not None and head in opened.heads:
+            opened.assign(layer.weights)
+        elif layer is not None:
+            log.info("%s has no %s head: a new one is trained", opened.name, head)
 
 
 def _load_heads(model, path):

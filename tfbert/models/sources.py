@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tfbert.embedded import MODEL_DIRECTORY
 from tfbert.errors import InputError
 from tfbert.io.paths import as_path, exists, is_remote
 from tfbert.io.whole import is_whole, local_folder
-from tfbert.text.tokenizer import make_tokenizer
+from tfbert.models.formats.folder import OpenedModel, check_folder, open_folder
+from tfbert.models.formats.forms import form_of
+from tfbert.models.formats.hub import SCHEME, fetch
+from tfbert.models.formats.presets import load_preset, load_tokenizer
+from tfbert.text.tokenizer import BertTokenizer
 
 if TYPE_CHECKING:
-    import keras_hub
-
     from tfbert.models.encoder import BertEncoder
 
 log = logging.getLogger("tfbert")
@@ -28,32 +28,36 @@ class Encoder:
     """A `BertEncoder` and the tokenizer that belongs to it."""
 
     backbone: BertEncoder
-    tokenizer: keras_hub.models.BertTokenizer
+    tokenizer: BertTokenizer
 
 
 def resolve_source(source: str) -> str:
-    """The name or path that KerasHub's `from_preset` takes for a MODEL argument.
+    """The name, address or local path that a MODEL argument means; TensorFlow is not needed.
 
     Args:
         source: `embedded`, a KerasHub preset name, `hf://owner/name` (or any address that KerasHub
-            knows), a KerasHub preset directory, a Hugging Face directory with safetensors, or a
-            run directory.
+            knows), a run directory, or a directory: a KerasHub preset, a Hugging Face model with
+            safetensors or `tf_model.h5`, a checkpoint of Google's BERT or of Model Garden (or the
+            path of one, without `.index`).
 
     Raises:
-        InputError: If it is none of these.
+        InputError: If it is none of these, or a directory's configuration is not that of a BERT.
     """
     if source == "embedded":
         return str(MODEL_DIRECTORY)
     path = as_path(source)
-    if exists(path):
-        if not path.is_dir():
-            raise InputError(f"model {source}: is a file; give the model's directory")
+    if exists(path) and path.is_dir():
         is_run = (path / "config.yaml").exists() and not (path / "config.json").exists()
         if is_run and not is_whole(path / "model"):
             raise InputError(f"model {source}: an unfinished run: there is no model/ in it")
-        directory = path / "model" if is_run else path
-        _check_directory(directory)
-        return str(local_folder(directory))
+        directory = local_folder(path / "model" if is_run else path)
+        check_folder(directory, source)
+        return str(directory)
+    if exists(f"{source}.index"):
+        check_folder(path.parent, source)
+        return source
+    if exists(path):
+        raise InputError(f"model {source}: is a file; give the model's directory")
     if is_remote(path):  # not an address that KerasHub knows
         raise InputError(f"model {source}: no such folder")
     if "://" in source:
@@ -69,42 +73,30 @@ def resolve_source(source: str) -> str:
     return source
 
 
-def _check_directory(path):
-    if not (path / "config.json").exists():
-        raise InputError(f"model {path}: no config.json in it, so it is not a model")
-    if not any(path.glob("*.safetensors")) and not any(path.glob("model*.h5")):
-        raise InputError(
-            f"model {path}: neither model.safetensors nor model.weights.h5 in it; pickled "
-            "weights (pytorch_model.bin) are not read: convert them to safetensors"
-        )
+def open_source(source: str) -> OpenedModel | str:
+    """The opened model of another program; of a KerasHub preset what its `from_preset` takes.
 
-
-def load_preset(preset_class: Any, source: str, **kwargs: Any) -> Any:
-    """`preset_class.from_preset` on a MODEL argument, with a one-line error.
+    Args:
+        source: See `resolve_source`.
 
     Raises:
-        InputError: If the model cannot be fetched or its files cannot be read.
+        InputError: If it is not there, damaged, or not a BERT.
     """
-    import huggingface_hub
-
-    preset = resolve_source(source)
-    # Each of its five retries without a network would print a line.
-    huggingface_hub.utils.logging.set_verbosity_error()
-    try:
-        return preset_class.from_preset(preset, **kwargs)
-    # What a hub's client or a damaged file raises is not documented and differs by version.
-    except Exception as error:
-        reason = str(error).strip().split("\n")[0][:300] or type(error).__name__
-        remedy = (
-            "check that the files are a complete BERT"
-            if os.path.isdir(preset)
-            else "check the name and the network, or give a local directory"
-        )
-        raise InputError(f"model {source}: cannot be loaded: {reason}; {remedy}") from error
+    place = resolve_source(source)
+    if place.startswith(SCHEME):
+        folder = fetch(place)
+        return place if folder is None else open_folder(folder, source)
+    path = Path(place)
+    if "://" in place or not (path.is_dir() or Path(f"{place}.index").exists()):
+        return place
+    if not path.is_dir():
+        return open_folder(path.parent, source, prefix=path)
+    names = {file.name for file in path.iterdir()}
+    return place if form_of(names, source) == "preset" else open_folder(path, source)
 
 
 def load_encoder(
-    source: str, dtype: str, rematerialize: bool = False, dropout: float | None = None
+    source: str, dtype: str = "float32", rematerialize: bool = False, dropout: float | None = None
 ) -> Encoder:
     """Loads the encoder and the tokenizer of a MODEL argument.
 
@@ -112,29 +104,18 @@ def load_encoder(
         source: See `resolve_source`.
         dtype: Keras dtype policy of the encoder, such as `mixed_bfloat16`.
         rematerialize, dropout: As in `BertEncoder`; the rate of dropout is the model's by default.
-    """
-    import keras_hub
 
+    Raises:
+        InputError: As `open_source`.
+    """
     from tfbert.models.encoder import BertEncoder
 
+    opened = open_source(source)
     changes = {} if dropout is None else {"dropout": dropout}
-    backbone = load_preset(BertEncoder, source, dtype=dtype, rematerialize=rematerialize, **changes)
-    tokenizer = load_preset(keras_hub.models.BertTokenizer, source)
-    if _activation(resolve_source(source)) == "gelu":
-        log.info(
-            "%s was trained with erf GELU and runs with BERT's tanh GELU, as in KerasHub "
-            "(outputs move by a few thousandths)",
-            source,
-        )
-    return Encoder(backbone, make_tokenizer(tokenizer.get_vocabulary(), tokenizer.lowercase))
-
-
-def _activation(preset):
-    """`hidden_act` of a Hugging Face model, None of any other."""
-    if preset.startswith("hf://"):
-        from huggingface_hub import hf_hub_download
-
-        path = Path(hf_hub_download(preset.removeprefix("hf://"), "config.json"))
-    else:
-        path = Path(preset) / "config.json"
-    return json.loads(path.read_text()).get("hidden_act") if path.exists() else None
+    if isinstance(opened, OpenedModel):
+        backbone = opened.make_encoder(dtype=dtype, rematerialize=rematerialize, **changes)
+        return Encoder(backbone, opened.tokenizer)
+    backbone = load_preset(
+        BertEncoder, opened, source, dtype=dtype, rematerialize=rematerialize, **changes
+    )
+    return Encoder(backbone, load_tokenizer(opened, source))

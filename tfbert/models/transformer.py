@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from keras import ops
 
 from tfbert.models.attention import attention
 from tfbert.models.dropout import Dropout
-from tfbert.models.kernels import gelu, rematerialized
+from tfbert.models.kernels import gelu, gelu_tanh, rematerialized
+from tfbert.models.layer_origins import check_name
 from tfbert.types import Tensor
 
 LAYER_NORM_EPSILON = 1e-12
+ActivationName = Literal["gelu", "gelu_tanh"]
+ACTIVATIONS = {"gelu": gelu, "gelu_tanh": gelu_tanh}
 
 
 def bert_initializer() -> keras.initializers.Initializer:
@@ -124,6 +127,7 @@ class TransformerEncoder(keras.layers.Layer):
         dropout: Rate of all three dropouts.
         rematerialize: Whether to keep only the layer's input for the backward pass, and to
             compute the rest again, with the same dropout.
+        activation, layer_norm_epsilon: As in `BertEncoder`.
 
     Attributes:
         drops: False switches dropout off in training, too. Read when the layer is traced.
@@ -137,13 +141,18 @@ class TransformerEncoder(keras.layers.Layer):
         num_heads: int,
         dropout: float = 0.0,
         rematerialize: bool = False,
+        activation: ActivationName = "gelu_tanh",
+        layer_norm_epsilon: float = LAYER_NORM_EPSILON,
         **kwargs: Any,
     ) -> None:
+        check_name("activation", activation, ActivationName)
         super().__init__(**kwargs)
         self.intermediate_dim = intermediate_dim
         self.num_heads = num_heads
         self.dropout = dropout
         self.rematerialize = rematerialize
+        self.activation = activation
+        self.layer_norm_epsilon = layer_norm_epsilon
 
     def build(self, input_shape: tuple[Any, ...]) -> None:
         policy, width = self.dtype_policy, input_shape[-1]
@@ -154,7 +163,7 @@ class TransformerEncoder(keras.layers.Layer):
 
         def norm(name):
             return keras.layers.LayerNormalization(
-                epsilon=LAYER_NORM_EPSILON, dtype=policy, name=name
+                epsilon=self.layer_norm_epsilon, dtype=policy, name=name
             )
 
         def dense(units, activation, name):
@@ -175,7 +184,11 @@ class TransformerEncoder(keras.layers.Layer):
         )
         self._feedforward_layer_norm = built(norm("feedforward_layer_norm"))
         self._feedforward_intermediate_dense = built(
-            dense(self.intermediate_dim, gelu, "feedforward_intermediate_dense")
+            dense(
+                self.intermediate_dim,
+                ACTIVATIONS[self.activation],
+                "feedforward_intermediate_dense",
+            )
         )
         self._feedforward_output_dense = built(
             dense(width, None, "feedforward_output_dense"),
@@ -245,4 +258,6 @@ class TransformerEncoder(keras.layers.Layer):
             "num_heads": self.num_heads,
             "dropout": self.dropout,
             "rematerialize": self.rematerialize,
+            "activation": self.activation,
+            "layer_norm_epsilon": self.layer_norm_epsilon,
         }

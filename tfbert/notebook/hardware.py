@@ -6,12 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from tfbert.errors import InputError
-
-_TPU_RUNTIME = (
+TPU_RUNTIME = (
     "this is a TPU runtime, and the notebook needs a GPU or a CPU: Colab's TPU runtimes have no "
-    "TensorFlow for TPUs since 2025. Choose Runtime > Change runtime type > T4 GPU. For Cloud TPU "
-    "see docs/cloud_tpu.md"
+    "TensorFlow for TPUs since 2025. Choose Runtime > Change runtime type > T4 GPU, and run all "
+    "cells again. For Cloud TPU see docs/cloud_tpu.md"
 )
 
 
@@ -24,13 +22,7 @@ def is_tpu_runtime(environment: Iterable[str] = os.environ, root: str | Path = "
 
 
 def describe_hardware() -> str:
-    """What this machine computes with, as lines of text.
-
-    Raises:
-        InputError: On a TPU runtime of Colab or Kaggle.
-    """
-    if is_tpu_runtime():
-        raise InputError(_TPU_RUNTIME)
+    """What this machine computes with, as lines of text."""
     import keras
     import keras_hub
     import tensorflow as tf

@@ -5,5 +5,6 @@ A gradient's path: `application` (the order of an update), `reduction` (the sum 
 `lars`. `loss_scale` comes before all of this, `slots` holds the state, `backend` what TensorFlow
 needs and JAX does not.
 
-The lowest folder, with `io/`: of the package it may import `tfbert.xla` and `tfbert.types` only.
+The lowest folder, with `io/`: of the package it may import `tfbert.keras_settings`, `tfbert.types`
+and `tfbert.xla` only.
 """

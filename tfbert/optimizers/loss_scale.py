@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfbert.keras_settings import keras_defaults
 from tfbert.optimizers import backend, reduction
 from tfbert.optimizers.application import ReducingOptimizer, is_finite
 from tfbert.optimizers.carrying import carry_over
@@ -76,7 +77,8 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
                     f"{kind}({option}=...) fails under a strategy: use tfbert.AdamW, tfbert.LAMB "
                     "or tfbert.LARS"
                 )
-        super().__init__(inner_optimizer, initial_scale, dynamic_growth_steps, name, **kwargs)
+        with keras_defaults():
+            super().__init__(inner_optimizer, initial_scale, dynamic_growth_steps, name, **kwargs)
         self.minimum_scale = float(minimum_scale)
         self._saved_state = SavedState()
         self._is_finite = compiled(is_finite)

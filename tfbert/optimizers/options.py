@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from tfbert.keras_settings import keras_defaults
 from tfbert.optimizers.backend import variable_path
 
 # LayerNorm's two vectors and every bias, by KerasHub's names; anchored, so that a layer called
@@ -19,6 +20,21 @@ OPTIONS_OF_ADAPTATION = (
     "weight_norm_bounds",
     "trust_ratio_bounds",
 )
+
+
+# Names that TensorFlow Addons, Keras 2 and PyTorch have for options, and ours.
+_OTHER_NAMES = {
+    "beta1": "beta_1",
+    "beta2": "beta_2",
+    "betas": "beta_1 and beta_2",
+    "clip_norm": "max_grad_norm (all variables together) or clipnorm (each by itself)",
+    "decay": "weight_decay; a rate that falls is a schedule, such as tfbert.WarmupPolynomialDecay, "
+    "given as learning_rate",
+    "eps": "epsilon",
+    "global_clipnorm": "max_grad_norm",
+    "lr": "learning_rate",
+    "weight_decay_rate": "weight_decay",
+}
 
 
 class OptimizerOptions(keras.optimizers.Optimizer):
@@ -45,8 +61,9 @@ class OptimizerOptions(keras.optimizers.Optimizer):
             `name`; all of them act on the reduced gradient.
 
     Raises:
-        ValueError: a number out of its range, `global_clipnorm` (use `max_grad_norm`), two
-            ways of clipping, or what is not a regular expression.
+        ValueError: a number out of its range, another library's name of an option (`lr`,
+            `weight_decay_rate`, `global_clipnorm`; the message has ours), two ways of clipping, or
+            what is not a regular expression.
         TypeError: a list of regular expressions that is not one.
     """
 
@@ -67,8 +84,9 @@ class OptimizerOptions(keras.optimizers.Optimizer):
         jit_compile: bool = True,
         **kwargs: Any,
     ) -> None:
-        if kwargs.pop("global_clipnorm", None) is not None:
-            raise ValueError("global_clipnorm: this optimizer's name for it is max_grad_norm")
+        for other, ours in _OTHER_NAMES.items():
+            if kwargs.pop(other, None) is not None:
+                raise ValueError(f"{other}: this optimizer's name for it is {ours}")
         clips = {name: kwargs.get(name) for name in ("clipnorm", "clipvalue")}
         _check_clipping(max_grad_norm=max_grad_norm, **clips)
         weight_decay = weight_decay or 0.0
@@ -77,7 +95,8 @@ class OptimizerOptions(keras.optimizers.Optimizer):
         factor = kwargs.get("loss_scale_factor")
         if factor is not None and not 0 < factor < math.inf:
             raise ValueError(f"loss_scale_factor must be a positive number: {factor}")
-        super().__init__(learning_rate, weight_decay=float(weight_decay), **kwargs)
+        with keras_defaults():  # or the rate would be float16 where `keras.json` says so
+            super().__init__(learning_rate, weight_decay=float(weight_decay), **kwargs)
         self.max_grad_norm = max_grad_norm
         self.exclusions = Exclusions(exclude_from_weight_decay, exclude_from_layer_adaptation)
         self.weight_norm_bounds = _checked_bounds("weight_norm_bounds", weight_norm_bounds)

@@ -2,6 +2,7 @@
 
 import re
 import types
+import weakref
 from collections.abc import Callable, Collection, Iterable, MutableMapping, Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ class PathState(OptimizerOptions):
 
     `build` may be called again, with variables that were frozen before or belong to a grown
     model: what is known by its path and shape keeps its state, the rest starts from zeros, with a
-    bias correction of its own.
+    bias correction of its own. `check_model` is for callers that build on their own account.
     """
 
     slot_names: tuple[str, ...] = ()
@@ -34,6 +35,7 @@ class PathState(OptimizerOptions):
         self._slots = types.SimpleNamespace(
             paths={},  # key of a model variable -> path
             by_path={},  # path -> {slot name: optimizer variable}
+            owners={},  # path -> reference to the variable that was last bound to it
         )
 
     def build(self, variables: Sequence[keras.Variable]) -> None:
@@ -62,6 +64,7 @@ class PathState(OptimizerOptions):
         # A key may be an id(), so only variables that are held below may have one.
         keys = [self._var_key(v) for v in variables]
         self._slots.paths = dict(zip(keys, paths, strict=True))
+        self._slots.owners |= dict(zip(paths, map(weakref.ref, variables), strict=True))
         # In place: to assign a list would make Keras track the model's variables as ours.
         self._trainable_variables.clear()
         self._trainable_variables.extend(variables)
@@ -118,8 +121,34 @@ class PathState(OptimizerOptions):
             if self._var_key(variable) not in self._slots.paths:
                 raise ValueError(
                     f"{variable_path(variable)} has no state: call "
-                    "optimizer.build(model.trainable_variables) after unfreezing or growing"
+                    "optimizer.build(model.trainable_variables) after unfreezing or growing; a "
+                    "model of its own needs an optimizer of its own"
                 )
+
+    def check_model(
+        self, trainable: Sequence[keras.Variable], others: Sequence[keras.Variable] = ()
+    ) -> None:
+        """Raises ValueError where this optimizer has trained another model.
+
+        A second model would go on with the first one's moments and at the end of its schedule.
+
+        Args:
+            trainable: Variables of a model that are to be trained.
+            others: Its further ones. That one of these was trained before shows that it is the same
+                model, of which other layers are frozen now.
+        """
+        owners = {path: reference() for path, reference in self._slots.owners.items()}
+        own = {id(variable) for variable in (*trainable, *others)}
+        paths = zip(trainable, self._paths_for(trainable), strict=True)
+        is_other = bool(owners) and not any(id(owner) in own for owner in owners.values())
+        if is_other or any(owners.get(path, v) is not v for v, path in paths):
+            raise ValueError(
+                f"{self.name} has trained another model, for "
+                f"{int(ops.convert_to_numpy(self.iterations))} updates: make an optimizer for each "
+                "model, for example with type(optimizer).from_config(optimizer.get_config()); the "
+                "state of a model that has grown is taken over by an explicit "
+                "optimizer.build(model.trainable_variables), or by carry_over"
+            )
 
     def carry_over(
         self,
@@ -220,7 +249,9 @@ def load_by_key(
     """
     saved = list(store.keys())
     pairs = _aligned(list(variables), saved)
-    missing = sorted(set(variables) - set(pairs))
+    # Without any slot it was saved before it was built, in a model that was never trained.
+    was_built = not set(saved) <= {"iteration", "learning_rate"}
+    missing = sorted(set(variables) - set(pairs)) if was_built else []
     unknown = set(saved) - set(pairs.values())
     if missing:
         raise ValueError(

@@ -6,6 +6,7 @@ May import `models/` and what lies below it.
 from pathlib import Path
 
 from tfbert.errors import InputError
+from tfbert.options import suggestion
 
 _DIRECTORY = Path(__file__).parent
 
@@ -32,4 +33,5 @@ def recipe_path(recipe: str) -> Path:
     raise InputError(
         f"--recipe {recipe}: no such file, and no recipe of that name; recipes are "
         + ", ".join(recipe_names())
+        + suggestion(recipe, recipe_names(), "", "; ")
     )

@@ -21,8 +21,8 @@ from tfbert.recipes.phases import Phase, learning_rate_schedule, with_layers
 from tfbert.recipes.pretrain_options import PretrainConfig
 from tfbert.records.reader import PretrainingRecords
 from tfbert.text.cooccurrence import start_token_embeddings
-from tfbert.text.tokenizer import make_tokenizer
-from tfbert.text.wordpieces import Vocabulary
+from tfbert.text.tokenizer import BertTokenizer
+from tfbert.text.vocabulary import Vocabulary
 
 log = logging.getLogger("tfbert")
 
@@ -33,7 +33,7 @@ def make_first_model(
     records: PretrainingRecords,
     precision: str,
     phases: list[Phase],
-) -> tuple[BertPretrainer, Any, list[Phase]]:
+) -> tuple[BertPretrainer, BertTokenizer, list[Phase]]:
     """The model with which a pre-training begins, ready to train.
 
     Args:
@@ -64,7 +64,7 @@ def make_new_model(
     records: PretrainingRecords,
     precision: str,
     num_layers: int,
-) -> tuple[BertPretrainer, Any]:
+) -> tuple[BertPretrainer, BertTokenizer]:
     """A new `BertPretrainer` of so many layers, before its first update, and its tokenizer.
 
     The arguments are those of `make_first_model`.
@@ -76,7 +76,7 @@ def make_new_model(
     if config.embeddings == "cooccurrence":
         log.info("counting which word pieces occur near each other")
         start_token_embeddings(model, records.sequences(), vocabulary.is_special(), config.seed)
-    return model, make_tokenizer(list(vocabulary.pieces), options["lowercase"])
+    return model, BertTokenizer(vocabulary, options["lowercase"])
 
 
 def begin_phase(
@@ -136,13 +136,13 @@ def _load_model(
     options: dict[str, Any],
     records: PretrainingRecords,
     precision: str,
-) -> tuple[BertPretrainer, Any]:
+) -> tuple[BertPretrainer, BertTokenizer]:
     """The model of `--init` and its tokenizer."""
     next_sentence = options["sequences"] == "pairs"
     model, tokenizer = load_pretrainer(
         init, POLICIES[precision], next_sentence, config.rematerialize
     )
-    if tokenizer.get_vocabulary() != list(_vocabulary_of(records).pieces):
+    if tokenizer.vocabulary.pieces != _vocabulary_of(records).pieces:
         raise InputError(
             f"--init {init}: has another vocabulary than the records of {config.data}; "
             "prepare the text with the model's"

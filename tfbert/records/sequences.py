@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tfbert.text.tokenizer import BertTokenizer
 from tfbert.text.vocabulary import Vocabulary
-from tfbert.text.wordpieces import WordPieceTokenizer
 
 
 class Document(NamedTuple):
@@ -69,7 +69,7 @@ class Spans(NamedTuple):
 
 def tokenize_shard(
     parts: Iterable[tuple[int, str]],
-    tokenizer: WordPieceTokenizer,
+    tokenizer: BertTokenizer,
     split: Callable[[str], list[str]],
     longest: int,
 ) -> TokenizedShard:

@@ -21,8 +21,8 @@ from tfbert.records.sequences import (
 from tfbert.records.tfrecords import Layout, compress
 from tfbert.text.blocks import Block
 from tfbert.text.sentences import split_sentences
+from tfbert.text.tokenizer import BertTokenizer
 from tfbert.text.vocabulary import read_vocabulary
-from tfbert.text.wordpieces import WordPieceTokenizer
 
 
 class ShardWriter:
@@ -43,7 +43,7 @@ class ShardWriter:
     ) -> None:
         self._options = options
         self._vocabulary = read_vocabulary(vocabulary)
-        self._tokenizer = WordPieceTokenizer(self._vocabulary, options.lowercase)
+        self._tokenizer = BertTokenizer(self._vocabulary, options.lowercase)
         self._split = split_sentences if options.sentences == "split" else split_lines
         self._directory = Path(directory)
         self._scratch = Path(scratch)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfbert.errors import TfbertError
 from tfbert.recovery.snapshot import HostCopy, non_finite_name, state_variables
+from tfbert.recovery.watching import too_far_above
 
 if TYPE_CHECKING:
     import keras
@@ -23,9 +24,7 @@ class Diverged(TfbertError):
 class LossWatch:
     """Watches the loss of every execution.
 
-    A loss has grown out of all proportion when its moving average is above 3 times the mean of the
-    first 20 updates, plus 2: a cross-entropy is then worse than guessing by far. Noise does not
-    reach that, nor a small loss that grows to another small one.
+    A run has diverged when the moving average is `too_far_above` the mean of the first 20 updates.
     """
 
     updates: int = 0
@@ -42,7 +41,7 @@ class LossWatch:
             return f"the loss is {loss}"
         keep = (1 - 1 / _WINDOW) ** updates
         recent = loss if self.recent is None else keep * self.recent + (1 - keep) * loss
-        if self.updates >= _WINDOW and recent > 3 * self.reference + 2:
+        if self.updates >= _WINDOW and too_far_above(recent, self.reference):
             return f"the loss grew from {self.reference:.4g} to {recent:.4g}"
         if self.updates < _WINDOW:
             total = self.reference * self.updates + loss * updates

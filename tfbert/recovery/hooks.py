@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Self
 
 from tfbert.recovery.progress import Progress
+from tfbert.recovery.watching import TrainingWatch
 
 if TYPE_CHECKING:
     import keras
@@ -15,18 +16,21 @@ class RollBack(Exception):
 
 
 class FitHooks:
-    """The base class, which does nothing: without a `Recovery` nothing is saved.
+    """The base class, which only watches: without a `Recovery` nothing is saved.
 
     `fit` enters it with `with`, and calls the methods in the order in which they stand here. With a
     `Recovery` it is a `tfbert.recovery.session.RecoverySession`.
 
     Args:
+        model: A compiled `DistributedTrainer`.
         epoch, step: Where to begin.
         updates: Updates made before.
     """
 
-    def __init__(self, epoch: int, step: int, updates: int = 0) -> None:
+    def __init__(self, model: keras.Model, epoch: int, step: int, updates: int = 0) -> None:
         self.progress = Progress(epoch, step, updates)
+        self.training_watch = TrainingWatch(model)
+        self.first_step = step  # of the execution
 
     def __enter__(self) -> Self:
         """Finds the place of a run that was saved: `progress` is then that of its checkpoint."""
@@ -39,7 +43,7 @@ class FitHooks:
         """Before `on_train_begin`: restores variables and log files.
 
         Args:
-            data: Its `tfbert.fit.epoch_data.EpochData`.
+            data: Its `tfbert.fit.batches.epoch_data.EpochData`.
 
         Raises:
             InputError: If the data is not that of the checkpoint, or `on_nan="rollback"` is not
@@ -51,6 +55,7 @@ class FitHooks:
 
     def before_execution(self, step: int) -> None:
         """Before the steps from `step` on."""
+        self.first_step = step
 
     def check(self, step: int, logs: dict[str, Any]) -> None:
         """After the steps up to `step`, of these logs, before the callbacks are called.
@@ -59,6 +64,10 @@ class FitHooks:
             Diverged: If the loss has diverged and the run ends.
             RollBack: If the run returns to an earlier checkpoint.
         """
+        watch = self.training_watch
+        watch.overflow(watch.overflows.check(step - self.first_step + 1))
+        if watch.is_new:  # later ones are looked at once an epoch: to read one waits for the device
+            watch.loss(float(logs.get("loss", 0.0)))
 
     def after_execution(self) -> None:
         """After the callbacks of these steps: saves a checkpoint if one is due.
@@ -84,6 +93,9 @@ class FitHooks:
             Diverged: If a loss in the logs is not finite.
             Preempted: As in `after_execution`.
         """
+        watch = self.training_watch
+        watch.overflow(watch.overflows.check(0, is_end=True))
+        watch.loss(logs.get("loss", 0.0))
         self.progress.end_epoch({}, None, "min")
 
     def roll_back(self) -> None:

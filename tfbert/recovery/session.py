@@ -24,6 +24,7 @@ from tfbert.recovery.hooks import FitHooks, RollBack
 from tfbert.recovery.preemption import Preempted, TerminationWatch
 from tfbert.recovery.progress import Progress
 from tfbert.recovery.snapshot import HostCopy, assign, assign_some, state_variables
+from tfbert.recovery.watching import TrainingWatch
 
 if TYPE_CHECKING:
     import keras
@@ -47,7 +48,7 @@ class RecoverySession(FitHooks):
     """
 
     def __init__(self, model: keras.Model, recovery: Recovery, epoch: int, step: int) -> None:
-        super().__init__(epoch, step, recovery.first_update)
+        super().__init__(model, epoch, step, recovery.first_update)
         self._model = model
         self._recovery = recovery
         self._writes = is_chief(model.distribute_strategy)
@@ -144,7 +145,7 @@ class RecoverySession(FitHooks):
         assign_some(scalars, tensors)
 
     def before_execution(self, step: int) -> None:
-        self._first_step = step
+        super().before_execution(step)
         self._checkpoint = None  # all of it is restored
 
     def check(self, step: int, logs: dict[str, Any]) -> None:
@@ -152,14 +153,17 @@ class RecoverySession(FitHooks):
         was_rising = self.progress.watch.is_rising
         logs = {name: float(value) for name, value in logs.items()}
         count = getattr(self._data.source, "examples_in", lambda *steps: None)
-        examples = count(self.progress.epoch, self._first_step, step)
-        reason = self.progress.advance(self._first_step, step, logs, examples)
-        if reason:
+        examples = count(self.progress.epoch, self.first_step, step)
+        overflow = self.training_watch.overflows.check(step - self.first_step + 1)
+        reason = self.progress.advance(self.first_step, step, logs, examples) or overflow
+        if reason is None:
+            self.training_watch.loss(logs.get("loss", 0.0))
+        else:
             self._stop_or_roll_back(step, reason, was_rising)
 
     def _stop_or_roll_back(self, last: int, reason: str, was_rising: bool) -> None:
         """Raises `Diverged`, or `RollBack` after reading the newest checkpoint."""
-        progress, first = self.progress, self._first_step
+        progress, first = self.progress, self.first_step
         checkpoint = self._checkpoints.newest()
         message = self._divergence(reason, was_rising, last)
         if self._recovery.on_nan == "stop" or checkpoint is None:
@@ -202,6 +206,8 @@ class RecoverySession(FitHooks):
             if name.endswith("loss") and not math.isfinite(value):
                 reason = f"{name} is {value}"
                 raise Diverged(self._divergence(reason, False, self.progress.step - 1))
+        if overflow := self.training_watch.overflows.check(0, is_end=True):
+            raise Diverged(self._divergence(overflow, False, self.progress.step - 1))
         best_before = self.progress.best
         is_best = self.progress.end_epoch(logs, self._recovery.monitor, self._recovery.mode)
         self._stop_if_told()
@@ -214,6 +220,7 @@ class RecoverySession(FitHooks):
         assert self._checkpoint is not None  # of `_stop_or_roll_back`
         skipped, rollbacks = self.progress.skipped, self.progress.rollbacks
         self._continue_from(self._checkpoint)
+        self.training_watch = TrainingWatch(self._model)
         self.progress.skipped, self.progress.rollbacks = skipped, rollbacks
         self._restore_variables(self._checkpoint)
         self.restore_callbacks()

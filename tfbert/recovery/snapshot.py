@@ -109,9 +109,11 @@ def assign_some(variables: Mapping[str, keras.Variable], tensors: Mapping[str, n
             saved.append(tensors[other])
         parts = _components(variable) or [variable]
         if len(saved) != len(parts):
-            # Another number of replicas: these are sums, which the first replica may hold alone.
+            # Another number of replicas: sums, which the first may hold alone, or means.
+            is_mean = variable.aggregation == "mean"
             total = np.sum(saved, axis=0, dtype=saved[0].dtype)
-            saved = [total] + [np.zeros_like(total)] * (len(parts) - 1)
+            rest = [np.zeros_like(total)] * (len(parts) - 1)
+            saved = [total / len(saved)] * len(parts) if is_mean else [total, *rest]
         for part, value in zip(parts, saved, strict=True):
             # TensorFlow may take an array's memory for the variable's own, and write to it.
             part.assign(np.array(value))
@@ -150,6 +152,8 @@ def _tensors(variables: Mapping[str, keras.Variable]) -> Iterator[tuple[str, tf.
         # Of equal copies on all devices the first.
         value = variable.value
         components = _components(variable) or getattr(value, "values", [value])[:1]
+        if getattr(variable, "aggregation", None) == "only_first_replica":
+            components = components[:1]  # the others count for nothing
         for number, component in enumerate(components):
             # The bare operation: `read_value` takes four times as long, and there are hundreds.
             tensor = tf.raw_ops.ReadVariableOp(resource=component.handle, dtype=component.dtype)

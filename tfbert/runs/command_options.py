@@ -44,8 +44,8 @@ class FinetuneConfig(RunOptions):
             or `eval_fraction` of the training examples where it has none.
         eval_fraction: Share of the examples held out where the data has no evaluation split.
         split_seed: Seed of that split (the same for every training seed).
-        text_column: Name of the column with the text (csv, tsv, jsonl).
-        label_column: Name of the column with the label (csv, tsv, jsonl).
+        text_column: Name of the column with the text (csv, tsv, jsonl); by default `text`.
+        label_column: Name of the column with the label (csv, tsv, jsonl); by default `label`.
         separator: What separates the columns of csv and tsv files, `tab` or a character; by default
             found by the header (docs/data.md).
         train_examples: Train on this many of the training examples, drawn with `split_seed`; by
@@ -226,12 +226,13 @@ class StatusConfig(Options):
 
 @dataclasses.dataclass(frozen=True)
 class LaunchConfig(Options):
-    """Run a training command as several workers on this machine: `tfbert launch --workers 2 --
-    COMMAND`.
+    """Run a training command as several workers on this machine.
 
     Args:
         workers: How many processes.
-        command: The command and its arguments, after `--`.
+        command: The command and its arguments, behind `--`, which keeps its options apart from
+            those of `launch`: `tfbert launch --workers 2 -- tfbert finetune --task embedded
+            --output runs/two`.
     """
 
     workers: Count
@@ -241,3 +242,7 @@ class LaunchConfig(Options):
         super().__post_init__()
         if not self.command:
             raise InputError("there is no command to launch: write it after `--`")
+        if self.command[0] in ("finetune", "pretrain", "evaluate"):
+            raise InputError(
+                f"{self.command[0]}: write the whole command after `--`: tfbert {self.command[0]}"
+            )

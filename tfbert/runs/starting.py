@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from tfbert.hardware.strategies import get_strategy, is_chief
+from tfbert.keras_settings import keras_defaults
 from tfbert.recipes.pretrain_options import PretrainConfig
 from tfbert.runs.command_options import FinetuneConfig
 from tfbert.runs.outputs.run_directory import RunDirectory
@@ -51,9 +52,12 @@ def start(
             # The other workers do the same work, and write into a folder that is removed.
             with tempfile.TemporaryDirectory() as scratch:
                 silent = dataclasses.replace(config, progress=False)
-                return train(silent, strategy, RunDirectory(scratch), False)
+                with keras_defaults():
+                    return train(silent, strategy, RunDirectory(scratch), False)
     run = RunDirectory(config.output)
     resumes = run.resumes(config)
     if not resumes:
         run.check_free(config.overwrite)
-    return train(config, get_strategy(config.strategy, config.replicas), run, resumes)
+    strategy = get_strategy(config.strategy, config.replicas)  # before Keras is imported
+    with keras_defaults():
+        return train(config, strategy, run, resumes)

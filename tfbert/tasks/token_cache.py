@@ -1,7 +1,7 @@
 """Token ids kept for the next run on the same data, so that each text is tokenized once.
 
 An entry's name is a hash of all that its content depends on: the texts, the vocabulary, the
-tokenizer's options, the longest sequence, the versions of the libraries that tokenize. So an entry
+tokenizer's options, the longest sequence, the version of the library that tokenizes. So an entry
 is never out of date, and other data never finds it.
 """
 
@@ -15,36 +15,25 @@ import logging
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfbert.io.paths import as_path
 from tfbert.io.whole import write_bytes
 from tfbert.tasks.tokenization import TokenizedTexts, tokenize
-
-if TYPE_CHECKING:
-    import keras_hub
+from tfbert.text.tokenizer import BertTokenizer
 
 log = logging.getLogger("tfbert")
 
 # To be increased when `tokenize` returns other ids for the same texts.
-_VERSION = 1
+_VERSION = 2
 _KEPT_IN_MEMORY = 4  # data sets: those of training and evaluation, of two tasks
-_SETTINGS = (
-    "lowercase",
-    "strip_accents",
-    "split",
-    "special_tokens_in_strings",
-    "suffix_indicator",
-    "oov_token",
-)
-_LIBRARIES = ("keras-hub", "tensorflow-text")
+_SETTINGS = ("lowercase", "strip_accents", "tokenize_chinese_chars")
 _memory: OrderedDict[str, TokenizedTexts] = OrderedDict()
 
 
 def tokenize_once(
-    tokenizer: keras_hub.models.BertTokenizer, texts: Sequence[str], max_length: int, cache: str
+    tokenizer: BertTokenizer, texts: Sequence[str], max_length: int, cache: str
 ) -> TokenizedTexts:
     """`tokenize`, unless the same texts were tokenized before.
 
@@ -72,12 +61,11 @@ def tokenize_once(
     return tokens
 
 
-def _key(tokenizer: keras_hub.models.BertTokenizer, texts: Sequence[str], max_length: int) -> str:
-    config = tokenizer.get_config()
-    settings = [_VERSION, max_length, *(config[name] for name in _SETTINGS)]
-    settings += [importlib.metadata.version(library) for library in _LIBRARIES]
+def _key(tokenizer: BertTokenizer, texts: Sequence[str], max_length: int) -> str:
+    settings = [_VERSION, max_length, *(getattr(tokenizer, name) for name in _SETTINGS)]
+    settings.append(importlib.metadata.version("tokenizers"))
     digest = hashlib.sha256(json.dumps(settings).encode())
-    for strings in (tokenizer.get_vocabulary(), texts):
+    for strings in (tokenizer.vocabulary.pieces, texts):
         encoded = [string.encode("utf-8", "surrogatepass") for string in strings]
         # Their lengths first, so that no two lists have the same bytes.
         digest.update(np.array([len(encoded), *map(len, encoded)], np.int64).tobytes())

@@ -7,17 +7,12 @@ batches only pad. Training records are cut in `tfbert.records.sequences`.
 from __future__ import annotations
 
 import dataclasses
-import functools
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    import keras_hub
-    import tensorflow as tf
-
-_CHUNK = 4096  # texts tokenized in one call: large enough to be fast, small enough for memory
+from tfbert.text.tokenizer import BertTokenizer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,43 +57,53 @@ class TokenizedTexts:
         )
 
 
-def tokenize(
-    tokenizer: keras_hub.models.BertTokenizer, texts: Sequence[str], max_length: int
-) -> TokenizedTexts:
+def tokenize(tokenizer: BertTokenizer, texts: Sequence[str], max_length: int) -> TokenizedTexts:
     """Tokenizes sentences or documents; those that are too long lose their end.
 
     `max_length` counts [CLS] and [SEP].
     """
-    import tensorflow as tf
-
-    tokenize_chunk = _in_a_graph(tokenizer)
-    pieces: list[Sequence[int] | np.ndarray] = []
-    lengths = [0]
-    truncated = dropped = 0
-    for begin in range(0, len(texts), _CHUNK):
-        ragged = tokenize_chunk(tf.constant(texts[begin : begin + _CHUNK]))
-        for ids in np.split(ragged.values.numpy(), ragged.row_splits.numpy()[1:-1]):
-            kept = cut_to_length(ids, max_length)
-            truncated += len(kept) < len(ids)
-            dropped += len(ids) - len(kept)
-            pieces += [[tokenizer.cls_token_id], kept, [tokenizer.sep_token_id]]
-            lengths.append(len(kept) + 2)
-    values = np.concatenate(pieces).astype(np.int32) if pieces else np.zeros(0, np.int32)
+    ids, starts = tokenizer.encode_in_a_row(texts)
+    lengths = np.diff(starts)
+    kept = cut_to_length(lengths, max_length)
+    new_starts = np.concatenate([[0], np.cumsum(kept + 2)])
+    values = np.empty(new_starts[-1], np.int32)
+    values[new_starts[:-1]] = tokenizer.cls_token_id
+    values[new_starts[1:] - 1] = tokenizer.sep_token_id
+    for begin, source, count in zip(new_starts[:-1] + 1, starts[:-1], kept, strict=True):
+        values[begin : begin + count] = ids[source : source + count]
     return TokenizedTexts(
-        values, np.cumsum(lengths), tokenizer.pad_token_id, int(truncated), int(dropped)
+        values,
+        new_starts,
+        tokenizer.pad_token_id,
+        truncated_texts=int((kept < lengths).sum()),
+        dropped_tokens=int((lengths - kept).sum()),
     )
 
 
-def cut_to_length(ids: np.ndarray, max_length: int) -> np.ndarray:
-    """The first token ids of a text, with room for [CLS] and [SEP] in `max_length`."""
-    return ids[: max_length - 2]
+def cut_to_length(lengths: np.ndarray, max_length: int) -> np.ndarray:
+    """How many of the first tokens of each text are kept: [CLS] and [SEP] need room, too."""
+    return np.minimum(lengths, max_length - 2)
 
 
-@functools.lru_cache(maxsize=4)
-def _in_a_graph(
-    tokenizer: keras_hub.models.BertTokenizer,
-) -> Callable[[tf.Tensor], tf.RaggedTensor]:
-    """Called eagerly, KerasHub's tokenizers return Python lists, at a fraction of the speed."""
-    import tensorflow as tf
+def text_list(texts: Iterable[Any]) -> list[str]:
+    """Texts of any one-dimensional container, or TypeError with the position of what is no text.
 
-    return tf.function(tokenizer, input_signature=[tf.TensorSpec([None], tf.string)])
+    Tensors and arrays of bytes are read as UTF-8.
+    """
+    if isinstance(texts, (str, bytes)):
+        raise TypeError("a list of texts is needed, not one text")
+    if isinstance(texts, (Mapping, Set)) or getattr(texts, "ndim", 1) != 1:
+        raise TypeError(
+            f"a list of texts, or anything one-dimensional, is needed, not {type(texts).__name__}"
+        )
+    if hasattr(texts, "numpy"):  # a tensor
+        texts = texts.numpy()
+    if isinstance(texts, np.ndarray) and texts.dtype.kind in "SO":
+        texts = [text.decode() if isinstance(text, bytes) else text for text in texts]
+    found = list(texts)
+    for position, text in enumerate(found):
+        if not isinstance(text, str):
+            raise TypeError(
+                f"the text at position {position} is {text!r} ({type(text).__name__}), not text"
+            )
+    return [str(text) for text in found]  # NumPy's strings are a class of their own

@@ -9,9 +9,9 @@ from tfbert.io.paths import as_path, has_folder, same_file
 from tfbert.io.progress import byte_bar
 from tfbert.io.whole import write_bytes
 from tfbert.text.corpus import find_sources, read_documents, text_size
+from tfbert.text.tokenizer import LONGEST_WORD, make_hugging_face_tokenizer
 from tfbert.text.vocab_options import VocabConfig
 from tfbert.text.vocabulary import CONTINUATION, SPECIAL_TOKENS, Vocabulary
-from tfbert.text.wordpieces import LONGEST_WORD, make_hugging_face_tokenizer
 
 _MOST_WORDS = 3_000_000  # different ones in memory, some 300 MB; then the rarest are dropped
 _MOST_TRAINING_WORDS = 20_000_000  # larger counts are scaled down: only their proportions matter

@@ -1,5 +1,7 @@
 """A batch in parts: a global batch among the replicas, a replica's rows among its micro-batches."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -36,17 +38,28 @@ def divide_among_replicas(
     return strategy.distribute_datasets_from_function(parts_of_worker)
 
 
-def rows_of_part(tensor: tf.Tensor | None, index: tf.Tensor, parts: int) -> tf.Tensor | None:
+def rows_of_part(tensor: Any, index: tf.Tensor, parts: int) -> Any:
     """Rows of part `index` of a batch; where they do not divide evenly, the last parts get fewer.
 
     A number of rows that is known and divides evenly stays known.
 
     Args:
-        tensor: (rows, ...), or None where there are no sample weights.
+        tensor: (rows, ...), sparse and ragged ones as well, or None where there are no sample
+            weights.
         index: Scalar int32 or int64 tensor.
     """
     if tensor is None:
         return None
+    if isinstance(tensor, tf.SparseTensor):
+        rows, others = tensor.dense_shape[:1], tensor.dense_shape[1:]
+        size = -(-rows // parts)
+        begin = tf.concat([tf.cast(index, tf.int64) * size, tf.zeros_like(others)], 0)
+        part = tf.sparse.slice(tensor, begin, tf.concat([size, others], 0))
+        part.set_shape([None, *tensor.shape[1:]])
+        return part
+    if isinstance(tensor, tf.RaggedTensor):
+        size = -(-tensor.nrows(index.dtype) // parts)
+        return tensor[index * size : (index + 1) * size]
     rows = tensor.shape[0]
     if rows is not None and rows % parts == 0:
         size = rows // parts

@@ -12,7 +12,8 @@ import keras
 import tensorflow as tf
 
 from tfbert.fit import keras_internals
-from tfbert.fit.division import divide_among_replicas
+from tfbert.fit.batches.class_weights import with_class_weights
+from tfbert.fit.batches.division import divide_among_replicas
 
 log = logging.getLogger("tfbert")
 
@@ -70,11 +71,12 @@ class EpochData:
             `tf.distribute.DistributedDataset`, or a `BatchSource`.
         steps: Steps an epoch; by default as many as the data has.
         start: (epoch, step) at which a `BatchSource` begins; other data always begin at 0.
+        class_weight: Of `checked_class_weights`, or None.
         arguments: The further arguments of Keras' data adapters: y, sample_weight, batch_size,
-            shuffle, class_weight.
+            shuffle.
 
     Raises:
-        ValueError: If there is no batch.
+        ValueError: If there is no batch, or the data takes no class weights.
     """
 
     def __init__(
@@ -83,9 +85,11 @@ class EpochData:
         x: Any,
         steps: int | None = None,
         start: tuple[int, int] = (0, 0),
+        class_weight: dict[int, float] | None = None,
         **arguments: Any,
     ) -> None:
         self._strategy = strategy
+        self._class_weight = class_weight
         self._adapter = None
         self._iterator: Iterator[Any] | None = None
         self._limit = steps
@@ -96,19 +100,26 @@ class EpochData:
             self.steps = steps or x.steps_per_epoch
             self._lengths = None if steps else getattr(x, "steps_in", None)
             self._limit = self.steps
-            self._dataset = divide_among_replicas(strategy, x.dataset(*start))
+            self._dataset = self._divided(x.dataset(*start))
         elif isinstance(x, tf.distribute.DistributedDataset):
             size = int(x.cardinality)
             self.steps = steps or (size if size >= 0 else None)
+            if class_weight is not None:
+                raise ValueError("class_weight: give a dataset that is not distributed yet")
             self._dataset = x
         else:
             self._adapter = keras_internals.data_adapter(x=x, steps_per_epoch=steps, **arguments)
             self.steps = steps or self._adapter.num_batches
-            self._dataset = divide_among_replicas(strategy, self._adapter.get_tf_dataset())
+            self._dataset = self._divided(self._adapter.get_tf_dataset())
         if self.steps == 0:
             raise ValueError("the data gave no batch")
         # Steps that a user asks for may be more than the data has.
         self._is_sure = isinstance(x, BatchSource) or (not steps and self.steps is not None)
+
+    def _divided(self, dataset: tf.data.Dataset) -> tf.distribute.DistributedDataset:
+        if self._class_weight is not None:
+            dataset = with_class_weights(dataset, self._class_weight)
+        return divide_among_replicas(self._strategy, dataset)
 
     def steps_in(self, epoch: int) -> int | None:
         """Steps of an epoch, or None where they are not known."""
@@ -183,8 +194,7 @@ class EpochData:
         if (epoch, step) == self._position:
             return
         if self.source is not None:
-            dataset = self.source.dataset(epoch, step)
-            self._dataset = divide_among_replicas(self._strategy, dataset)
+            self._dataset = self._divided(self.source.dataset(epoch, step))
             self._iterator = None
         else:
             log.warning(
@@ -228,3 +238,9 @@ class EpochData:
             self._iterator = None
         if self._adapter:
             self._adapter.on_epoch_end()
+
+
+def require_some(results: Any) -> None:
+    """Raises ValueError unless a step left results."""
+    if not results:
+        raise ValueError("the data gave no batch")

@@ -1,0 +1,217 @@
+"""A model folder of another program, opened: its encoder, its tokenizer and its heads."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfbert.errors import InputError
+from tfbert.io.whole import read_json
+from tfbert.models.formats.configuration import encoder_arguments
+from tfbert.models.formats.forms import Form, form_of, weights_file
+from tfbert.models.formats.keras_h5 import read_keras_h5
+from tfbert.models.formats.safetensors_files import read_safetensors
+from tfbert.models.formats.stored_weights import HEADS, POOLER, StoredWeights, encoder_shapes
+from tfbert.models.formats.tensorflow_checkpoints import checkpoint_prefix, read_checkpoint
+from tfbert.models.formats.tokenizer_files import (
+    longest_text,
+    read_plain_vocabulary,
+    read_tokenizer,
+)
+from tfbert.text.tokenizer import BertTokenizer
+
+if TYPE_CHECKING:
+    import keras
+
+    from tfbert.models.encoder import BertEncoder
+
+log = logging.getLogger("tfbert")
+
+# Hugging Face's classes whose heads this package has.
+_KNOWN_HEADS = {
+    *("Model", "ForPreTraining", "ForMaskedLM", "LMHeadModel", "ForNextSentencePrediction"),
+    "ForSequenceClassification",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenedModel:
+    """A model of another program; its weights are read when they are assigned.
+
+    Args:
+        name: What the user calls it, for messages.
+        arguments: Of the `BertEncoder` that computes the same.
+        weights: All of them, heads included.
+        tokenizer: The model's own.
+        heads: Keys of `HEADS`: those that are there and that this package has.
+        labels: Names of the classes, in their order; empty without a classification head.
+        max_length: Tokens that a text may have.
+        head_dropout: Rate of the dropout before the classification head.
+        why_no_labels: What its head is instead, for messages; empty if there is none.
+    """
+
+    name: str
+    arguments: Mapping[str, Any]
+    weights: StoredWeights
+    tokenizer: BertTokenizer
+    heads: frozenset[str]
+    labels: list[str]
+    max_length: int
+    head_dropout: float
+    why_no_labels: str = ""
+
+    def make_encoder(self, **options: Any) -> BertEncoder:
+        """The encoder with its weights.
+
+        Args:
+            **options: Of `BertEncoder`, such as `dtype`; they go before the model's own.
+        """
+        from tfbert.models.encoder import BertEncoder, weights_by_path
+
+        encoder = BertEncoder(**{**self.arguments, **options})
+        variables = weights_by_path(encoder)
+        if not self.weights.has(POOLER):
+            log.info("%s has no pooler: a new one is trained", self.name)
+            variables = {path: v for path, v in variables.items() if path not in POOLER}
+        self.assign(variables.values())
+        return encoder
+
+    def assign(self, variables: Iterable[keras.Variable]) -> None:
+        """Gives variables the values that the file has for their paths.
+
+        Raises:
+            InputError: If one is missing or misshapen.
+        """
+        for variable in variables:
+            variable.assign(self.weights.value(variable.path, tuple(variable.shape)))
+
+
+def check_folder(folder: Path, name: str) -> Form:
+    """What can be checked before TensorFlow starts: the form, and what the configuration says.
+
+    Args:
+        folder: A local folder.
+        name: What the user calls the model.
+
+    Raises:
+        InputError: If it is not a model that is read.
+    """
+    form = form_of(_file_names(folder), f"model {name}")
+    if form == "preset":
+        if not (folder / "config.json").exists():
+            raise InputError(f"model {name}: no config.json in it, so it is not a model")
+    else:
+        _read_arguments(folder, form, name)
+    return form
+
+
+def open_folder(folder: Path, name: str, prefix: Path | None = None) -> OpenedModel:
+    """Opens a model folder that is not a KerasHub preset.
+
+    Args:
+        folder: A local folder.
+        name: What the user calls the model, for messages.
+        prefix: Path of the checkpoint, of several in the folder.
+
+    Raises:
+        InputError: If it is damaged or incomplete, or computes something else than BERT.
+    """
+    files = _file_names(folder)
+    form = form_of(files, f"model {name}")
+    config, arguments = _read_arguments(folder, form, name)
+    if form == "checkpoint":
+        tokenizer = read_plain_vocabulary(folder, name)
+        prefix = prefix or checkpoint_prefix(folder, files)
+        weights = read_checkpoint(prefix, arguments["num_layers"])
+    else:
+        tokenizer = read_tokenizer(folder, name)
+        if form == "keras_h5":
+            weights = read_keras_h5(folder / "tf_model.h5")
+        else:
+            weights = read_safetensors(folder / str(weights_file(files)))
+    _check_rows(folder, tokenizer, arguments)
+    weights.check(encoder_shapes(arguments, pooler=weights.has(POOLER)))
+    deeper = f"transformer_layer_{arguments['num_layers']}/feedforward_output_dense/kernel"
+    if weights.has([deeper]):
+        log.info("%s: only the first %d layers are taken", name, arguments["num_layers"])
+    labels, why_not = _labels(folder, form, config, weights)
+    heads = {head for head, paths in HEADS.items() if weights.has(paths)}
+    if not labels:
+        heads -= {"classification"}
+    if config.get("tie_word_embeddings") is False and "masked-LM" in heads:
+        heads -= {"masked-LM"}
+        log.info("%s: its masked-LM head has a table of its own: it is left out", name)
+    if why_not:
+        log.info("%s: %s: it is left out, and the encoder is taken", name, why_not)
+    rate = config.get("attention_probs_dropout_prob", arguments["dropout"])
+    if rate != arguments["dropout"]:
+        log.info("%s: dropout of attention is %s, too, not %s", name, arguments["dropout"], rate)
+    dropout = config.get("classifier_dropout")
+    return OpenedModel(
+        name=name,
+        arguments=arguments,
+        weights=weights,
+        tokenizer=tokenizer,
+        heads=frozenset(heads),
+        labels=labels,
+        max_length=longest_text(folder, arguments["max_sequence_length"]),
+        head_dropout=arguments["dropout"] if dropout is None else float(dropout),
+        why_no_labels=why_not,
+    )
+
+
+def _file_names(folder: Path) -> set[str]:
+    return {file.name for file in folder.iterdir() if file.is_file()}
+
+
+def _read_arguments(folder, form, name):
+    """(configuration, arguments of the encoder)."""
+    names = ["config.json"] if form != "checkpoint" else ["bert_config.json", "config.json"]
+    path = next((folder / file for file in names if (folder / file).exists()), None)
+    if path is None:
+        raise InputError(f"model {name}: no {names[0]} in it, so it is not a model")
+    config = read_json(path)
+    if form != "checkpoint":
+        return config, encoder_arguments(config, path)
+    # Google's code and Model Garden's compute `gelu` by tanh.
+    return config, encoder_arguments(config, path, gelu="gelu_tanh", num_segments=16)
+
+
+def _check_rows(folder, tokenizer, arguments):
+    pieces, rows = len(tokenizer.vocabulary), arguments["vocabulary_size"]
+    if pieces > rows:
+        raise InputError(
+            f"model {folder}: its vocabulary has {pieces} word pieces, and its table of embeddings "
+            f"{rows} rows (vocab_size): they do not belong together"
+        )
+
+
+def _labels(folder, form, config, weights):
+    """(names of the classes of a classification head, why there are none where a head is there)."""
+    path = folder / "config.json"
+    kinds = config.get("architectures") or [""]
+    kind = str(kinds[0] if isinstance(kinds, list) else kinds).removeprefix("TF")
+    if kind and kind.removeprefix("Bert") not in _KNOWN_HEADS:
+        return [], f"its head, of a {kind}, is of a kind that tfbert does not have"
+    name = weights.name_of("logits/kernel")
+    is_sequence = kind.endswith("ForSequenceClassification")
+    if name is None or not (is_sequence or (not kind and weights.has(POOLER))):
+        return [], ""
+    shape = weights.shapes[name]
+    count = shape[0] if weights.is_transposed("logits/kernel") else shape[-1]
+    if form == "checkpoint":
+        return [str(number) for number in range(count)], ""
+    if config.get("problem_type") == "multi_label_classification":
+        return [], "its head gives several labels to a text (problem_type)"
+    if count == 1:
+        return [], "its head gives a number, not a label (one output)"
+    names = config.get("id2label") or {str(n): f"LABEL_{n}" for n in range(count)}
+    if not isinstance(names, dict) or set(names) != set(map(str, range(count))):
+        raise InputError(f"{path}: id2label does not name the {count} classes of the head")
+    labels = [str(names[str(number)]) for number in range(count)]
+    if len(set(labels)) < count:
+        raise InputError(f"{path}: id2label gives two classes one name")
+    return labels, ""

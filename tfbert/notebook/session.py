@@ -1,0 +1,32 @@
+"""How a notebook begins: a quiet kernel, and a clear line where it cannot go on."""
+
+import logging
+import sys
+
+from tfbert.errors import InputError
+from tfbert.io.terminal import silence_libraries
+from tfbert.notebook.hardware import TPU_RUNTIME, is_tpu_runtime
+
+
+def begin(progress: bool = True) -> None:
+    """Sets up a notebook's kernel; to be called before TensorFlow is imported.
+
+    What the libraries tell themselves is left out (`silence_libraries`); lines of tfbert stay.
+
+    Args:
+        progress: Whether tfbert tells what it does, line by line.
+
+    Raises:
+        InputError: On a TPU runtime of Colab or Kaggle, with what to do.
+    """
+    if is_tpu_runtime():
+        raise InputError(TPU_RUNTIME)
+    stream = sys.stderr
+    silence_libraries()
+    sys.stderr = stream  # the notebook's own, which knows the cell that writes
+    log = logging.getLogger("tfbert")
+    log.setLevel(logging.INFO if progress else logging.WARNING)
+    # A handler of our own: the root's, where Colab has one, would add names and levels.
+    log.handlers = [logging.StreamHandler(sys.stdout)]
+    log.handlers[0].setFormatter(logging.Formatter("%(message)s"))
+    log.propagate = False
