@@ -1,9 +1,12 @@
+import gc
 import io
+import os
 import sys
 
 import keras_hub
 import numpy as np
 import pytest
+import tensorflow as tf
 from helpers.training_fixtures import TEXTS
 
 from tfbert.errors import InputError
@@ -51,10 +54,91 @@ def test_the_stock_model_says_the_same(trained_run, classifier):
         np.testing.assert_allclose(answer["probability"], row.max(), atol=1e-5)
 
 
-def test_a_list_is_asked_for(classifier):
-    assert predict_texts(classifier, []) == []
-    with pytest.raises(TypeError, match="a list of texts"):
-        predict_texts(classifier, "one text")
+def test_texts_of_any_container(classifier):
+    texts = ["good", "", "bäd"]
+    expected = predict_texts(classifier, texts)
+    assert [answer["text"] for answer in expected] == texts
+    for same in (
+        tuple(texts),
+        np.array(texts),
+        np.array(texts, object),
+        tf.constant(texts),
+        FakeSeries(texts),
+        iter(texts),
+    ):
+        answers = predict_texts(classifier, same)
+        assert answers == expected
+        assert {type(answer["text"]) for answer in answers} == {str}
+    assert predict_texts(classifier, []) == predict_texts(classifier, np.array([], str)) == []
+
+
+class FakeSeries:
+    """What `predict_texts` asks of a pandas Series; its labels are no positions."""
+
+    ndim = 1
+
+    def __init__(self, texts):
+        self._texts = texts
+
+    def __iter__(self):
+        return iter(self._texts)
+
+    def __bool__(self):
+        raise ValueError("The truth value of a Series is ambiguous")
+
+    def __getitem__(self, label):
+        raise KeyError(label)
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ("one text", "a list of texts is needed, not one text"),
+        (["good", None], "the text at position 1 is None"),
+        (["good", "bad", float("nan")], "the text at position 2 is nan .float."),
+        (np.array(["good", np.nan], object), "the text at position 1 is nan"),
+        ([b"good"], "the text at position 0 is b'good' .bytes."),
+        (np.array([["good"]]), "not ndarray"),
+        ({"good": 1}, "not dict"),
+        (np.array("good"), "one-dimensional"),
+    ],
+)
+def test_what_is_no_text_is_named(classifier, texts, message):
+    with pytest.raises(TypeError, match=message):
+        predict_texts(classifier, texts)
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_calls_leave_nothing_behind(classifier, count):
+    """Neither objects nor, within what the allocator needs, memory."""
+    texts = [TEXTS[i % 4] + " More." * (i % 5) for i in range(count)]
+    before = memory = 0
+    for call in range(30):
+        predict_texts(classifier, texts, batch_size=16)
+        if call == 9:
+            gc.collect()
+            before, memory = len(gc.get_objects()), resident_bytes()
+    gc.collect()
+    assert len(gc.get_objects()) - before < 20
+    assert resident_bytes() - memory < 20e6
+
+
+def resident_bytes():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 16])
+def test_few_texts_without_a_pipeline_get_the_same_answers(classifier, count, monkeypatch):
+    texts = [TEXTS[i % 4] + " More." * (i % 5) for i in range(count)]
+    direct = predict_texts(classifier, texts)
+    model = classifier.model
+    monkeypatch.setattr(
+        model,
+        "predict_on_batch",
+        lambda inputs: model.predict(tf.data.Dataset.from_tensors((inputs,)), verbose=0),
+    )
+    assert predict_texts(classifier, texts) == direct
 
 
 def test_a_wrong_file_is_found_before_the_model_is_loaded(tmp_path):

@@ -58,13 +58,13 @@ def test_logits_are_in_the_order_of_the_texts(classifier, monkeypatch):
 def test_a_few_texts_at_a_time_come_in_few_numbers_of_rows(classifier, monkeypatch):
     tokens = tokenize(classifier.tokenizer, TEXTS * 3, classifier.max_length)
     expected = predict_logits(classifier, tokens, batch_size=6)
-    rows, predict_all = set(), classifier.model.predict
+    rows, predict_batch = set(), classifier.model.predict_on_batch
 
-    def spy(dataset, **options):
-        rows.update(len(inputs["token_ids"]) for (inputs,) in dataset)
-        return predict_all(dataset, **options)
+    def spy(inputs):
+        rows.add(len(inputs["token_ids"]))
+        return predict_batch(inputs)
 
-    monkeypatch.setattr(classifier.model, "predict", spy)
+    monkeypatch.setattr(classifier.model, "predict_on_batch", spy)
     for count in range(1, 13):
         some = tokenize(classifier.tokenizer, (TEXTS * 3)[:count], classifier.max_length)
         logits = predict_logits(classifier, some, batch_size=12)

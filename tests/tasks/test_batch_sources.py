@@ -1,6 +1,11 @@
+import gc
+import weakref
+
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from tfbert.fit.division import divide_among_replicas
 from tfbert.tasks.batch_sources import TrainingBatches, evaluation_dataset, prediction_dataset
 from tfbert.tasks.batching import LengthBatches, TokenBatches, padded_lengths
 from tfbert.tasks.tokenization import TokenizedTexts
@@ -82,3 +87,22 @@ def test_examples_of_some_steps(texts, epoch):
     assert len({*sizes}) > 1
     assert [source.examples_in(epoch, step, step) for step in range(len(sizes))] == sizes
     assert source.examples_in(epoch, 1, 2) == sum(sizes[1:3])
+
+
+@pytest.mark.parametrize("is_distributed", [False, True])
+def test_a_dataset_holds_the_texts_as_long_as_it_lives(texts, is_distributed):
+    """`Dataset.from_generator` would hold them to the end of the process."""
+    batches = LengthBatches(LENGTHS, 4, seed=3)
+    source = TrainingBatches(texts, batches, padded_lengths(8), LABELS, np.ones(3, np.float32))
+    dataset = source.dataset(0, 0)
+    held = weakref.ref(source)
+    if is_distributed:
+        dataset = divide_among_replicas(tf.distribute.get_strategy(), dataset)
+    iterator = iter(dataset)
+    del source
+    gc.collect()
+    assert held() is not None
+    next(iterator)
+    del dataset, iterator
+    gc.collect()
+    assert held() is None
