@@ -245,9 +245,8 @@ class Measuring(keras.layers.Layer):
 def test_a_layers_metric_that_cannot_be_known_is_refused(two_replicas):
     inputs = keras.Input((4,))
     with two_replicas.scope():
-        layer = Measuring(Extreme(largest, 0.0, name="top"))
-        model = Linear(inputs, keras.layers.Dense(CLASSES)(inputs))
-        model.layer = layer
+        measured = Measuring(Extreme(largest, 0.0, name="top"))(inputs)
+        model = Linear(inputs, keras.layers.Dense(CLASSES)(measured))
         model.compile(loss="mse")
     with pytest.raises(ValueError, match="top: over several replicas a layer's Extreme cannot be"):
         model.evaluate(X, Y, verbose=0)
