@@ -1,10 +1,12 @@
 """Metrics on two replicas are what Keras counts itself, batch by batch, on one."""
 
 import inspect
+import json
 
 import keras
 import numpy as np
 import pytest
+from helpers.processes import finish, free_ports, start
 from helpers.small_models import CLASSES, Linear, make_linear
 
 from tfbert.hardware.strategies import get_strategy
@@ -180,6 +182,21 @@ def test_metrics_of_ones_own_see_the_whole_batch(two_replicas):
             assert history[metric.name] == pytest.approx([expected] * 2, rel=2e-5), metric.name
 
 
+@pytest.mark.slow
+def test_metrics_of_ones_own_on_two_workers():
+    workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    processes = []
+    for index in range(2):
+        cluster = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+        processes.append(start(["tests/fit/metrics_worker.py"], TF_CONFIG=json.dumps(cluster)))
+    for process in processes:
+        printed = finish(process, 200).splitlines()
+        found = dict(json.loads(line) for line in printed if line.startswith("["))
+        assert len(found) == 4
+        for name, (first, second, expected) in found.items():
+            assert [first, second] == pytest.approx([expected] * 2, rel=2e-5), name
+
+
 def test_their_state_is_the_same_on_another_number_of_replicas(two_replicas):
     two, history = fitted(two_replicas)
     saved = {k: v.copy() for k, v in HostCopy().copy(state_variables(two)).items()}
@@ -228,9 +245,8 @@ class Measuring(keras.layers.Layer):
 def test_a_layers_metric_that_cannot_be_known_is_refused(two_replicas):
     inputs = keras.Input((4,))
     with two_replicas.scope():
-        layer = Measuring(Extreme(largest, 0.0, name="top"))
-        model = Linear(inputs, keras.layers.Dense(CLASSES)(inputs))
-        model.layer = layer
+        measured = Measuring(Extreme(largest, 0.0, name="top"))(inputs)
+        model = Linear(inputs, keras.layers.Dense(CLASSES)(measured))
         model.compile(loss="mse")
     with pytest.raises(ValueError, match="top: over several replicas a layer's Extreme cannot be"):
         model.evaluate(X, Y, verbose=0)

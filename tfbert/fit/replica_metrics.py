@@ -69,7 +69,8 @@ def count_whole(model: keras.Model, x: Any, y: Any, y_pred: Any, sample_weight: 
         parts["x"] = x
     context = tf.distribute.get_replica_context()
     if context.num_replicas_in_sync > 1:
-        known = [part for part in keras.tree.flatten(parts) if part is not None]
+        # A tensor of the input has no device here before it is copied.
+        known = [tf.identity(part) for part in keras.tree.flatten(parts) if part is not None]
         gathered = iter(context.all_gather(known, axis=0))
         parts = keras.tree.map_structure(
             lambda part: None if part is None else next(gathered), parts

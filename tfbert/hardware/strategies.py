@@ -234,7 +234,8 @@ def _sum_over_replicas(strategy: tf.distribute.Strategy) -> Callable[[Any], Any]
     import tensorflow as tf
 
     def of_replica(value: tf.Tensor) -> tf.Tensor:
-        return tf.distribute.get_replica_context().all_reduce("sum", value)
+        # Made outside of strategy.run, it has no device here before it is copied.
+        return tf.distribute.get_replica_context().all_reduce("sum", tf.identity(value))
 
     @tf.function(autograph=False)
     def total(value: tf.Tensor) -> Any:
