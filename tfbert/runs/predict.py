@@ -12,6 +12,7 @@ from tfbert.hardware.precision import POLICIES, choose_precision
 from tfbert.io.text_files import read_lines
 from tfbert.models.classifier import TrainedClassifier, load_classifier
 from tfbert.runs.command_options import PredictConfig
+from tfbert.runs.masked_words import answers, load_masked_word_model
 from tfbert.runs.scoring import log_probabilities, predict_logits
 from tfbert.tasks.tokenization import tokenize
 
@@ -22,12 +23,18 @@ def predict(config: PredictConfig) -> Iterator[dict[str, Any]]:
     """Labels the lines of a file or of standard input; memory does not grow with their number.
 
     Yields:
-        One answer a line, in order: a dict of `text`, `label` and `probability`, the label's own.
+        One answer a line, in order: a dict of `text`, `label` and `probability`, the label's own;
+        of a model with a masked-LM head and no other, the dict of `masked_words.answers`.
     """
     lines = read_lines(config.input, config.encoding)
     head = list(islice(lines, 1))  # a wrong file is found before a model is loaded
     lines = chain(head, lines)
-    classifier = load_classifier(config.model, POLICIES[choose_precision(config.precision)])
+    policy = POLICIES[choose_precision(config.precision)]
+    if masked := load_masked_word_model(config.model, policy):
+        texts = (line.rstrip("\r\n") for _, line in lines)
+        yield from answers(masked, texts, config.batch_size)
+        return
+    classifier = load_classifier(config.model, policy)
     # A person who types expects an answer to each line.
     chunk_size = 1 if config.input == "-" and sys.stdin.isatty() else _CHUNK
     with tqdm(unit=" texts", file=sys.stderr, disable=not config.progress) as bar:
