@@ -2,7 +2,7 @@
 
 usage: python scripts/transformers_variants.py DIR [MINILM]
 
-tests/models/golden/variants is what it wrote with transformers 5.24.0 and torch 2.13.0, which are in
+tests/models/golden/variants is what it wrote with transformers 5.24.0 and torch 2.13.0; both are in
 the extra `benchmarks`. A folder for each kind holds the model as `save_pretrained` leaves it and
 
 - `reference.npz`: `token_ids`, `segment_ids`, `padding_mask`, and as float32 `sequence_output`,
