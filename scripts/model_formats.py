@@ -12,6 +12,7 @@ import argparse
 import json
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -210,14 +211,14 @@ def keras_2_name(name, value):
     heads = {"cls.predictions": "mlm___cls.predictions", "cls.seq": "nsp___cls.seq"}
     for head, theirs in heads.items():
         name = name.replace(head, theirs)
-    *parts, kind = name.replace("layer.", "layer_._").split(".")
+    *parts, kind = name.split(".")
     if parts[-1] == "LayerNorm":
         kind = {"weight": "gamma", "bias": "beta"}[kind]
     elif parts[-1].endswith("embeddings"):
         kind = {"word_embeddings": "weight"}.get(parts[-1], "embeddings")
     elif kind == "weight":
         kind = "kernel"
-    return "/".join([*parts, kind])
+    return re.sub(r"layer/(\d+)", r"layer_._\1", "/".join([*parts, kind]))
 
 
 SOURCES = {
