@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import zipfile
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -15,6 +16,8 @@ from tfbert.models.formats.folder import OpenedModel
 from tfbert.models.pretrainer import HEADS_FILE, BertPretrainer, load_pretrainer
 from tfbert.models.sources import Encoder, load_encoder, open_source
 from tfbert.text.tokenizer import BertTokenizer
+
+log = logging.getLogger("tfbert")
 
 
 class Pretrained(NamedTuple):
@@ -46,6 +49,8 @@ def load_trained(source: str) -> Trained:
         return load_classifier(source)
     if "masked-LM" in heads:
         return Pretrained(*load_pretrainer(source, next_sentence="next-sentence" in heads))
+    if heads:
+        log.info("model %s: a next-sentence head alone is left out", source)
     return load_encoder(source, "float32")
 
 
