@@ -3,7 +3,7 @@
 usage: python scripts/model_formats.py [--data FOLDER]
 
 Each source is made by its own library, and compared with what that library computes: random small
-models by transformers and KerasHub, a checkpoint by TensorFlow 1's saver; MiniLM is in FOLDER (by
+models by transformers and KerasHub, checkpoints by TensorFlow's savers; MiniLM is in FOLDER (by
 default `TFBERT_TEST_DATA`, else ../shared/data). Each format that goes out is run by its own
 runtime. Needs the extras `benchmarks` and `export`; takes two minutes on two cores.
 """
@@ -27,7 +27,6 @@ try:
     import transformers
     from ai_edge_litert.interpreter import Interpreter
     from model_sources import (
-        PIECES,
         SOURCES,
         by_transformers,
         computed_by_transformers,
@@ -63,7 +62,7 @@ def computed_by_us(folder, inputs):
     model = load_trained(str(folder))
     backbone = model.backbone if hasattr(model, "backbone") else model.model.backbone
     encoded = backbone(inputs)
-    found = {"sequence": encoded["sequence_output"], "pooled": encoded["pooled_output"]}
+    found = dict(encoded)
     if isinstance(model, TrainedClassifier):
         found["logits"] = model.model(inputs)
     elif isinstance(model, Pretrained):
@@ -84,16 +83,17 @@ def difference(ours, theirs, mask):
 def incoming(folder, minilm):
     """Rows of the table of what comes in."""
     for number, (name, make) in enumerate(SOURCES.items()):
-        place = folder / f"source{number}"
-        place.mkdir()
-        inputs = make_inputs(len(PIECES), 1 if "one token type" in name else 2)
-        theirs = make(place, inputs)
-        largest = difference(computed_by_us(place, inputs), theirs, inputs["padding_mask"] > 0)
-        yield name, ", ".join(theirs), f"{largest:.1e}"
+        inputs, theirs = make(folder / f"source{number}")
+        yield name, *compared(folder / f"source{number}", inputs, theirs)
     inputs = make_inputs(30_522, 2)
     theirs = computed_by_transformers(transformers.BertModel, minilm, inputs)
-    largest = difference(computed_by_us(minilm, inputs), theirs, inputs["padding_mask"] > 0)
-    yield "MiniLM (all-MiniLM-L6-v2, 22.7 M weights)", ", ".join(theirs), f"{largest:.1e}"
+    yield "MiniLM (all-MiniLM-L6-v2, 22.7 M weights)", *compared(minilm, inputs, theirs)
+
+
+def compared(folder, inputs, theirs):
+    """The names of outputs, and the largest difference."""
+    largest = difference(computed_by_us(folder, inputs), theirs, inputs["padding_mask"] > 0)
+    return ", ".join(name.removesuffix("_output") for name in sorted(theirs)), f"{largest:.1e}"
 
 
 # === Formats that go out: each function returns the logits that the format's runtime computes ===
@@ -148,8 +148,7 @@ def classifiers(folder, minilm):
             id2label={0: "no", 1: "yes", 2: "so so"},
         )
         place = folder / f"random-{name}"
-        place.mkdir()
-        make(place, make_inputs(len(PIECES), 2))
+        make(place)
         yield f"random, {name} GELU", place
     keras.utils.set_random_seed(0)
     encoder = load_encoder(str(minilm), "float32")
@@ -180,9 +179,8 @@ def outgoing(folder, minilm):
 def outgoing_pretrainers(folder):
     """Rows of the table of what goes out, of a model with pre-training heads."""
     source = folder / "random-heads"
-    source.mkdir()
-    inputs = make_inputs(len(PIECES), 2)
-    by_transformers("BertForPreTraining", hidden_act="gelu_new")(source, inputs)
+    make = by_transformers("BertForPreTraining", hidden_act="gelu_new")
+    inputs, _ = make(source)
     expected = computed_by_us(source, inputs)
     for dtype in ("float32", "float16", "bfloat16"):
         output = folder / f"heads-{dtype}"

@@ -2,19 +2,26 @@
 
 import json
 import os
-import re
+import sys
+from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
-import h5py
 import keras
 import keras_hub
 import numpy as np
-import tensorflow as tf
 import torch
 import transformers
 from safetensors.numpy import load_file, save_file
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+from helpers.foreign_models import (
+    reference,
+    write_keras_h5,
+    write_model_garden,
+    write_tensorflow1,
+)
 
 SMALL = {
     "vocab_size": 60,
@@ -43,7 +50,7 @@ def make_inputs(vocabulary_size, segments):
 def by_transformers(class_name, dtype="float32", shard_size="5GB", rename=None, **config):
     """A function that saves a random model of transformers', and computes with it."""
 
-    def make(folder, inputs):
+    def make(folder):
         torch.manual_seed(0)
         model_class = getattr(transformers, class_name)
         model = model_class(transformers.BertConfig(**{**SMALL, **config}))
@@ -52,20 +59,17 @@ def by_transformers(class_name, dtype="float32", shard_size="5GB", rename=None, 
                 # Large enough that every part shows; norms' scales stay near 1.
                 weight.normal_(mean=float(name.endswith("LayerNorm.weight")), std=0.2)
         model.to(getattr(torch, dtype)).save_pretrained(folder, max_shard_size=shard_size)
-        write_vocabulary(folder)
+        (folder / "vocab.txt").write_text("".join(piece + "\n" for piece in PIECES))
+        (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True}))
+        inputs = make_inputs(len(PIECES), model.config.type_vocab_size)
         outputs = computed_by_transformers(model_class, folder, inputs)
         if rename:
             path = folder / "model.safetensors"
             weights = load_file(path)
             save_file({rename(name): value for name, value in weights.items()}, path)
-        return outputs
+        return inputs, outputs
 
     return make
-
-
-def write_vocabulary(folder):
-    (folder / "vocab.txt").write_text("".join(piece + "\n" for piece in PIECES))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True}))
 
 
 def computed_by_transformers(model_class, folder, inputs):
@@ -76,7 +80,10 @@ def computed_by_transformers(model_class, folder, inputs):
     with torch.no_grad():
         output = model(**tensors)
         encoded = getattr(model, "bert", model)(**tensors)
-    found = {"sequence": encoded.last_hidden_state, "pooled": encoded.pooler_output}
+    found = {
+        "sequence_output": encoded.last_hidden_state,
+        "pooled_output": encoded.pooler_output,
+    }
     if "prediction_logits" in output:
         found |= {"mlm": output.prediction_logits, "nsp": output.seq_relationship_logits}
     elif "logits" in output:
@@ -85,56 +92,30 @@ def computed_by_transformers(model_class, folder, inputs):
     return {name: value.numpy() for name, value in found.items() if value is not None}
 
 
-def by_tensorflow_1(folder, inputs):
-    """Google's names of a `BertForPreTraining`, saved by TensorFlow 1's saver."""
-    make = by_transformers("BertForPreTraining", hidden_act="gelu_new")
-    outputs = make(folder, inputs)
-    weights = load_file(folder / "model.safetensors")
-    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        for name, value in weights.items():
-            name, value = google_form(name, value)
-            tf.compat.v1.get_variable(name, initializer=value)
-        tf.compat.v1.get_variable("global_step", initializer=7)
-        session.run(tf.compat.v1.global_variables_initializer())
-        tf.compat.v1.train.Saver().save(session, str(folder / "bert_model.ckpt"))
-    config = json.loads((folder / "config.json").read_text())
-    keys = (*SMALL, "type_vocab_size", "hidden_dropout_prob", "attention_probs_dropout_prob")
-    google = {key: config[key] for key in keys} | {"hidden_act": "gelu"}  # Google's is tanh's
-    (folder / "bert_config.json").write_text(json.dumps(google))
-    for name in ("config.json", "model.safetensors", "tokenizer_config.json"):
-        (folder / name).unlink()
-    return outputs
+def in_another_form(write, kind, without=()):
+    """A function that writes a model of transformers' in another program's form.
+
+    `without` names outputs of heads that the form lacks.
+    """
+
+    def make(folder):
+        write(kind, folder)
+        inputs, outputs = reference(kind)
+        return inputs, {name: value for name, value in outputs.items() if name not in without}
+
+    return make
 
 
-def google_form(name, value):
-    """Google's name and shape of a weight."""
-    parts = name.replace("encoder.layer.", "encoder.layer_").split(".")
-    if name == "cls.predictions.bias":
-        return "cls/predictions/output_bias", value
-    if parts[1] == "seq_relationship":
-        return f"cls/seq_relationship/output_{'bias' if value.ndim == 1 else 'weights'}", value
-    if parts[-2] == "LayerNorm":
-        parts[-1] = {"weight": "gamma", "bias": "beta"}[parts[-1]]
-    elif parts[-2].endswith("embeddings"):
-        parts.pop()
-    elif parts[-1] == "weight":
-        parts[-1], value = "kernel", np.ascontiguousarray(value.T)
-    return "/".join(parts), value
-
-
-def by_keras_hub(folder, inputs):
+def by_keras_hub(folder):
+    """A preset with random weights."""
     keras.utils.set_random_seed(0)
     stock = keras_hub.models.BertBackbone(60, 2, 4, 32, 64, max_sequence_length=40)
     for variable in stock.weights:
         variable.assign(variable + 0.2 * keras.random.normal(variable.shape))
     stock.save_to_preset(str(folder))
-    tokenizer = keras_hub.models.BertTokenizer(PIECES, lowercase=True)
-    tokenizer.save_to_preset(str(folder))
-    output = stock(inputs)
-    return {
-        "sequence": np.asarray(output["sequence_output"]),
-        "pooled": np.asarray(output["pooled_output"]),
-    }
+    keras_hub.models.BertTokenizer(PIECES, lowercase=True).save_to_preset(str(folder))
+    inputs = make_inputs(len(PIECES), 2)
+    return inputs, {name: np.asarray(value) for name, value in stock(inputs).items()}
 
 
 def old_name(name):
@@ -143,43 +124,7 @@ def old_name(name):
     return name.replace("LayerNorm.bias", "LayerNorm.beta")
 
 
-def by_keras_2(folder, inputs):
-    """`tf_model.h5` as transformers 4 wrote it with Keras 2: a group a layer, `:0` after names."""
-    outputs = by_transformers("BertForPreTraining")(folder, inputs)
-    path = folder / "model.safetensors"
-    heads = {"cls.predictions": "mlm___cls", "cls.seq_relationship": "nsp___cls"}
-    with h5py.File(folder / "tf_model.h5", "w") as file:
-        for name, value in load_file(path).items():
-            group = next(
-                (theirs for head, theirs in heads.items() if name.startswith(head)), "bert"
-            )
-            file[f"{group}/tf_bert_for_pre_training/{keras_2_name(name, value)}:0"] = (
-                np.ascontiguousarray(value.T) if is_matrix(name) else value
-            )
-    path.unlink()
-    return outputs
-
-
-def is_matrix(name):
-    return name.endswith(".weight") and "LayerNorm" not in name and "embeddings." not in name
-
-
-def keras_2_name(name, value):
-    """transformers' name in TensorFlow of a weight."""
-    heads = {"cls.predictions": "mlm___cls.predictions", "cls.seq": "nsp___cls.seq"}
-    for head, theirs in heads.items():
-        name = name.replace(head, theirs)
-    *parts, kind = name.split(".")
-    if parts[-1] == "LayerNorm":
-        kind = {"weight": "gamma", "bias": "beta"}[kind]
-    elif parts[-1].endswith("embeddings"):
-        kind = {"word_embeddings": "weight"}.get(parts[-1], "embeddings")
-    elif kind == "weight":
-        kind = "kernel"
-    return re.sub(r"layer/(\d+)", r"layer_._\1", "/".join([*parts, kind]))
-
-
-# Each fills a folder, and returns outputs of the library that made it.
+# Each makes a folder, and returns inputs and what the library that made the model computes.
 SOURCES = {
     "Hugging Face `BertModel`, erf GELU": by_transformers("BertModel"),
     "the same, tanh GELU (`gelu_new`)": by_transformers("BertModel", hidden_act="gelu_new"),
@@ -195,7 +140,12 @@ SOURCES = {
     "bfloat16": by_transformers("BertForPreTraining", dtype="bfloat16"),
     "several files (shards)": by_transformers("BertForPreTraining", shard_size="20KB"),
     "`gamma`, `beta`, no `bert.`": by_transformers("BertForPreTraining", rename=old_name),
-    "`tf_model.h5`": by_keras_2,
-    "TensorFlow 1 checkpoint, Google's names": by_tensorflow_1,
+    "`tf_model.h5`": in_another_form(write_keras_h5, "pretraining"),
+    "TensorFlow 1 checkpoint, Google's names": in_another_form(
+        write_tensorflow1, "pretraining_tanh"
+    ),
+    "TensorFlow 2 checkpoint of Model Garden's": in_another_form(
+        write_model_garden, "pretraining_tanh", without=["nsp"]
+    ),
     "KerasHub preset": by_keras_hub,
 }
