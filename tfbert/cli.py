@@ -27,6 +27,7 @@ from tfbert.runs.command_options import (
     PredictConfig,
     StatusConfig,
 )
+from tfbert.runs.export_options import ExportConfig
 from tfbert.text.vocab_options import VocabConfig
 from tfbert.tpu_check.check_options import OF_THE_RUN, TpuCheckConfig
 
@@ -119,6 +120,14 @@ def tpu_check(config: TpuCheckConfig) -> None:
     check.require_fit()
 
 
+def export(config: ExportConfig) -> None:
+    """Write a trained model in another program's form."""
+    from tfbert.runs.export import export
+
+    export(config)
+    print(f"Exported model: {config.output}")
+
+
 def status(config: StatusConfig) -> None:
     """Tell what a run is doing."""
     from tfbert.runs.outputs.status import read_status, status_lines
@@ -151,6 +160,7 @@ COMMANDS: dict[str, tuple[Callable[[Any], None], type[Options]]] = {
     "finetune": (finetune, FinetuneConfig),
     "evaluate": (evaluate, EvaluateConfig),
     "predict": (predict, PredictConfig),
+    "export": (export, ExportConfig),
     "launch": (launch, LaunchConfig),
     "status": (status, StatusConfig),
     "vocab": (vocab, VocabConfig),

@@ -1,0 +1,172 @@
+"""`tfbert export`: a trained model in another program's form."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import logging
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tfbert.errors import InputError
+from tfbert.io.paths import as_path, exists, same_file, why_unwritable
+from tfbert.io.whole import read_json, replacing, saving, write_bytes, write_json
+from tfbert.models.classifier import LABELS_FILE, TrainedClassifier
+from tfbert.models.exports.model_card import model_card
+from tfbert.models.exports.tokenizer_files import write_tokenizer
+from tfbert.models.exports.trained import Pretrained, Trained, load_trained
+from tfbert.models.sources import Encoder
+from tfbert.options import RUN_RECORD_KEYS
+from tfbert.recipes.pretrain_options import PretrainConfig
+from tfbert.runs.command_options import FinetuneConfig
+from tfbert.runs.export_options import ExportConfig
+from tfbert.runs.outputs.run_directory import size_in_bytes
+
+log = logging.getLogger("tfbert")
+
+# The file of each format by which a folder is known as an exported model.
+_MAIN_FILES = {
+    "huggingface": "model.safetensors",
+    "savedmodel": "saved_model.pb",
+    "onnx": "model.onnx",
+    "litert": "model.tflite",
+}
+_PACKAGES = {"onnx": ("onnx", "tf2onnx")}
+
+
+def export(config: ExportConfig) -> None:
+    """Writes a model in another program's form: the whole folder, or nothing.
+
+    Raises:
+        InputError: If the model, an option or the output folder is wrong, or a package is missing.
+        MachineError: If it cannot be written.
+    """
+    output = as_path(config.output)
+    _check_output(config, output)
+    for package in _PACKAGES.get(config.format, ()):
+        if importlib.util.find_spec(package) is None:
+            raise InputError(
+                f"--format {config.format}: the package {package} is not installed; "
+                'python -m pip install "tfbert[export]" installs what is needed'
+            )
+    model = load_trained(config.model)
+    keras_model = model.backbone if isinstance(model, Encoder) else model.model
+    with saving(output):
+        output.parent.mkdir(parents=True, exist_ok=True)
+    with saving(output, size_in_bytes(keras_model.variables)), replacing(output) as temporary:
+        temporary.mkdir()
+        _WRITERS[config.format](model, temporary, config)
+
+
+def _check_output(config: ExportConfig, output: Path) -> None:
+    """Refuses a folder that holds something else than an exported model to be replaced."""
+    if reason := why_unwritable(output):
+        raise InputError(f"--output {output}: {reason}; name another folder")
+    if not exists(output) or not any(output.iterdir()):
+        return
+    if not any((output / name).exists() for name in _MAIN_FILES.values()):
+        raise InputError(
+            f"--output {output}: holds files that are not an exported model; choose another"
+        )
+    if same_file(output, config.model):
+        raise InputError(f"--output {output}: is the model itself; choose another")
+    if not config.overwrite:
+        raise InputError(
+            f"--output {output}: holds an exported model; choose another, or replace it with "
+            "--overwrite"
+        )
+
+
+def _huggingface(model: Trained, folder: Path, config: ExportConfig) -> None:
+    from tfbert.models.exports import huggingface
+
+    if isinstance(model, TrainedClassifier):
+        huggingface.write_classifier(model, folder, config.dtype)
+    elif isinstance(model, Pretrained):
+        huggingface.write_pretrainer(model.model, model.tokenizer, folder, config.dtype)
+    else:
+        huggingface.write_encoder(model, folder, config.dtype)
+    record, metrics = _run_of(config.model)
+    card = model_card(
+        as_path(config.model).name,
+        read_json(folder / "config.json"),
+        record,
+        metrics,
+        _command(config),
+    )
+    write_bytes(folder / "README.md", card.encode())
+
+
+def _savedmodel(model: Trained, folder: Path, config: ExportConfig) -> None:
+    from tfbert.models.exports.savedmodel import write_savedmodel
+
+    if not isinstance(model, TrainedClassifier):
+        raise InputError(
+            f"--format savedmodel labels texts, and model {config.model} has no classification "
+            f"head; train one with `tfbert finetune --model {config.model}`"
+        )
+    write_savedmodel(model, folder)
+
+
+def _file(model: Trained, folder: Path, config: ExportConfig) -> None:
+    """ONNX or LiteRT."""
+    from tfbert.models.exports.litert import write_litert
+    from tfbert.models.exports.onnx import write_onnx
+    from tfbert.models.exports.plain import plain_classifier, plain_encoder
+
+    if isinstance(model, TrainedClassifier):
+        plain, max_length = plain_classifier(model.model), model.max_length
+        write_json(folder / LABELS_FILE, model.labels)
+    else:
+        encoder = model.model.backbone if isinstance(model, Pretrained) else model.backbone
+        plain, max_length = plain_encoder(encoder), encoder.max_sequence_length
+        log.info("model %s has no classification head: the outputs are vectors", config.model)
+    write = write_onnx if config.format == "onnx" else write_litert
+    write(plain, folder / _MAIN_FILES[config.format])
+    write_tokenizer(model.tokenizer, folder, max_length)
+
+
+_WRITERS: dict[str, Callable[[Trained, Path, ExportConfig], None]] = {
+    "huggingface": _huggingface,
+    "savedmodel": _savedmodel,
+    "onnx": _file,
+    "litert": _file,
+}
+
+
+def _run_of(source: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the record of a run says that differs from the defaults, and its metrics; else empty."""
+    path = as_path(source)
+    if not exists(path / "config.yaml"):
+        return {}, {}
+    try:
+        record = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(
+            f"{path / 'config.yaml'}: damaged: {' '.join(str(error).split())}"
+        ) from error
+    if not isinstance(record, dict):
+        raise InputError(f"{path / 'config.yaml'}: damaged: it is not that of a run")
+    config_class = PretrainConfig if "phases" in record else FinetuneConfig
+    defaults = {field.name: field.default for field in dataclasses.fields(config_class)}
+    changed = {
+        key: value
+        for key, value in record.items()
+        if key in RUN_RECORD_KEYS
+        or value != defaults.get(key, value)
+        or defaults.get(key) is dataclasses.MISSING
+    }
+    metrics = path / "metrics.json"
+    return changed, read_json(metrics) if exists(metrics) else {}
+
+
+def _command(config: ExportConfig) -> str:
+    """The command line of an export."""
+    words = ["--model", config.model, "--format", config.format, "--output", config.output]
+    if config.dtype != "float32":
+        words += ["--dtype", config.dtype]
+    return shlex.join(["tfbert", "export", *words])
