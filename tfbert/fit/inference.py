@@ -42,6 +42,7 @@ def make_predict_function(model: keras.Model) -> Callable[[Any], Any]:
     Returns:
         A function of an iterator over distributed batches; it returns the outputs of one batch in
         the order of its rows, and raises `StopIteration` or `tf.errors.OutOfRangeError` at the end.
+        Its attribute `of_batch` is the same function of one batch, for a single replica.
     """
     strategy = model.distribute_strategy
     forward = compiled(model, lambda x: model(x, training=False))
@@ -50,13 +51,18 @@ def make_predict_function(model: keras.Model) -> Callable[[Any], Any]:
         x, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
         return forward(x)
 
-    def function(iterator: Any) -> Any:
-        outputs = strategy.run(step, args=(next(iterator),))
+    def of_batch(batch: Any) -> Any:
+        outputs = strategy.run(step, args=(batch,))
         return keras.tree.map_structure(lambda output: in_order(strategy, output), outputs)
 
-    if model.run_eagerly:
-        return function
-    return tf.function(function, autograph=False, reduce_retracing=True)
+    def function(iterator: Any) -> Any:
+        return of_batch(next(iterator))
+
+    if not model.run_eagerly:
+        of_batch = tf.function(of_batch, autograph=False, reduce_retracing=True)
+        function = tf.function(function, autograph=False, reduce_retracing=True)
+    function.of_batch = of_batch  # type: ignore[attr-defined]
+    return function
 
 
 def several_batches(

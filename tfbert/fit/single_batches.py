@@ -45,8 +45,18 @@ class SingleBatches(_Base):
         return self._on_batch(self.make_test_function(), data, return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
-        """The outputs of one global batch."""
-        return self.predict(_one_batch(x), verbose=0)
+        """The outputs of one global batch.
+
+        On a single replica without a `tf.data` pipeline, which takes longer to begin than a few
+        rows take to compute.
+        """
+        strategy = self.distribute_strategy
+        on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
+        if on_tpu or strategy.num_replicas_in_sync > 1:
+            return self.predict(_one_batch(x), verbose=0)
+        function = self.make_predict_function().of_batch
+        outputs = function(keras.tree.map_structure(tf.convert_to_tensor, x))
+        return keras.tree.map_structure(keras_internals.as_numpy, outputs)
 
     def _on_batch(self, function: Callable[..., Any], data: EpochData, return_dict: bool) -> Any:
         self.reset_metrics()

@@ -1,7 +1,7 @@
 """`tfbert predict`: labels for texts."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from typing import Any
 
@@ -14,7 +14,7 @@ from tfbert.models.classifier import TrainedClassifier, load_classifier
 from tfbert.runs.command_options import PredictConfig
 from tfbert.runs.masked_words import answers, load_masked_word_model
 from tfbert.runs.scoring import log_probabilities, predict_logits
-from tfbert.tasks.tokenization import tokenize
+from tfbert.tasks.tokenization import text_list, tokenize
 
 _CHUNK = 4096  # lines read before the first answer: enough to sort into batches by length
 
@@ -44,11 +44,18 @@ def predict(config: PredictConfig) -> Iterator[dict[str, Any]]:
 
 
 def predict_texts(
-    classifier: TrainedClassifier, texts: list[str], batch_size: int = 64
+    classifier: TrainedClassifier, texts: Iterable[str], batch_size: int = 64
 ) -> list[dict[str, Any]]:
-    """Labels a list of texts with a `TrainedClassifier`; the answers are those of `predict`."""
-    if isinstance(texts, str):
-        raise TypeError("predict_texts takes a list of texts, not one text")
+    """Labels texts with a `TrainedClassifier`; the answers are those of `predict`.
+
+    Args:
+        texts: A list, tuple, one-dimensional array, pandas Series or string tensor; a text may be
+            empty.
+
+    Raises:
+        TypeError: If it is none of these, or one of the texts is something else, such as NaN.
+    """
+    texts = text_list(texts)
     if not texts:
         return []
     tokens = tokenize(classifier.tokenizer, texts, classifier.max_length)

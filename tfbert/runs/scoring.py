@@ -12,7 +12,7 @@ from tfbert.errors import InputError
 from tfbert.hardware.memory import out_of_memory_advice
 from tfbert.models.classifier import TrainedClassifier
 from tfbert.runs.outputs.callbacks import ProgressBar
-from tfbert.tasks.batch_sources import prediction_dataset
+from tfbert.tasks.batch_sources import prediction_dataset, prediction_inputs
 from tfbert.tasks.batching import LengthBatches, padded_lengths
 from tfbert.tasks.labelled_data import label_ids
 from tfbert.tasks.tables import Examples
@@ -75,10 +75,15 @@ def predict_logits(
     # Batches of as many texts as rows: only the last one may be filled up.
     batches = LengthBatches(texts.lengths, rows or batch_size)
     lengths = batch_lengths(classifier, classifier.model.jit_compile)
-    dataset = prediction_dataset(texts, batches, lengths, rows)
-    bar = [ProgressBar(count, batch_size, title)] if title else []
     with out_of_memory_advice(batch_size, classifier.max_length):
-        found = classifier.model.predict(dataset, verbose=0, callbacks=bar)
+        if batches.steps == 1 and not title:
+            (positions,) = batches.epoch(0)
+            inputs = prediction_inputs(texts, positions, lengths, rows)
+            found = classifier.model.predict_on_batch(inputs)
+        else:
+            dataset = prediction_dataset(texts, batches, lengths, rows)
+            bar = [ProgressBar(count, batch_size, title)] if title else []
+            found = classifier.model.predict(dataset, verbose=0, callbacks=bar)
     logits = np.empty((len(texts), found.shape[-1]), np.float32)
     logits[np.concatenate(batches.epoch(0))] = found[: len(texts)]
     return logits[:count]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -51,18 +52,16 @@ class TrainingBatches:
 
     def dataset(self, epoch: int, step: int) -> tf.data.Dataset:
         """All batches (`LabelledBatch`) from that step of that epoch on, without end."""
+        positions_of = functools.lru_cache(maxsize=1)(self.batches.epoch)
 
-        def generate() -> Iterator[LabelledBatch]:
-            first = step
-            for number in itertools.count(epoch):
-                for positions in self.batches.epoch(number)[first:]:
-                    weights = self.class_weights[self.labels[positions]]
-                    yield _labelled(
-                        self.texts, positions, self.lengths, self.labels, weights, self.rows
-                    )
-                first = 0
+        def make(number: int) -> LabelledBatch:
+            epoch, step = divmod(number, self.steps_per_epoch)
+            positions = positions_of(epoch)[step]
+            weights = self.class_weights[self.labels[positions]]
+            return _labelled(self.texts, positions, self.lengths, self.labels, weights, self.rows)
 
-        return _dataset(generate, None, self.lengths, self.rows)
+        first = epoch * self.steps_per_epoch + step
+        return _dataset(make, first, None, self.lengths, self.rows)
 
 
 def evaluation_dataset(
@@ -73,25 +72,32 @@ def evaluation_dataset(
     rows: int | None = None,
 ) -> tf.data.Dataset:
     """One pass over labelled examples: a dataset as that of `TrainingBatches`, all of weight 1."""
+    positions = batches.epoch(0)
 
-    def generate() -> Iterator[LabelledBatch]:
-        for positions in batches.epoch(0):
-            weights = np.ones(len(positions), np.float32)
-            yield _labelled(texts, positions, lengths, labels, weights, rows)
+    def make(number: int) -> LabelledBatch:
+        weights = np.ones(len(positions[number]), np.float32)
+        return _labelled(texts, positions[number], lengths, labels, weights, rows)
 
-    return _dataset(generate, batches.steps, lengths, rows)
+    return _dataset(make, 0, batches.steps, lengths, rows)
 
 
 def prediction_dataset(
     texts: TokenizedTexts, batches: LengthBatches, lengths: np.ndarray, rows: int | None = None
 ) -> tf.data.Dataset:
     """One pass over texts without labels: a dataset of inputs; `rows` as in `TrainingBatches`."""
+    positions = batches.epoch(0)
 
-    def generate() -> Iterator[tuple[dict[str, np.ndarray]]]:
-        for positions in batches.epoch(0):
-            yield (collate(texts, _filled(positions, rows), lengths),)
+    def make(number: int) -> tuple[dict[str, np.ndarray]]:
+        return (prediction_inputs(texts, positions[number], lengths, rows),)
 
-    return _dataset(generate, batches.steps, lengths, rows, labelled=False)
+    return _dataset(make, 0, batches.steps, lengths, rows, labelled=False)
+
+
+def prediction_inputs(
+    texts: TokenizedTexts, positions: np.ndarray, lengths: np.ndarray, rows: int | None = None
+) -> dict[str, np.ndarray]:
+    """One batch of texts without labels, as `collate` returns it."""
+    return collate(texts, _filled(positions, rows), lengths)
 
 
 @functools.lru_cache(maxsize=1)
@@ -123,20 +129,68 @@ def _filled(positions: np.ndarray, rows: int | None) -> np.ndarray:
     return np.append(positions, np.repeat(positions[:1], missing))
 
 
+class _Maker:
+    """What makes the batches of a dataset, by number."""
+
+    def __init__(self, make: Callable[[int], tuple]) -> None:
+        self.make = make
+
+
+# What Python functions TensorFlow was given once, it keeps to the end of the process, and
+# `Dataset.from_generator` gives it new ones with all that they refer to: the texts. So it is given
+# one function, which finds the batches here as long as their dataset lives.
+_makers: weakref.WeakValueDictionary[int, _Maker] = weakref.WeakValueDictionary()
+_numbers = itertools.count()
+
+
 def _dataset(
-    generate: Callable[[], Iterator[tuple]],
+    make: Callable[[int], tuple],
+    first: int,
     batches: int | None,
     lengths: np.ndarray,
     rows: int | None,
     labelled: bool = True,
 ) -> tf.data.Dataset:
-    """`batches` is how many there are; None means no end."""
+    """The dataset of `make(first)`, `make(first + 1)`, ...; `batches` is how many; None: no end."""
     import tensorflow as tf
 
-    ids = tf.TensorSpec((rows, int(lengths[0]) if len(lengths) == 1 else None), tf.int32)
-    inputs = {"token_ids": ids, "segment_ids": ids, "padding_mask": ids}
-    labels, weights = tf.TensorSpec([rows], tf.int32), tf.TensorSpec([rows], tf.float32)
-    signature = (inputs, labels, weights) if labelled else (inputs,)
-    dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
-    count = tf.data.INFINITE_CARDINALITY if batches is None else batches
-    return untuned(dataset.apply(tf.data.experimental.assert_cardinality(count)))
+    maker, key = _Maker(make), next(_numbers)
+    _makers[key] = maker
+    length = int(lengths[0]) if len(lengths) == 1 else None
+
+    def load(number: tf.Tensor) -> tuple:
+        token_ids, segment_ids, padding_mask, *others = _loader(labelled)(key, number)
+        inputs = {
+            "token_ids": tf.ensure_shape(token_ids, (rows, length)),
+            "segment_ids": tf.ensure_shape(segment_ids, (rows, length)),
+            "padding_mask": tf.ensure_shape(padding_mask, (rows, length)),
+        }
+        return (inputs, *(tf.ensure_shape(other, (rows,)) for other in others))
+
+    end = tf.int64.max if batches is None else first + batches
+    dataset = tf.data.Dataset.range(first, end).map(load)
+    if batches is None:
+        count = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+        dataset = dataset.apply(count)
+    dataset = untuned(dataset)
+    dataset.maker = maker  # whatever uses the dataset holds it
+    return dataset
+
+
+@functools.cache
+def _loader(labelled: bool) -> Callable[[int, tf.Tensor], list[tf.Tensor]]:
+    """A graph that calls `_load`: traced once, for all datasets."""
+    import tensorflow as tf
+
+    types = [tf.int32] * 3 + [tf.int32, tf.float32] * labelled
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.int64)] * 2)
+    def load(key: tf.Tensor, number: tf.Tensor) -> list[tf.Tensor]:
+        return tf.numpy_function(_load, [key, number], types)
+
+    return load
+
+
+def _load(key: np.int64, number: np.int64) -> list[np.ndarray]:
+    inputs, *others = _makers[int(key)].make(int(number))
+    return [inputs["token_ids"], inputs["segment_ids"], inputs["padding_mask"], *others]

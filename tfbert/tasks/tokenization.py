@@ -7,7 +7,8 @@ batches only pad. Training records are cut in `tfbert.records.sequences`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import Any
 
 import numpy as np
 
@@ -82,3 +83,27 @@ def tokenize(tokenizer: BertTokenizer, texts: Sequence[str], max_length: int) ->
 def cut_to_length(lengths: np.ndarray, max_length: int) -> np.ndarray:
     """How many of the first tokens of each text are kept: [CLS] and [SEP] need room, too."""
     return np.minimum(lengths, max_length - 2)
+
+
+def text_list(texts: Iterable[Any]) -> list[str]:
+    """Texts of any one-dimensional container, or TypeError with the position of what is no text.
+
+    Tensors and arrays of bytes are read as UTF-8.
+    """
+    if isinstance(texts, (str, bytes)):
+        raise TypeError("a list of texts is needed, not one text")
+    if isinstance(texts, (Mapping, Set)) or getattr(texts, "ndim", 1) != 1:
+        raise TypeError(
+            f"a list of texts, or anything one-dimensional, is needed, not {type(texts).__name__}"
+        )
+    if hasattr(texts, "numpy"):  # a tensor
+        texts = texts.numpy()
+    if isinstance(texts, np.ndarray) and texts.dtype.kind in "SO":
+        texts = [text.decode() if isinstance(text, bytes) else text for text in texts]
+    found = list(texts)
+    for position, text in enumerate(found):
+        if not isinstance(text, str):
+            raise TypeError(
+                f"the text at position {position} is {text!r} ({type(text).__name__}), not text"
+            )
+    return [str(text) for text in found]  # NumPy's strings are a class of their own
