@@ -2,11 +2,14 @@
 
 usage: python scripts/transformers_variants.py DIR [MINILM]
 
-tests/models/golden/variants is what it wrote with transformers 5.24.0 and torch 2.13.0 (see the extra
-`benchmarks`): a folder for each kind with the model as `save_pretrained` leaves it, and in it
-`reference.npz`: `token_ids`, `segment_ids`, `padding_mask`, and as float32 `sequence_output`, `pooled_output`,
-`mlm`, `nsp` and `logits`, those that the model has; `reference.json`: texts and their token ids. With
-the folder of all-MiniLM-L6-v2, also `minilm.npz`: the vectors of [CLS] of some texts.
+tests/models/golden/variants is what it wrote with transformers 5.24.0 and torch 2.13.0; both are in
+the extra `benchmarks`. A folder for each kind holds the model as `save_pretrained` leaves it and
+
+- `reference.npz`: `token_ids`, `segment_ids`, `padding_mask`, and as float32 `sequence_output`,
+  `pooled_output`, `mlm`, `nsp` and `logits`, those that the model has;
+- `reference.json`: texts and their token ids.
+
+With the folder of all-MiniLM-L6-v2 it also writes `minilm.npz`: the vectors of [CLS] of some texts.
 """
 
 import json

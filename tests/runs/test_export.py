@@ -1,14 +1,17 @@
 import importlib.util
 import json
+import shutil
 
 import pytest
 from helpers.error_lines import error_line
 
 from tfbert.cli import main
 from tfbert.errors import InputError
+from tfbert.io.paths import as_path
+from tfbert.io.whole import is_whole
 from tfbert.models.classifier import load_classifier
 from tfbert.models.encoder import weights_by_path
-from tfbert.models.pretrainer import load_pretrainer
+from tfbert.models.pretrainer import HEADS_FILE, load_pretrainer
 from tfbert.runs import export as export_module
 from tfbert.runs.export import export
 from tfbert.runs.export_options import ExportConfig
@@ -56,6 +59,23 @@ def test_a_pretrained_run(pretrained_run, tmp_path):
     for path, variable in weights_by_path(ours).items():
         other = weights_by_path(again)[path].numpy()
         assert abs(variable.numpy() - other).max() <= abs(variable.numpy()).max() / 256, path
+
+
+def test_a_damaged_file_of_heads(pretrained_run, tmp_path):
+    shutil.copytree(pretrained_run / "model", tmp_path / "model")
+    heads = tmp_path / "model" / HEADS_FILE
+    heads.write_bytes(heads.read_bytes()[:100])
+    with pytest.raises(InputError, match=f"{HEADS_FILE}: damaged"):
+        make(tmp_path / "model", tmp_path / "bert")
+
+
+def test_a_folder_on_gs(trained_run, object_store):
+    for _ in range(2):
+        make(trained_run, "gs://bucket/bert", overwrite=True)
+    folder = as_path("gs://bucket/bert")
+    assert is_whole(folder) and (folder / "model.safetensors").exists()
+    with pytest.raises(InputError, match="replace it with --overwrite"):
+        make(trained_run, "gs://bucket/bert")
 
 
 def test_what_stood_there_is_kept_unless_it_is_to_be_replaced(trained_run, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""BERT's encoder (Devlin et al. 2019), its exchange with KerasHub's stock class, and freezing."""
+"""BERT's encoder (Devlin et al. 2019), and freezing."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from keras_hub.layers import PositionEmbedding, ReversibleEmbedding
 from tfbert.errors import InputError
 from tfbert.models.dropout import Dropout
 from tfbert.models.formats.presets import check_preset, read_settings, write_settings
+from tfbert.models.formats.stock import OWN_ARGUMENTS, from_stock, to_stock
+from tfbert.models.formats.stock import copy_weights as copy_weights
+from tfbert.models.formats.stock import weights_by_path as weights_by_path
 from tfbert.models.transformer import (
     LAYER_NORM_EPSILON,
     ActivationName,
     TransformerEncoder,
     bert_initializer,
 )
-
-# Constructor arguments that the stock class lacks.
-_OWN_ARGUMENTS = ("rematerialize", "activation", "layer_norm_epsilon")
 
 
 @keras.saving.register_keras_serializable("tfbert")
@@ -153,7 +153,7 @@ class BertEncoder(keras_hub.models.BertBackbone):
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            **{name: getattr(self, name) for name in _OWN_ARGUMENTS},
+            **{name: getattr(self, name) for name in OWN_ARGUMENTS},
         }
 
     @classmethod
@@ -179,50 +179,6 @@ class BertEncoder(keras_hub.models.BertBackbone):
         """
         to_stock(self, dtype="float32").save_to_preset(preset_dir, max_shard_size)
         write_settings(preset_dir, self)
-
-
-def from_stock(backbone: keras_hub.models.BertBackbone, **changes: Any) -> BertEncoder:
-    """A `BertEncoder` with the weights of a `keras_hub.models.BertBackbone`, bit for bit.
-
-    `changes` are constructor arguments, such as `rematerialize`, `dropout` or `dtype`.
-    """
-    encoder = BertEncoder.from_config({**backbone.get_config(), **changes})
-    copy_weights(backbone, encoder)
-    return encoder
-
-
-def to_stock(
-    encoder: keras_hub.models.BertBackbone, **changes: Any
-) -> keras_hub.models.BertBackbone:
-    """A `keras_hub.models.BertBackbone` with the weights of any encoder, bit for bit.
-
-    It computes with tanh GELU and an epsilon of 1e-12, whatever the encoder does. `changes` are
-    constructor arguments, such as `dtype`.
-    """
-    config = {**encoder.get_config(), **changes}
-    for name in _OWN_ARGUMENTS:
-        config.pop(name, None)
-    stock = keras_hub.models.BertBackbone.from_config(config)
-    copy_weights(encoder, stock)
-    return stock
-
-
-def weights_by_path(model: keras.Model) -> dict[str, keras.Variable]:
-    """`{path: variable}` of all variables that are weights, not states of random numbers."""
-    return {v.path: v for v in model.variables if "seed_generator" not in v.path}
-
-
-def copy_weights(source: keras.Model, target: keras.Model) -> None:
-    """Copies all weights from one model to another, matched by their paths.
-
-    Raises:
-        ValueError: If one has a weight that the other lacks.
-    """
-    values, variables = weights_by_path(source), weights_by_path(target)
-    if different := sorted(values.keys() ^ variables.keys()):
-        raise ValueError(f"only one of the models has the weights {', '.join(different)}")
-    for path, variable in variables.items():
-        variable.assign(values[path])
 
 
 def freeze_lower_layers(

@@ -243,15 +243,16 @@ def load_pretrainer(
 
 
 def has_masked_lm_head(source: str) -> bool:
-    """Whether a MODEL argument has a head that predicts masked words.
+    """Whether a MODEL argument has a masked-LM head and no classification head.
 
     Raises:
         InputError: As `open_source`.
     """
     opened = open_source(source)
     if isinstance(opened, OpenedModel):
-        return "masked-LM" in opened.heads
-    return (Path(opened) / HEADS_FILE).exists()
+        return "masked-LM" in opened.heads and not opened.labels
+    folder = Path(opened)
+    return (folder / HEADS_FILE).exists() and not (folder / "task.json").exists()
 
 
 def _assign_heads(model, opened):

@@ -38,8 +38,8 @@ class FinetuneConfig(RunOptions):
             `csv`, `tsv` and `jsonl` are files of your own.
         output: The run directory to write.
         data: The data's file or folder (`embedded` needs none).
-        model: Where to start: `embedded`, a KerasHub preset name, `hf://owner/name`, a KerasHub
-            preset directory, a Hugging Face directory with safetensors, or a run directory.
+        model: Where to start: a run directory, `embedded`, a KerasHub preset name,
+            `hf://owner/name`, or any BERT's directory (docs/models.md).
         eval_data: A file with the evaluation examples; by default the data's own evaluation split,
             or `eval_fraction` of the training examples where it has none.
         eval_fraction: Share of the examples held out where the data has no evaluation split.
@@ -151,7 +151,7 @@ class EvaluateConfig(Options):
     """Measure a trained classifier on labelled examples.
 
     Args:
-        model: A run directory, or the preset directory of a classifier.
+        model: A run directory, or any classifier's directory or name (docs/models.md).
         data: A file with the task's columns, or a folder in the task's layout, whose evaluation
             split is used; by default the data that the run was evaluated on.
         task: What the data is; by default the run's own task.
@@ -189,7 +189,8 @@ class PredictConfig(Options):
     """Label texts with a trained classifier: one JSON object a line, in the order of the input.
 
     Args:
-        model: A run directory, or the preset directory of a classifier.
+        model: A run directory, or any classifier's directory or name (docs/models.md). With a
+            pre-trained BERT, words are predicted for each [MASK] of a text.
         input: A file with one text a line; a table (.csv, .tsv, .jsonl or .json), whose other
             columns come with the answers; `-` is standard input, with one text a line.
         text_column: Name of a table's column with the text; by default the run's.

@@ -149,6 +149,8 @@ def _run_of(source: str) -> tuple[dict[str, Any], dict[str, Any]]:
         raise InputError(
             f"{path / 'config.yaml'}: damaged: {' '.join(str(error).split())}"
         ) from error
+    if not isinstance(record, dict):
+        raise InputError(f"{path / 'config.yaml'}: damaged: it is not that of a run")
     config_class = PretrainConfig if "phases" in record else FinetuneConfig
     defaults = {field.name: field.default for field in dataclasses.fields(config_class)}
     changed = {

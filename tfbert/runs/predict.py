@@ -1,7 +1,8 @@
 """`tfbert predict`: labels for texts."""
 
+import functools
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from typing import Any
 
@@ -13,6 +14,7 @@ from tfbert.io.text_files import read_lines
 from tfbert.models.classifier import TrainedClassifier, load_classifier
 from tfbert.options import require
 from tfbert.runs.command_options import PredictConfig
+from tfbert.runs.masked_words import answers, load_masked_word_model, require_masks
 from tfbert.runs.outputs.run_directory import read_run_config
 from tfbert.runs.scoring import log_probabilities, predict_logits
 from tfbert.tasks.formats.rows import text_of
@@ -29,27 +31,39 @@ def predict(config: PredictConfig) -> Iterator[dict[str, Any]]:
     Memory does not grow with their number, except for a JSON array.
 
     Yields:
-        One answer a text, in order: a dict of `text`, `label` and `probability`, the label's own.
-        Of a table: its row, and `label` and `probability`; where the row has columns of these
-        names, they come as `given_label` and `given_probability`.
+        One answer a text, in order: a dict of `text`, `label` and `probability`, the label's own;
+        of a model with a masked-LM head and no other, the dict of `masked_words.answers`. Of a
+        table: its row, and the answer's other keys; where the row has columns of these names, they
+        come as `given_label` and so on.
 
     Raises:
         InputError: If the input or the model cannot be read.
     """
     inputs = _inputs(config)
-    head = list(islice(inputs, 1))  # a wrong file is found before a model is loaded
-    inputs = chain(head, inputs)
-    classifier = load_classifier(config.model, POLICIES[choose_precision(config.precision)])
     # A person who types expects an answer to each line.
     chunk_size = 1 if config.input == "-" and sys.stdin.isatty() else _CHUNK
+    first = list(islice(inputs, chunk_size))  # a wrong file is found before a model is loaded
+    answer_texts = _answerer(config, [text for text, _ in first])
+    inputs = chain(first, inputs)
     with tqdm(unit=" texts", file=sys.stderr, disable=not config.progress) as bar:
         while chunk := list(islice(inputs, chunk_size)):
             texts, rows = zip(*chunk, strict=True)
-            answers = predict_texts(classifier, list(texts), config.batch_size)
-            for answer, row in zip(answers, rows, strict=True):
+            for answer, row in zip(answer_texts(list(texts)), rows, strict=True):
                 found = {name: value for name, value in answer.items() if name != "text"}
                 yield answer if row is None else {**_given(row, found), **found}
             bar.update(len(chunk))
+
+
+def _answerer(
+    config: PredictConfig, first: list[str]
+) -> Callable[[list[str]], Iterable[dict[str, Any]]]:
+    """What answers some texts, of which `first` are the first: a classifier, or masked words."""
+    policy = POLICIES[choose_precision(config.precision)]
+    if masked := load_masked_word_model(config.model, policy):
+        require_masks(masked, first)
+        return functools.partial(answers, masked, batch_size=config.batch_size)
+    classifier = load_classifier(config.model, policy)
+    return functools.partial(predict_texts, classifier, batch_size=config.batch_size)
 
 
 def _inputs(config: PredictConfig) -> Iterator[tuple[str, dict[str, Any] | None]]:

@@ -20,11 +20,17 @@ from tfbert.models.exports.huggingface import (
 )
 from tfbert.models.pretrainer import BertPretrainer, load_pretrainer
 from tfbert.models.sources import Encoder, load_encoder
+from tfbert.runs.export import export
+from tfbert.runs.export_options import ExportConfig
+
+VARIANTS = pathlib.Path(__file__).parents[1] / "golden" / "variants"
+VARIANTS = sorted(path.parent for path in VARIANTS.glob("*/config.json"))
 
 
 def read(folder):
     config = json.loads((folder / "config.json").read_text())
-    return config, load_file(folder / "model.safetensors")
+    files = folder.glob("*.safetensors")
+    return config, {name: value for file in files for name, value in load_file(file).items()}
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +101,29 @@ def test_a_classifier_out_and_in_again(small_classifier, tmp_path):
         again.tokenizer.encode(TEXTS), small_classifier.tokenizer.encode(TEXTS), strict=True
     ):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda path: path.name)
+def test_what_transformers_wrote_goes_out_as_it_came_in(variant, tmp_path):
+    export(ExportConfig(model=str(variant), format="huggingface", output=str(tmp_path / "out")))
+    config, weights = read(tmp_path / "out")
+    original, expected = read(variant)
+    keys = ["vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads"]
+    keys += ["intermediate_size", "max_position_embeddings", "type_vocab_size", "layer_norm_eps"]
+    assert [config[key] for key in keys] == [original[key] for key in keys]
+    assert (config["hidden_act"] == "gelu") == (original["hidden_act"] == "gelu")
+    if "id2label" in config:
+        assert config["id2label"] == original["id2label"]
+    for name, value in weights.items():
+        if name in expected or f"bert.{name}" in expected:  # a pooler may be new
+            theirs = expected.get(name, expected.get(f"bert.{name}"))
+            np.testing.assert_array_equal(value, theirs.astype(np.float32), name)
+    # Heads of other kinds stay behind, and nothing else does.
+    others = (
+        ("qa_outputs.", "classifier.", "cls.") if config["architectures"] == ["BertModel"] else ()
+    )
+    left = {name.removeprefix("bert.") for name in expected if not name.startswith(others)}
+    assert left <= {name.removeprefix("bert.") for name in weights}
 
 
 def test_an_encoder_alone_has_names_without_a_prefix(small_classifier, tmp_path):

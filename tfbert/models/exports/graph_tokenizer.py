@@ -37,16 +37,18 @@ class GraphTokenizer(tf.Module):
         # Made here, outside of any graph, so that all functions share them.
         self._pages, self._page_numbers = map(tf.constant, character_pages(tokenizer))
 
-    def __call__(self, texts: tf.Tensor) -> tf.RaggedTensor:
+    def __call__(self, texts: tf.Tensor, most_words: int | None = None) -> tf.RaggedTensor:
         """Token ids without special tokens.
 
         Args:
             texts: (batch,) strings, UTF-8. Bytes that are not are dropped.
+            most_words: Words of each text that are cut into pieces, where no more tokens than that
+                are wanted: each word gives at least one.
 
         Returns:
             (batch, (tokens)) int32.
         """
-        words = self.words(texts)
+        words = self.words(texts)[:, :most_words]
         # A word that occurs often is cut once.
         distinct, numbers = tf.unique(words.flat_values)
         pieces = tf.gather(self._pieces(distinct), numbers)  # (words, (pieces))

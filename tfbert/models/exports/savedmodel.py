@@ -51,7 +51,8 @@ class TextServer:
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])
     def classify(self, text: tf.Tensor) -> dict[str, tf.Tensor]:
         """Labels texts; a text that is too long loses its end, as in training."""
-        return self._answer([self._tokenizer(text)[:, : self._max_length - 2]])
+        limit = self._max_length - 2
+        return self._answer([self._tokenizer(text, most_words=limit)[:, :limit]])
 
     @tf.function(
         input_signature=[

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import zipfile
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from tfbert.errors import InputError
 from tfbert.models.classifier import TrainedClassifier, load_classifier
 from tfbert.models.formats.folder import OpenedModel
 from tfbert.models.pretrainer import HEADS_FILE, BertPretrainer, load_pretrainer
 from tfbert.models.sources import Encoder, load_encoder, open_source
 from tfbert.text.tokenizer import BertTokenizer
+
+log = logging.getLogger("tfbert")
 
 
 class Pretrained(NamedTuple):
@@ -33,21 +39,23 @@ def load_trained(source: str) -> Trained:
     Raises:
         InputError: If there is no such model.
     """
-    heads = heads_of(source)
+    opened = open_source(source)
+    if isinstance(opened, str) and not Path(opened).is_dir():
+        # A preset by its name: only KerasHub, which fetches it, finds out whether it has a head.
+        with contextlib.suppress(InputError):
+            return load_classifier(source)
+    heads = _heads(opened)
     if "classification" in heads:
         return load_classifier(source)
     if "masked-LM" in heads:
         return Pretrained(*load_pretrainer(source, next_sentence="next-sentence" in heads))
+    if heads:
+        log.info("model %s: a next-sentence head alone is left out", source)
     return load_encoder(source, "float32")
 
 
-def heads_of(source: str) -> set[str]:
-    """Which of `classification`, `masked-LM` and `next-sentence` a MODEL argument has a head for.
-
-    Raises:
-        InputError: If there is no such model.
-    """
-    opened = open_source(source)
+def _heads(opened: OpenedModel | str) -> set[str]:
+    """Which of `classification`, `masked-LM` and `next-sentence` there is a head for."""
     if isinstance(opened, OpenedModel):
         return set(opened.heads)
     folder = Path(opened)
@@ -55,7 +63,9 @@ def heads_of(source: str) -> set[str]:
         return {"classification"}
     if not (folder / HEADS_FILE).exists():
         return set()
-    # The names only; `load_pretrainer` reads the values, and refuses a damaged file.
-    with np.load(folder / HEADS_FILE) as file:
-        has_next = "nsp_head/kernel" in file.files
+    try:
+        with np.load(folder / HEADS_FILE) as file:
+            has_next = "nsp_head/kernel" in file.files
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        has_next = False  # `load_pretrainer` says what is wrong
     return {"masked-LM", "next-sentence"} if has_next else {"masked-LM"}

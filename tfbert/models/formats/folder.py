@@ -192,8 +192,8 @@ def _check_rows(folder, tokenizer, arguments):
 def _labels(folder, form, config, weights):
     """(names of the classes of a classification head, why there are none where a head is there)."""
     path = folder / "config.json"
-    kinds = config.get("architectures") or [""]
-    kind = str(kinds[0] if isinstance(kinds, list) else kinds).removeprefix("TF")
+    kinds = config.get("architectures")
+    kind = str(kinds[0]).removeprefix("TF") if isinstance(kinds, list) and kinds else ""
     if kind and kind.removeprefix("Bert") not in _KNOWN_HEADS:
         return [], f"its head, of a {kind}, is of a kind that tfbert does not have"
     name = weights.name_of("logits/kernel")
