@@ -59,6 +59,11 @@ Seed = Annotated[int, Rule("at least 0 and below 2^32", lambda value: 0 <= value
 DropoutRate = Annotated[
     float, Rule("0, or from 0.00001 to 0.9999", lambda rate: rate == 0 or 1e-5 <= rate <= 0.9999)
 ]
+# Of the columns of a table.
+Separator = Annotated[
+    str,
+    Rule("`tab` or one character", lambda text: text in ("tab", r"\t") or len(text) == 1),
+]
 # See `tfbert.tasks.token_cache`.
 TokenCacheName = Annotated[
     str,

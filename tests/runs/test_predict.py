@@ -71,3 +71,64 @@ def test_answers_before_a_wrong_line_are_not_lost(trained_run, tmp_path, monkeyp
     assert [next(stream)["text"], next(stream)["text"]] == ["one", "two"]
     with pytest.raises(InputError, match="line 4: byte 0xe9"):
         next(stream)
+
+
+TABLE = [
+    ("table.csv", 'id,review,label\n1,"What a\nlovely ""day"".",x\n\n2,"Awful, really!",\n'),
+    ("table.csv", 'sep=;\nid;review;label\n1;"What a\nlovely ""day"".";x\n2;Awful, really!;\n'),
+    ("table.json", '[{"id": "1", "review": "What a\\nlovely \\"day\\".", "label": "x"},'
+                   ' {"id": "2", "review": "Awful, really!", "label": ""}]'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "content"), TABLE)
+def test_a_table_comes_back_with_the_answers(trained_run, classifier, tmp_path, name, content):
+    path = tmp_path / name
+    path.write_text(content)
+    expected = predict_texts(classifier, ['What a\nlovely "day".', "Awful, really!"])
+    rows = answers(trained_run, input=str(path))  # the column `review` is the run's
+    assert [list(row) for row in rows] == [
+        ["id", "review", "given_label", "label", "probability"]
+    ] * 2
+    assert [(row["id"], row["given_label"]) for row in rows] == [("1", "x"), ("2", "")]
+    for row, answer in zip(rows, expected, strict=True):
+        assert (row["review"], row["label"]) == (answer["text"], answer["label"])
+        assert row["probability"] == pytest.approx(answer["probability"], abs=1e-5)
+
+
+def test_another_column_of_a_table(trained_run, tmp_path):
+    path = tmp_path / "table.jsonl"
+    path.write_text('{"n": 1, "body": "Nice.", "tags": ["a"]}\n{"body": "", "text": null}\n')
+    first, second = answers(trained_run, input=str(path), text_column="body")
+    assert (first["n"], first["body"], first["tags"]) == (1, "Nice.", ["a"])
+    assert "text" not in first and second["text"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "message"),
+    [
+        (
+            "a.csv",
+            "text,label\na,b\n",
+            {},
+            "a.csv: no column 'review'; its columns are text, label",
+        ),
+        ("a.csv", "review\n", {"text_column": "x"}, "no column 'x'; its columns are review"),
+        ("a.csv", "review,n\na\n", {}, "line 2: 1 columns, the header has 2"),
+        ("a.jsonl", '{"review": 5}\n', {}, "line 1: the text must be a string, not 5"),
+        (
+            "a.txt",
+            "review,n\na,1\n",
+            {"text_column": "review"},
+            "--text-column is 'review': it must",
+        ),
+        ("a.txt", "review,n\na,1\n", {"separator": ","}, "only tables .* have columns"),
+    ],
+)
+def test_a_wrong_table_is_found_before_the_model_is_loaded(
+    trained_run, tmp_path, monkeypatch, name, content, options, message
+):
+    monkeypatch.setattr(predict_module, "load_classifier", None)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InputError, match=message):
+        answers(trained_run, input=str(tmp_path / name), **options)

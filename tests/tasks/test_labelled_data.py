@@ -55,9 +55,47 @@ def test_few_examples_are_split_as_well_as_they_can(tmp_path):
     write_table(path, [("x", "a"), ("y", "a"), ("z", "b")])
     train, evaluation = LabelledData("csv", path).splits()
     assert (sorted(train.labels), evaluation.labels) == (["a", "b"], ["a"])
+    # At least one of each label, with three labels and with thirty.
+    for count in (3, 30):
+        labels = [f"label {number}" for number in range(count)]
+        write_table(path, [(f"{label} {i}", label) for label in labels for i in range(4)])
+        train, evaluation = LabelledData("csv", path).splits()
+        assert Counter(evaluation.labels) == dict.fromkeys(labels, 1)
+        assert Counter(train.labels) == dict.fromkeys(labels, 3)
     write_table(path, [("x", "a"), ("y", "b")])
     with pytest.raises(InputError, match="too few examples to hold some out"):
         LabelledData("csv", path).splits()
+
+
+def test_a_test_file_without_labels_is_left_out(tmp_path, caplog):
+    caplog.set_level("INFO", "tfbert")
+    write_table(tmp_path / "train.csv", [(f"text {i}", "ab"[i % 2]) for i in range(20)])
+    held_out = LabelledData("csv", tmp_path / "train.csv").splits()
+    for content in ("id,text\n1,x\n", "text,label\nx,\n", "text,label\nx,-1\n"):
+        caplog.clear()
+        (tmp_path / "test.csv").write_text(content)
+        assert LabelledData("csv", tmp_path).splits() == held_out
+        assert LabelledData("csv", tmp_path).evaluation() == held_out[1]
+        assert "test.csv: has no labels, and is left out" in caplog.text
+    # The columns of these texts are others, which is a mistake.
+    (tmp_path / "test.csv").write_text("id,sentence\n1,x\n")
+    with pytest.raises(InputError, match=r"test\.csv: no column 'text'"):
+        LabelledData("csv", tmp_path).splits()
+
+
+def test_evaluation_labels_are_spelled_as_in_training(tmp_path):
+    (tmp_path / "train.jsonl").write_text(
+        '{"text": "a", "label": true}\n{"text": "b", "label": false}\n'
+    )
+    (tmp_path / "dev.json").write_text('[{"text": "c", "label": 1.0}, {"text": "d", "label": "0"}]')
+    train, evaluation = LabelledData("jsonl", tmp_path).splits()
+    assert (train.labels, evaluation.labels) == (["true", "false"], ["true", "false"])
+
+
+def test_a_folder_of_another_form_is_named(tmp_path):
+    write_table(tmp_path / "train.csv", [("a", 0), ("b", 1)])
+    with pytest.raises(InputError, match=r"no train\.tsv; it holds train\.csv: give that"):
+        LabelledData("tsv", tmp_path).splits()
 
 
 def test_another_file_for_evaluation(tmp_path):
@@ -134,7 +172,7 @@ def test_damaged_or_empty_archives(tmp_path):
         LabelledData("movie_reviews", path).splits()
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("neg/1.txt", b"caf\xe9")
-    with pytest.raises(InputError, match=r"neg/1.txt: not valid utf-8"):
+    with pytest.raises(InputError, match=r"neg/1.txt: byte 0xe9 is not valid utf-8"):
         LabelledData("movie_reviews", path).splits()
     with pytest.raises(InputError, match="Python knows no such encoding"):
         LabelledData("movie_reviews", path, encoding="klingon").splits()

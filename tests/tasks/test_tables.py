@@ -1,13 +1,13 @@
 import pytest
 
 from tfbert.errors import InputError
-from tfbert.tasks.tables import read_table
+from tfbert.tasks.tables import form_of, is_unlabelled, open_table, read_table
 
 
-def read(tmp_path, content, form, text="text", label="label"):
+def read(tmp_path, content, form, text="text", label="label", **options):
     path = tmp_path / f"data.{form}"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return read_table(path, form, text, label)
+    return read_table(path, form, text, label, **options)
 
 
 def test_csv_with_quotes_commas_and_line_breaks(tmp_path):
@@ -51,10 +51,11 @@ def test_blank_lines_and_very_long_texts(tmp_path):
         ("jsonl", "[1]\n", "line 1: not a JSON object"),
         ("jsonl", '{"text": "a"}\n', "line 1: no key 'label'; its keys are text"),
         ("jsonl", '{"text": 5, "label": 1}\n', "the text must be a string"),
-        ("jsonl", '{"text": "a", "label": 1.5}\n', "a string or an integer, not 1.5"),
+        ("jsonl", '{"text": "a", "label": NaN}\n', "a string, a number, true or false, not nan"),
         ("jsonl", '{"text": "\\ud800", "label": 1}\n', "half a surrogate pair"),
         ("jsonl", '{"text": "a", "label": "\\ud800"}\n', "half a surrogate pair"),
-        ("jsonl", '{"text": "a", "label": true}\n', "a string or an integer, not True"),
+        ("jsonl", '{"text": "a", "label": null}\n', "a string, a number, .*, not None"),
+        ("jsonl", '{"text": "a", "label": [1]}\n', r"a string, a number, .*, not \[1\]"),
         ("jsonl", '{"text": "a", "label": 1' + "0" * 5000 + "}\n", "line 1: not JSON"),
         ("jsonl", "[" * 100_000, "line 1: not JSON"),
     ],
@@ -62,3 +63,161 @@ def test_blank_lines_and_very_long_texts(tmp_path):
 def test_bad_input_is_named_by_line(tmp_path, form, content, message):
     with pytest.raises(InputError, match=message):
         read(tmp_path, content, form)
+
+
+PAIR = (["fine, thanks", "so-so"], ["good", "bad"])
+
+
+@pytest.mark.parametrize(
+    ("form", "content"),
+    [
+        ("csv", 'text,label\n"fine, thanks",good\nso-so,bad\n'),
+        ("csv", "text;label\nfine, thanks;good\nso-so;bad\n"),
+        ("csv", "id;label;text\n1,5;good;fine, thanks\n2,5;bad;so-so\n"),
+        ("csv", "text\tlabel\nfine, thanks\tgood\nso-so\tbad\n"),
+        ("csv", "text|label\nfine, thanks|good\nso-so|bad\n"),
+        ("csv", "sep=;\ntext;label\nfine, thanks;good\nso-so;bad\n"),
+        ("csv", 'sep=,\r\ntext,label\r\n"fine, thanks",good\r\nso-so,bad\r\n'),
+        ("csv", "sep=^\ntext^label\nfine, thanks^good\nso-so^bad\n"),
+        ("csv", '"text";"label"\r\n"fine, thanks";"good"\r\n"so-so";"bad"\r\n'),
+        ("csv", 'text,label\r"fine, thanks",good\rso-so,bad\r'),
+        ("csv", 'Text, LABEL\n"fine, thanks",good\nso-so,bad\n'),
+        ("csv", 'text,label\n"fine, thanks",good,\nso-so,bad,,\n,\n'),
+        ("csv", 'text,label,,\n"fine, thanks",good,,\nso-so,bad,,\n'),
+        ("csv", '\ufefftext,label\n"fine, thanks",good\nso-so,bad\n'),
+        ("csv", "text\tlabel\nfine, thanks\tgood\nso-so\tbad\n".encode("utf-16")),
+        ("csv", "\ufefftext;label\rfine, thanks;good\rso-so;bad".encode("utf-16-be")),
+        ("tsv", "text\tlabel\nfine, thanks\tgood\nso-so\tbad\n"),
+        ("tsv", "label\ttext\r\ngood\tfine, thanks\r\nbad\tso-so\r\n"),
+        ("tsv", 'text,label\n"fine, thanks",good\nso-so,bad\n'),
+        ("jsonl", '[{"text": "fine, thanks", "label": "good"}, {"text": "so-so", "label": "bad"}]'),
+        (
+            "jsonl",
+            '[\n {"text": "fine, thanks",\n  "label": "good"},\n'
+            ' {"label": "bad", "text": "so-so"}\n]\n',
+        ),
+        ("jsonl", '\n{"text": "fine, thanks", "label": "good"}\n{"label": "bad", "text": "so-so"}'),
+    ],
+)
+def test_one_table_as_many_programs_write_it(tmp_path, form, content):
+    assert read(tmp_path, content, form) == PAIR
+
+
+@pytest.mark.parametrize(
+    ("form", "content", "texts"),
+    [
+        # Backslashes, where quotes of spreadsheets do not fit the file.
+        ("csv", 'text,label\n"he said \\"no, no\\"",1\n"C:\\\\",0\n', ['he said "no, no"', "C:\\"]),
+        ("csv", 'text,label\n"\\"No\\", he said",1\nb,0\n', ['"No", he said', "b"]),
+        # And where they do.
+        ("csv", 'text,label\n"C:\\",1\n"a \\""b""",0\n', ["C:\\", 'a \\"b"']),
+        # Texts over several lines in a .tsv can only be quoted ones.
+        ("tsv", 'text\tlabel\n"one\ntwo ""2"""\t1\nb\t0\n', ['one\ntwo "2"', "b"]),
+        ("tsv", 'text\tlabel\n"a\tb"\t1\nc\t0\n', ["a\tb", "c"]),
+        ("tsv", 'text\tlabel\n"one"\t1\n""two\t0\n', ['"one"', '""two']),
+    ],
+)
+def test_quotes_are_read_as_the_whole_file_allows(tmp_path, form, content, texts):
+    assert read(tmp_path, content, form).texts == texts
+
+
+@pytest.mark.parametrize(
+    ("separator", "content"),
+    [
+        ("tab", "text\tlabel\na,b\t1\n"),
+        ("^", "text^label\na,b^1\n"),
+        (r"\t", "text\tlabel\na,b\t1"),
+    ],
+)
+def test_a_separator_by_name(tmp_path, separator, content):
+    assert read(tmp_path, content, "csv", separator=separator) == (["a,b"], ["1"])
+
+
+def test_a_separator_that_is_a_guess_is_that_of_the_columns(tmp_path):
+    content = "text,more;label\nx,y;1\n"
+    assert read(tmp_path, content, "csv", "text,more").texts == ["x,y"]
+    with pytest.raises(InputError, match="no column 'text'; its columns are text,more, label "):
+        read(tmp_path, content, "csv", separator=";")
+
+
+@pytest.mark.parametrize(
+    ("form", "content", "labels"),
+    [
+        ("jsonl", '{"text": "a", "label": 1}\n{"text": "b", "label": 0.0}\n', ["1", "0"]),
+        ("jsonl", '{"text": "a", "label": 1.5}\n{"text": "b", "label": "x "}\n', ["1.5", "x"]),
+        (
+            "jsonl",
+            '{"text": "a", "label": true}\n{"text": "b", "label": false}\n',
+            ["true", "false"],
+        ),
+        ("csv", "text,label\na,1.0\nb,True\n", ["1.0", "True"]),
+    ],
+)
+def test_labels_that_are_no_strings(tmp_path, form, content, labels):
+    assert read(tmp_path, content, form).labels == labels
+
+
+@pytest.mark.parametrize(
+    ("form", "content", "message"),
+    [
+        ("csv", '{"text": "a", "label": 1}\n', "holds JSON, not a csv table: --task jsonl"),
+        ("tsv", '[\n{"text": "a"}\n]', "holds JSON, not a tsv table: --task jsonl"),
+        ("jsonl", "text,label\na,1\n", "line 1: not JSON; a table .* --task csv or tsv"),
+        ("jsonl", '{\n"text": "a",\n"label": 1\n}\n', "is a single JSON object; write an array"),
+        (
+            "jsonl",
+            '{"text": {"0": "a"}, "label": {"0": 1}}',
+            "not {'0': 'a'} .is it a table",
+        ),
+        ("jsonl", '[{"text": "a"},\n {"text": }]', "line 2: not JSON: Expecting value"),
+        ("jsonl", '[{"text": "a", "label": 1},\n 5]', "item 2: not a JSON object"),
+        ("jsonl", '[{"text": "a", "label": 1},\n {"text": "b"}]', "item 2: no key 'label'"),
+        ("jsonl", "[]", "holds no examples"),
+        ("csv", "sep=;\n", "the file is empty"),
+        ("csv", "text,label\nnice\rday,1\n", "line 2: .*a carriage return stands outside quotes"),
+        ("csv", 'text,label\nx,1\n"a" b,1\n', "line 3: not a csv row"),
+        ("csv", "Text,TEXT,label\nx,y,1\n", "no column 'text'; its columns are Text, TEXT, label"),
+    ],
+)
+def test_what_a_table_is_instead(tmp_path, form, content, message):
+    with pytest.raises(InputError, match=message):
+        read(tmp_path, content, form)
+
+
+def test_rows_with_all_their_cells(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text('n,,text,n\n1,x,"a\nb",2\n\n2,y,,3\n')
+    table = open_table(path, "csv", ("text",))
+    assert table.columns == ["text"]
+    assert [row.cells for row in table.rows] == [
+        {"n": "1", "column 2": "x", "text": "a\nb", "n (2)": "2"},
+        {"n": "2", "column 2": "y", "text": "", "n (2)": "3"},
+    ]
+    path.write_text('text\n""\na\n\n')
+    assert [row.cells for row in open_table(path, "csv", ("text",)).rows] == [
+        {"text": ""},
+        {"text": "a"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "unlabelled"),
+    [
+        ("a.csv", "text,id\nx,1\n", True),
+        ("a.csv", "text,label\nx,\ny,\n", True),
+        ("a.tsv", "text\tlabel\nx\t-1\ny\t-1\n", True),
+        ("a.csv", "text,label\nx,\ny,1\n", False),
+        ("a.csv", "text,Label\nx,0\n", False),
+        ("a.jsonl", '{"text": "a"}\n{"text": "b"}\n', True),
+        ("a.jsonl", '{"text": "a", "label": 0}\n', False),
+        ("a.jsonl", '{"text": "a", "label": null}\n', True),
+    ],
+)
+def test_whether_a_table_has_labels(tmp_path, name, content, unlabelled):
+    (tmp_path / name).write_text(content)
+    assert is_unlabelled(tmp_path / name, form_of(name), "text", "label") is unlabelled
+
+
+def test_forms_by_name():
+    names = ["a.csv", "b.CSV.gz", "c.tsv", "d.jsonl", "e.json", "f.ndjson.gz", "g.txt", "csv", "-"]
+    assert [form_of(name) for name in names] == ["csv"] * 2 + ["tsv"] + ["jsonl"] * 3 + [None] * 3

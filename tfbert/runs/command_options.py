@@ -17,6 +17,7 @@ from tfbert.options import (
     PositiveShare,
     PrecisionName,
     Seed,
+    Separator,
     Share,
     StrategyName,
     TokenCacheName,
@@ -45,6 +46,8 @@ class FinetuneConfig(RunOptions):
         split_seed: Seed of that split (the same for every training seed).
         text_column: Name of the column with the text (csv, tsv, jsonl); by default `text`.
         label_column: Name of the column with the label (csv, tsv, jsonl); by default `label`.
+        separator: What separates the columns of csv and tsv files, `tab` or a character; by default
+            found by the header (docs/data.md).
         train_examples: Train on this many of the training examples, drawn with `split_seed`; by
             default on all.
         encoding: Text encoding of the files.
@@ -69,8 +72,12 @@ class FinetuneConfig(RunOptions):
         freeze_layers: Leave the embeddings and this many of the lowest layers as they are.
         dropout: Rate of dropout in the encoder; by default that of the model. A model that was
             pre-trained without dropout may need some when there are few labels.
-        early_stopping: Stop after this many epochs without a lower evaluation loss, and keep the
-            best epoch's weights; 0 trains all epochs and keeps the last.
+        early_stopping: Stop after this many epochs without a lower evaluation loss; 0 trains all
+            epochs.
+        keep_epoch: Whose weights the run ends with: `best`, those of the epoch with the highest
+            evaluation accuracy (of equal ones, the lowest evaluation loss), or `last`. The
+            evaluation examples then choose the epoch, and its numbers on them are a little too
+            good: for an unbiased number measure on others with `tfbert evaluate --data`.
         precision: Arithmetic of the encoder; `auto` takes the fastest one of the hardware.
         jit_compile: Whether XLA compiles the forward and backward pass; by default on GPUs.
         strategy: What to train on: `cpu`; `mirrored`, the GPUs of this machine; `multi_worker`,
@@ -96,6 +103,7 @@ class FinetuneConfig(RunOptions):
     split_seed: Seed = 0
     text_column: str | None = None
     label_column: str | None = None
+    separator: Separator | None = None
     train_examples: Annotated[int, at_least(2)] | None = None
     encoding: str = "utf-8"
     max_length: Annotated[int, at_least(3)] | None = None
@@ -113,6 +121,7 @@ class FinetuneConfig(RunOptions):
     freeze_layers: Annotated[int, at_least(0)] = 0
     dropout: DropoutRate | None = None
     early_stopping: Annotated[int, at_least(0)] = 0
+    keep_epoch: Literal["best", "last"] = "best"
     precision: PrecisionName = "auto"
     jit_compile: bool | None = None
     strategy: StrategyName = "auto"
@@ -137,7 +146,7 @@ class FinetuneConfig(RunOptions):
                 if not getattr(self, name):
                     raise InputError(f"--{name} must be given for --task {self.task}")
         if not task.own_columns:
-            for name in ("text_column", "label_column"):
+            for name in ("text_column", "label_column", "separator"):
                 value = getattr(self, name)
                 require(value is None, name, value, f"left out: --task {self.task} knows its own")
 
@@ -153,6 +162,7 @@ class EvaluateConfig(Options):
         task: What the data is; by default the run's own task.
         text_column: Name of the column with the text; by default the run's.
         label_column: Name of the column with the label; by default the run's.
+        separator: As in `finetune`; by default the run's.
         encoding: Text encoding of the files; by default the run's.
         batch_size: Examples a step.
         token_cache: As in `finetune`.
@@ -168,6 +178,7 @@ class EvaluateConfig(Options):
     task: TaskName | None = None
     text_column: str | None = None
     label_column: str | None = None
+    separator: Separator | None = None
     encoding: str | None = None
     batch_size: Count = 64
     token_cache: TokenCacheName = "memory"
@@ -184,7 +195,11 @@ class PredictConfig(Options):
 
     Args:
         model: A run directory, or the preset directory of a classifier.
-        input: A file with one text a line; `-` is standard input.
+        input: A file with one text a line; a table (.csv, .tsv, .jsonl or .json), whose other
+            columns come with the answers; `-` is standard input, with one text a line.
+        text_column: Name of a table's column with the text; by default the run's.
+        separator: What separates the columns of a table, `tab` or a character; by default found by
+            the header.
         encoding: Text encoding of the input.
         batch_size: Texts a step.
         precision: Arithmetic of the encoder; float32 gives the same numbers on any hardware.
@@ -193,6 +208,8 @@ class PredictConfig(Options):
 
     model: str
     input: str = "-"
+    text_column: str | None = None
+    separator: Separator | None = None
     encoding: str = "utf-8"
     batch_size: Count = 64
     precision: PrecisionName = "float32"

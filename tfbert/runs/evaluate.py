@@ -12,6 +12,7 @@ from tfbert.runs.outputs.run_directory import read_run_config
 from tfbert.runs.scoring import evaluate_examples
 from tfbert.tasks.known_tasks import TASKS
 from tfbert.tasks.labelled_data import LabelledData
+from tfbert.tasks.labels import spelled_like
 from tfbert.tasks.tables import Examples
 
 
@@ -31,6 +32,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     model, examples = resolve_source(config.model), _examples(config)
     with get_strategy(config.strategy, config.replicas).scope():
         classifier = load_classifier(model, POLICIES[choose_precision(config.precision)])
+    examples = Examples(examples.texts, spelled_like(examples.labels, classifier.labels))
     return evaluate_examples(
         classifier, examples, config.batch_size, config.progress, config.token_cache
     )
@@ -54,6 +56,7 @@ def _examples(config: EvaluateConfig) -> Examples:
         config.text_column or run.get("text_column"),
         config.label_column or run.get("label_column"),
         config.encoding or run.get("encoding", "utf-8"),
+        config.separator or run.get("separator"),
     )
     split = {"fraction": run.get("eval_fraction", 0.1), "seed": run.get("split_seed", 0)}
     if config.data or recorded.get("eval_data"):

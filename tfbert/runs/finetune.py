@@ -39,6 +39,7 @@ from tfbert.tasks.batch_sources import TrainingBatches, evaluation_dataset
 from tfbert.tasks.batching import LengthBatches, TokenBatches
 from tfbert.tasks.known_tasks import TASKS
 from tfbert.tasks.labelled_data import LabelledData, draw, label_ids, label_names
+from tfbert.tasks.labels import check_labels
 from tfbert.tasks.tables import Examples
 from tfbert.tasks.token_cache import tokenize_once
 from tfbert.tasks.tokenization import TokenizedTexts
@@ -128,9 +129,15 @@ def _finetune(
 
 def _read_data(config: FinetuneConfig) -> _Data:
     source = LabelledData(
-        config.task, config.data, config.text_column, config.label_column, config.encoding
+        config.task,
+        config.data,
+        config.text_column,
+        config.label_column,
+        config.encoding,
+        config.separator,
     )
     train, evaluation = source.splits(config.eval_data, config.eval_fraction, config.split_seed)
+    check_labels(train.labels)
     if config.train_examples:
         train = draw(train, config.train_examples, config.split_seed)
     labels = label_names(train, evaluation)

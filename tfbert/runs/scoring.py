@@ -12,6 +12,7 @@ from tfbert.errors import InputError
 from tfbert.hardware.memory import out_of_memory_advice
 from tfbert.models.classifier import TrainedClassifier
 from tfbert.runs.outputs.callbacks import ProgressBar
+from tfbert.runs.uncertainty import log_wide_interval
 from tfbert.tasks.batch_sources import prediction_dataset
 from tfbert.tasks.batching import LengthBatches, padded_lengths
 from tfbert.tasks.labelled_data import label_ids
@@ -45,7 +46,10 @@ def evaluate_examples(
         )
     texts = tokenize_once(classifier.tokenizer, examples.texts, classifier.max_length, token_cache)
     logits = predict_logits(classifier, texts, batch_size, "evaluating" if progress else None)
-    return classification_metrics(logits, label_ids(examples, classifier.labels), classifier.labels)
+    ids = label_ids(examples, classifier.labels)
+    metrics = classification_metrics(logits, ids, classifier.labels)
+    log_wide_interval(metrics)
+    return metrics
 
 
 def predict_logits(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tfbert.errors import InputError
 from tfbert.io.paths import as_path
-from tfbert.io.text_files import check_encoding, read_text
+from tfbert.io.text_files import check_encoding, decode_text, read_text
 from tfbert.tasks.tables import Examples
 
 
@@ -44,14 +44,13 @@ def read_document_archive(
             for name in sorted(archive.namelist()):
                 label = Path(name).parent.name
                 if name.endswith(".txt") and label in labels:
-                    examples.texts.append(archive.read(name).decode(encoding))
+                    place = f"{path}, {name}"
+                    examples.texts.append(decode_text(archive.read(name), encoding, place))
                     examples.labels.append(label)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
     except (zipfile.BadZipFile, RuntimeError) as error:
         raise InputError(f"{path}: damaged or locked zip archive: {error}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}, {name}: not valid {encoding}; try --encoding latin-1") from error
     for label in labels:
         if label not in examples.labels:
             raise InputError(f"{path}: no document under {label}/")

@@ -1,5 +1,6 @@
 """Labelled data on disk: training and evaluation examples, and their labels as numbers."""
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +12,10 @@ from tfbert.errors import InputError
 from tfbert.io.paths import as_path, exists
 from tfbert.tasks.documents import read_document_archive, read_document_folders
 from tfbert.tasks.known_tasks import TASKS
-from tfbert.tasks.tables import Examples, read_table
+from tfbert.tasks.labels import label_key, one_spelling, spelled_like
+from tfbert.tasks.tables import SUFFIXES, Examples, form_of, is_unlabelled, read_table
+
+_log = logging.getLogger("tfbert")
 
 _EVALUATION_NAMES = ("dev", "validation", "valid", "val", "test")
 _POLARITIES = ("neg", "pos")  # names of the folders in collections of reviews
@@ -25,6 +29,7 @@ class LabelledData:
         path: Its file or folder; None is the data that ships with the package.
         text_column, label_column: Replace the task's.
         encoding: Text encoding of the files.
+        separator: Of the columns of CSV files; None finds it.
 
     Raises:
         InputError: If there is nothing at the path.
@@ -37,6 +42,7 @@ class LabelledData:
         text_column: str | None = None,
         label_column: str | None = None,
         encoding: str = "utf-8",
+        separator: str | None = None,
     ) -> None:
         self.task = TASKS[task]
         place = path or self.task.data
@@ -46,6 +52,7 @@ class LabelledData:
         self.text_column = text_column or self.task.text_column
         self.label_column = label_column or self.task.label_column
         self.encoding = encoding
+        self.separator = separator
         if not exists(self.path):
             raise InputError(f"{self.path}: no such file or folder")
 
@@ -56,13 +63,14 @@ class LabelledData:
 
         The evaluation examples are those of `evaluation_path`, else the data's own evaluation
         split, else `fraction` of the training examples, drawn with `seed` in equal shares of the
-        labels.
+        labels, at least one of each that has two. Its labels are spelled as in the training
+        examples.
         """
         train = self._training()
         evaluation = self._table(evaluation_path) if evaluation_path else self._own_evaluation()
         if evaluation is None:
-            train, evaluation = _hold_out(train, fraction, seed, self.path)
-        return train, evaluation
+            return _hold_out(train, fraction, seed, self.path)
+        return train, Examples(evaluation.texts, spelled_like(evaluation.labels, train.labels))
 
     def evaluation(self, fraction: float = 0.1, seed: int = 0) -> Examples:
         """The evaluation examples of a folder or archive, or all examples of one table file."""
@@ -82,7 +90,9 @@ class LabelledData:
                     return self._folders(folder)
         train = self._find(("train",))
         if train is None:
-            raise InputError(f"{self.path}: holds no train.{self.task.form}")
+            others = sorted(path.name for path in self.path.glob("train.*") if form_of(path))
+            hint = f"; it holds {', '.join(others)}: give that file's --task" if others else ""
+            raise InputError(f"{self.path}: holds no train.{self.task.form}{hint}")
         return self._table(train)
 
     def _own_evaluation(self) -> Examples | None:
@@ -91,30 +101,43 @@ class LabelledData:
             return None
         if self.task.folders and (self.path / "test" / "neg").is_dir():
             return self._folders(self.path / "test")
-        path = self._find(_EVALUATION_NAMES)
-        return None if path is None else self._table(path)
+        for name in _EVALUATION_NAMES:
+            path = self._find((name,))
+            if path is None:
+                continue
+            if not is_unlabelled(path, *self._form()):
+                return self._table(path)
+            _log.info("%s: has no labels, and is left out (`predict` takes it)", path)
+        return None
 
     def _folders(self, folder: Path) -> Examples:
         return self._named(read_document_folders(folder, _POLARITIES, self.encoding))
 
     def _find(self, names: Sequence[str]) -> Path | None:
         for name in names:
-            for suffix in ("", ".gz"):
-                path = self.path / f"{name}.{self.task.form}{suffix}"
-                if path.exists():
-                    return path
+            for suffix in SUFFIXES[self.task.form]:
+                for packed in ("", ".gz"):
+                    path = self.path / f"{name}{suffix}{packed}"
+                    if path.exists():
+                        return path
         return None
 
     def _table(self, path: str | Path) -> Examples:
+        return self._named(read_table(path, *self._form()))
+
+    def _form(self) -> tuple[str, str, str, str, str | None]:
+        """What `read_table` takes after the path."""
         columns = (self.text_column, self.label_column)
-        return self._named(read_table(path, self.task.form, *columns, self.encoding))
+        return self.task.form, *columns, self.encoding, self.separator
 
     def _named(self, examples: Examples) -> Examples:
         texts = examples.texts
         if self.task.names:
             # Reviews from web pages keep their line breaks as tags.
             texts = [text.replace("<br />", " ") for text in texts]
-        return Examples(texts, [self.task.names.get(label, label) for label in examples.labels])
+        labels = one_spelling(examples.labels)
+        names = self.task.names
+        return Examples(texts, [names.get(label_key(label), label) for label in labels])
 
 
 def draw(examples: Examples, count: int, seed: int) -> Examples:
@@ -156,18 +179,16 @@ def label_ids(examples: Examples, names: Sequence[str]) -> np.ndarray:
 def _hold_out(
     examples: Examples, fraction: float, seed: int, path: Path
 ) -> tuple[Examples, Examples]:
-    """Splits off the same share of every label; a label's only example stays in training."""
+    """Splits off the same share of every label, at least one; its only example is for training."""
     random = np.random.default_rng(seed)
     labels = np.array(examples.labels)
     held_out = np.zeros(len(labels), bool)
     for label in sorted(set(examples.labels)):
         members = random.permutation(np.flatnonzero(labels == label))
-        held_out[members[: min(round(fraction * len(members)), len(members) - 1)]] = True
+        count = max(1, round(fraction * len(members)))
+        held_out[members[: min(count, len(members) - 1)]] = True
     if not held_out.any():
-        largest, count = Counter(examples.labels).most_common(1)[0]
-        if count == 1:
-            raise InputError(f"{path}: too few examples to hold some out; see --eval-data")
-        held_out[examples.labels.index(largest)] = True
+        raise InputError(f"{path}: too few examples to hold some out; see --eval-data")
     return _take(examples, np.flatnonzero(~held_out)), _take(examples, np.flatnonzero(held_out))
 
 

@@ -1,16 +1,21 @@
-"""Labelled texts from CSV, TSV and JSON-lines files."""
+"""Labelled texts from CSV, TSV and JSON tables."""
 
-import csv
-import json
-import sys
-from collections.abc import Iterator
+import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tfbert.errors import InputError
 from tfbert.io.text_files import read_lines
+from tfbert.tasks.formats.delimited import open_delimited
+from tfbert.tasks.formats.json_rows import open_json
+from tfbert.tasks.formats.rows import Table, check_characters, column_named, json_value, text_of
 
-_CHOICE = " (--text-column and --label-column choose others for --task csv, tsv and jsonl)"
+SUFFIXES = {  # of the files of a form
+    "csv": (".csv",),
+    "tsv": (".tsv", ".tab"),
+    "jsonl": (".jsonl", ".ndjson", ".json"),
+}
 
 
 class Examples(NamedTuple):
@@ -20,31 +25,74 @@ class Examples(NamedTuple):
     labels: list[str]
 
 
-def read_table(
-    path: str | Path, form: str, text_column: str, label_column: str, encoding: str = "utf-8"
-) -> Examples:
-    """Reads the labelled texts of one file.
+def form_of(path: str | Path) -> str | None:
+    """`csv`, `tsv` or `jsonl`, by the end of a file's name; None of a file that is no table."""
+    name = str(path).lower().removesuffix(".gz")
+    return next((form for form, ends in SUFFIXES.items() if name.endswith(ends)), None)
+
+
+def open_table(
+    path: str | Path,
+    form: str,
+    wanted: Sequence[str],
+    encoding: str = "utf-8",
+    separator: str | None = None,
+) -> Table:
+    """Opens a table, and looks for its columns.
 
     Args:
         path: The file; `.gz` is unpacked.
         form: `csv` (quotes as spreadsheets write them), `tsv` (GLUE's form: one row a line, quotes
-            are ordinary characters) or `jsonl` (one JSON object a line).
+            are ordinary characters) or `jsonl` (one JSON object a line, or an array of objects).
+        wanted: Columns, or keys, that it must have. Upper and lower case count only where the
+            table has both.
+        encoding: The file's text encoding, where no byte order mark says it.
+        separator: Of the columns, `tab` or a character; None finds it.
+
+    Raises:
+        InputError: If the file is empty, is something else, or lacks a column; its rows raise it
+            where they are broken.
+    """
+    first = next((line for _, line in read_lines(path, encoding) if line.strip()), None)
+    if form == "jsonl":
+        return open_json(path, first or "", wanted, encoding)
+    if first is None:
+        raise InputError(f"{path}: the file is empty")
+    if first.strip() in ("[", "{") or isinstance(json_value(first), dict | list):
+        raise InputError(
+            f"{path}: holds JSON, not a {form} table: --task jsonl reads it, and `predict` if its "
+            "name ends in .jsonl"
+        )
+    return open_delimited(path, form, wanted, encoding, separator)
+
+
+def read_table(
+    path: str | Path,
+    form: str,
+    text_column: str,
+    label_column: str,
+    encoding: str = "utf-8",
+    separator: str | None = None,
+) -> Examples:
+    """Reads the labelled texts of one file.
+
+    Args:
+        path, form, encoding, separator: As in `open_table`.
         text_column: Name of the column, or key, with the text.
-        label_column: Name of the column, or key, with the label, a string or an integer.
-        encoding: The file's text encoding.
+        label_column: Name of the column, or key, with the label: a string, a number, true or false.
 
     Raises:
         InputError: If the file is empty, a column is missing, or a row is incomplete.
     """
-    columns = (text_column, label_column)
-    if form == "jsonl":
-        rows = _json_rows(path, columns, encoding)
-    else:
-        rows = _delimited_rows(path, form, columns, encoding)
+    table = open_table(path, form, (text_column, label_column), encoding, separator)
     examples = Examples([], [])
-    for number, text, label in rows:
+    for place, cells in table.rows:
+        text, label = (cells[column] for column in table.columns)
+        text, label = text_of(text, path, place), _label_of(label, path, place)
         if not label:
-            raise InputError(f"{path}, line {number}: the label is empty")
+            if not text.strip():
+                continue  # spreadsheets write empty rows
+            raise InputError(f"{path}, {place}: the label is empty")
         examples.texts.append(text)
         examples.labels.append(label)
     if not examples.texts:
@@ -52,71 +100,38 @@ def read_table(
     return examples
 
 
-def _delimited_rows(
-    path: str | Path, form: str, columns: tuple[str, str], encoding: str
-) -> Iterator[tuple[int, str, str]]:
-    csv.field_size_limit(sys.maxsize)  # a text of any length; the tokenizer cuts it
-    lines = (line for _, line in read_lines(path, encoding))
-    if form == "tsv":
-        reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-    else:
-        reader = csv.reader(lines, strict=True)
-    try:
-        header = next(filter(None, reader), None)
-        if header is None:
-            raise InputError(f"{path}: the file is empty")
-        positions = [_position(path, header, name) for name in columns]
-        for row in reader:
-            if not row:
-                continue
-            if len(row) != len(header):
-                raise InputError(
-                    f"{path}, line {reader.line_num}: {len(row)} columns, the header has "
-                    f"{len(header)}; a text that holds the separator must be quoted (csv) "
-                    "or written with a space instead (tsv)"
-                )
-            text, label = (row[position] for position in positions)
-            yield reader.line_num, text, label.strip()
-    except csv.Error as error:
-        raise InputError(f"{path}, line {reader.line_num}: not a {form} row: {error}") from error
+def is_unlabelled(
+    path: str | Path,
+    form: str,
+    text_column: str,
+    label_column: str,
+    encoding: str = "utf-8",
+    separator: str | None = None,
+) -> bool:
+    """Whether a table has texts without labels: no such column, or nothing in it but GLUE's -1.
+
+    The arguments are those of `read_table`.
+    """
+    table = open_table(path, form, (text_column,), encoding, separator)
+    for _, cells in table.rows:
+        column = column_named(cells, label_column)
+        label = None if column is None else cells[column]
+        if label is not None and str(label).strip() not in ("", "-1"):
+            return False
+    return True
 
 
-def _position(path: str | Path, header: list[str], name: str) -> int:
-    if name not in header:
-        columns = ", ".join(header)
-        raise InputError(f"{path}: no column {name!r}; its columns are {columns}{_CHOICE}")
-    if header.count(name) > 1:
-        raise InputError(f"{path}: {header.count(name)} columns are named {name!r}")
-    return header.index(name)
-
-
-def _json_rows(
-    path: str | Path, columns: tuple[str, str], encoding: str
-) -> Iterator[tuple[int, str, str]]:
-    for number, line in read_lines(path, encoding):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        # Wrong syntax, but also numbers of thousands of digits and brackets nested as deep.
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}, line {number}: not JSON: {error}") from error
-        if not isinstance(row, dict):
-            raise InputError(f"{path}, line {number}: not a JSON object")
-        for name in columns:
-            if name not in row:
-                keys = ", ".join(row) or "none"
-                raise InputError(
-                    f"{path}, line {number}: no key {name!r}; its keys are {keys}{_CHOICE}"
-                )
-        text, label = (row[name] for name in columns)
-        if not isinstance(text, str):
-            raise InputError(f"{path}, line {number}: the text must be a string, not {text!r}")
-        if not isinstance(label, str | int) or isinstance(label, bool):
-            raise InputError(
-                f"{path}, line {number}: the label must be a string or an integer, not {label!r}"
-            )
-        for part in (text, str(label)):
-            if part != part.encode("utf-8", "replace").decode("utf-8"):
-                raise InputError(f"{path}, line {number}: {part!r} holds half a surrogate pair")
-        yield number, text, str(label).strip()
+def _label_of(value: Any, path: str | Path, place: str) -> str:
+    """A label as text; whole numbers without decimals, `true` and `false` as JSON writes them."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    is_number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+    if not isinstance(value, str) and not is_number:
+        raise InputError(
+            f"{path}, {place}: the label must be a string, a number, true or false, not {value!r}"
+        )
+    label = str(value).strip()
+    check_characters(label, path, place)
+    return label

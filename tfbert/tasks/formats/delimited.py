@@ -1,0 +1,176 @@
+"""CSV and TSV files, as spreadsheets and programs write them.
+
+What a file does not say is found by its header: the separator is the one under which the header has
+the columns that are asked for. Quotes are read as spreadsheets write them, in tab-separated `.tsv`
+files as ordinary characters; a file that cannot be read so is read in the other way that is in use
+(`\\"` for a quote inside quotes; quoted texts in a `.tsv`), if all of it can.
+"""
+
+import csv
+import logging
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from tfbert.errors import InputError
+from tfbert.io.text_files import read_lines
+from tfbert.tasks.formats.rows import Row, Table, column_named, find_columns
+
+_log = logging.getLogger("tfbert")
+
+_SEPARATORS = ",;\t|"
+_NAMED_SEPARATOR = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # Excel's first line
+_ESCAPE = re.compile(r'\\(["\\])')
+
+
+class _Quotes(NamedTuple):
+    """How quotes are written: as `csv.reader` takes it, and whether `\\"` is one of them."""
+
+    quoting: Literal[0, 3]
+    escaped: bool = False
+
+
+_STANDARD, _LITERAL = _Quotes(csv.QUOTE_MINIMAL), _Quotes(csv.QUOTE_NONE)
+_BACKSLASH = _Quotes(csv.QUOTE_MINIMAL, escaped=True)
+_WORDS = {_STANDARD: "quoted as spreadsheets do", _BACKSLASH: 'quoted with \\" inside quotes'}
+
+
+def open_delimited(
+    path: str | Path, form: str, wanted: Sequence[str], encoding: str, separator: str | None
+) -> Table:
+    """`tables.open_table` of the forms `csv` and `tsv`."""
+    csv.field_size_limit(sys.maxsize)  # a text of any length; the tokenizer cuts it
+    separator = "\t" if separator in ("tab", "\\t") else separator
+    named, header = _header_line(path, encoding)
+    separator = separator or named or _find_separator(header, form, wanted)
+    # A `.tsv` that is not separated by tabs is a CSV file.
+    usual = _LITERAL if form == "tsv" and separator == "\t" else _STANDARD
+    other = _STANDARD if usual is _LITERAL else _BACKSLASH
+
+    def read(quotes: _Quotes) -> Table:
+        rows = _rows(path, encoding, separator, bool(named), quotes)
+        return Table(_columns(path, next(rows).cells, wanted), rows)
+
+    return read(_readable(path, read, usual, other))
+
+
+def _columns(path: str | Path, header: dict[str, str], wanted: Sequence[str]) -> list[str]:
+    columns = find_columns(list(header), wanted, str(path), "column")
+    for column in columns:
+        count = list(header.values()).count(header[column])
+        if count > 1:
+            raise InputError(f"{path}: {count} columns are named {column!r}")
+    return columns
+
+
+def _header_line(path: str | Path, encoding: str) -> tuple[str | None, str]:
+    """(the separator that a first line `sep=;` names, or None; the header's first line)."""
+    separator = None
+    for number, line in read_lines(path, encoding):
+        named = _NAMED_SEPARATOR.fullmatch(line.strip("\r\n"))
+        if named and number == 1:
+            separator = named[1]
+        elif line.strip():
+            if "\0" in line:
+                raise InputError(f"{path}: holds NUL bytes, so it is not a text file")
+            return separator, line
+    raise InputError(f"{path}: the file is empty")
+
+
+def _find_separator(header: str, form: str, wanted: Sequence[str]) -> str:
+    """The separator under which a header has the columns, else the most columns."""
+    usual = "\t" if form == "tsv" else ","
+
+    def rank(separator: str) -> tuple[bool, bool, int]:
+        try:
+            names = next(csv.reader([header], delimiter=separator))
+        except csv.Error:
+            names = []
+        has_all = all(column_named(names, name) is not None for name in wanted)
+        return has_all, has_all and separator == usual, len(names)
+
+    return max(usual + _SEPARATORS, key=rank)
+
+
+def _readable(
+    path: str | Path, read: Callable[[_Quotes], Table], usual: _Quotes, other: _Quotes
+) -> _Quotes:
+    """The way of writing quotes in which the whole file can be read; the usual one goes first.
+
+    Raises:
+        InputError: If it can be read in neither way: what is wrong in the usual one.
+    """
+    try:
+        for _ in read(usual).rows:
+            pass
+        return usual
+    except _BrokenRowError as error:
+        try:
+            for _ in read(other).rows:
+                pass
+        except _BrokenRowError:
+            raise error from None
+    _log.info("%s: its texts are %s, and read so", path, _WORDS[other])
+    return other
+
+
+class _BrokenRowError(InputError):
+    """A row that cannot be read with these quotes."""
+
+
+def _rows(
+    path: str | Path, encoding: str, separator: str, skips: bool, quotes: _Quotes
+) -> Iterator[Row]:
+    """The header as a row, as it is written, then all rows; `skips` leaves the first line out."""
+    lines = (line for _, line in read_lines(path, encoding))
+    if skips:
+        next(lines)
+    if quotes.escaped:
+        lines = (_ESCAPE.sub(_unescaped, line) for line in lines)
+    strict = quotes.quoting != csv.QUOTE_NONE
+    reader = csv.reader(lines, delimiter=separator, quoting=quotes.quoting, strict=strict)
+    header: list[str] = []
+    try:
+        for cells in reader:
+            place = f"line {reader.line_num + skips}"
+            is_blank = not cells or (len(cells) == 1 and not cells[0].strip())
+            if not header:
+                header = [] if is_blank else _column_names(cells)
+            if not header or not cells or (is_blank and len(header) > 1):
+                continue
+            while len(cells) > len(header) and not cells[-1]:
+                cells.pop()  # a separator at the end of the line
+            if len(cells) != len(header):
+                raise _BrokenRowError(
+                    f"{path}, {place}: {len(cells)} columns, the header has {len(header)}; a text "
+                    "that holds the separator must be quoted (csv) or written with a space "
+                    "instead (tsv)"
+                )
+            yield Row(place, dict(zip(header, cells, strict=True)))
+    except csv.Error as error:
+        place = f"line {reader.line_num + skips}"
+        reason = str(error)
+        if "new-line" in reason:  # its own words are about Python
+            reason = "a carriage return stands outside quotes"
+        row = "csv row" if strict else "tsv row"
+        raise _BrokenRowError(f"{path}, {place}: not a {row}: {reason}") from error
+    if not header:
+        raise InputError(f"{path}: the file is empty")
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    return '""' if match[1] == '"' else "\\"
+
+
+def _column_names(cells: Sequence[str]) -> list[str]:
+    """The header's names; columns without one get their number, and a second `x` is `x (2)`."""
+    names: list[str] = []
+    for number, cell in enumerate(cells, start=1):
+        name = cell.strip() or f"column {number}"
+        if names.count(name):
+            count = 1 + sum(other.strip() == name for other in cells[: number - 1])
+            name = f"{name} ({count})"
+        names.append(name)
+    return names

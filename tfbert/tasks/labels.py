@@ -1,0 +1,122 @@
+"""Labels as people write them: which spellings are one label, and which labels look like mistakes.
+
+`1`, `1.0` and `true` are one label, `0`, `0.0` and `false` another; whole numbers are compared by
+value. All else is compared letter by letter: "Good" and "good" are two labels.
+"""
+
+import logging
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+from tfbert.errors import InputError
+
+_log = logging.getLogger("tfbert")
+
+_WHOLE = re.compile(r"\+?(-?[0-9]+)(\.0*)?")
+_NUMBER = re.compile(r"[-+]?[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?")
+_TRUTH = {"true": "1", "false": "0"}
+_PARTS = re.compile(r"[,;|\t]")
+
+# As many numbers as there are half steps on a scale of ten: more are scores, not classes.
+_MOST_NUMBERS = 20
+# Whole numbers may well be classes (a catalogue's, say), but then most of them come again.
+_LEAST_EXAMPLES = 3
+
+
+def label_key(label: str) -> str:
+    """What labels are compared by: equal of two spellings of one label."""
+    whole = _WHOLE.fullmatch(label)
+    return whole[1] if whole else _TRUTH.get(label.lower(), label)
+
+
+def one_spelling(labels: Sequence[str]) -> list[str]:
+    """The labels, each in one spelling: the plain one (`1`) where the data have several."""
+    spellings = defaultdict(set)
+    for label in set(labels):
+        spellings[label_key(label)].add(label)
+    several = {key: found for key, found in spellings.items() if len(found) > 1}
+    names: dict[str, str] = {}
+    for key, found in several.items():
+        lowered = {label.lower() for label in found}
+        plain = lowered.pop() if len(lowered) == 1 else key  # True and true
+        names |= dict.fromkeys(found, plain)
+        _log.info("the labels %s are one: %s", ", ".join(map(repr, sorted(found))), plain)
+    return [names.get(label, label) for label in labels]
+
+
+def spelled_like(labels: Sequence[str], names: Iterable[str]) -> list[str]:
+    """The labels in the spelling of some names; labels that are none of them stay as they are."""
+    names = set(names)
+    by_key = {label_key(name): name for name in names}
+    return [label if label in names else by_key.get(label_key(label), label) for label in labels]
+
+
+def check_labels(labels: Sequence[str]) -> None:
+    """Looks for labels of training examples that are no classes.
+
+    Raises:
+        InputError: If they are scores, or nearly every example has one of its own, or one is
+            several labels at once.
+    """
+    counts = Counter(labels)
+    _check_numbers(counts)
+    _check_parts(counts)
+    alike = defaultdict(list)
+    for label in sorted(counts):
+        alike[label.casefold()].append(f"{label!r} ({counts[label]} examples)")
+    for spellings in alike.values():
+        if len(spellings) > 1:
+            _log.info(
+                "the labels %s differ only in upper and lower case, and are classes of their own; "
+                "write them alike if one is meant",
+                " and ".join(spellings),
+            )
+
+
+def _check_numbers(counts: Counter[str]) -> None:
+    examples = counts.total()
+    if len(counts) <= _MOST_NUMBERS:
+        return
+    are_numbers = all(map(_NUMBER.fullmatch, counts))
+    few = len(counts) * _LEAST_EXAMPLES > examples
+    found = f"the label column has {len(counts)} different"
+    if are_numbers and (few or not all(map(_WHOLE.fullmatch, counts))):
+        raise InputError(
+            f"{found} numbers in {examples} examples: they look like scores, and a classifier "
+            f"needs classes; write ranges of them as classes (low, high), at most {_MOST_NUMBERS} "
+            "numbers, or words if they are classes (class 7); or is it another --label-column?"
+        )
+    if are_numbers:
+        _log.info(
+            "%d different whole numbers are taken for as many classes; if they are scores, write "
+            "ranges of them as classes",
+            len(counts),
+        )
+    elif len(counts) * 4 > examples * 3:
+        raise InputError(
+            f"{found} labels in {examples} examples: nearly every text has one of its own, from "
+            "which nothing can be learned; is it another --label-column?"
+        )
+
+
+def _check_parts(counts: Counter[str]) -> None:
+    """Labels that hold others: `good,bad`."""
+    for label in sorted(counts):
+        parts = [part.strip() for part in _PARTS.split(label)]
+        known = [part for part in parts if part in counts]
+        if len(parts) == 1 or not known:
+            continue
+        if len(known) == len(parts):
+            raise InputError(
+                f"the label {label!r} of {counts[label]} examples is several labels at once, and a "
+                "text has one here: keep one of them, leave such texts out, or, if it is a class "
+                f"of its own, write it without the separator ({'+'.join(parts)})"
+            )
+        _log.info(
+            "the label %r of %d examples holds another label, %r, and is a class of its own: is "
+            "a row broken, or a separator outside quotes?",
+            label,
+            counts[label],
+            known[0],
+        )
