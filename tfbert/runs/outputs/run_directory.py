@@ -89,7 +89,9 @@ class RunDirectory:
             return False
         if self.metrics.exists() or not self.config.exists():
             if config.resume:
-                found = "run" if not self.config.exists() else "unfinished run: this one is finished"
+                found = (
+                    "run" if not self.config.exists() else "unfinished run: this one is finished"
+                )
                 raise InputError(f"--resume: {self.path} holds no {found}")
             return False
         if is_held(self.path):
