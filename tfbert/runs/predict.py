@@ -1,5 +1,6 @@
 """`tfbert predict`: labels for texts."""
 
+import logging
 import sys
 from collections.abc import Iterator
 from itertools import chain, islice
@@ -20,6 +21,8 @@ from tfbert.tasks.known_tasks import TASKS
 from tfbert.tasks.tables import form_of, open_table
 from tfbert.tasks.tokenization import tokenize
 
+log = logging.getLogger("tfbert")
+
 _CHUNK = 4096  # lines read before the first answer: enough to sort into batches by length
 
 
@@ -36,13 +39,18 @@ def predict(config: PredictConfig) -> Iterator[dict[str, Any]]:
     Raises:
         InputError: If the input or the model cannot be read.
     """
+    if config.input == "-" and sys.stdin.isatty():
+        log.info("one text a line, please; Ctrl-D ends")
     inputs = _inputs(config)
     head = list(islice(inputs, 1))  # a wrong file is found before a model is loaded
     inputs = chain(head, inputs)
     classifier = load_classifier(config.model, POLICIES[choose_precision(config.precision)])
     # A person who types expects an answer to each line.
-    chunk_size = 1 if config.input == "-" and sys.stdin.isatty() else _CHUNK
-    with tqdm(unit=" texts", file=sys.stderr, disable=not config.progress) as bar:
+    is_typed = config.input == "-" and sys.stdin.isatty()
+    chunk_size = 1 if is_typed else _CHUNK
+    # On a terminal the answers themselves show how far it is, and a bar would run into them.
+    hides_bar = not config.progress or is_typed or sys.stdout.isatty()
+    with tqdm(unit=" texts", file=sys.stderr, disable=hides_bar) as bar:
         while chunk := list(islice(inputs, chunk_size)):
             texts, rows = zip(*chunk, strict=True)
             answers = predict_texts(classifier, list(texts), config.batch_size)

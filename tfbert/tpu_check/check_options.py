@@ -1,11 +1,11 @@
 """Options of `tfbert tpu-check`."""
 
 import dataclasses
-from typing import Any
+from typing import Annotated, Any
 
 from tfbert.errors import InputError
 from tfbert.io.paths import has_folder
-from tfbert.options import Count, Options, make_options
+from tfbert.options import Count, Options, Rule, make_options
 from tfbert.recipes.pretrain_options import PretrainConfig
 from tfbert.recovery.recovery_options import RunOptions
 
@@ -15,6 +15,8 @@ OF_THE_RUN = {
     *("steps_per_execution", "eval_steps", "eval_sequences"),
     *(field.name for field in dataclasses.fields(RunOptions)),
 }
+# Far above any vocabulary; a table of more rows than a core's memory has place for is refused there.
+_AT_MOST = Rule("at most 10,000,000", lambda size: size <= 10_000_000)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +38,9 @@ class TpuCheckConfig(Options):
     recipe: PretrainConfig
     accelerator: str
     per_device_batch_size: Count | None = None
-    vocabulary_size: Count = 30_522
+    vocabulary_size: Annotated[Count, Rule("at most 10,000,000", lambda n: n <= 10_000_000)] = (
+        30_522
+    )
     next_sentence: bool = True
     largest: bool = True
     json: str | None = None
