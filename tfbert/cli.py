@@ -54,10 +54,11 @@ def evaluate(config: EvaluateConfig) -> None:
     """Measure a trained classifier on labelled examples."""
     prints = _joins_as_chief(config)
     from tfbert.runs.evaluate import evaluate
-    from tfbert.runs.scoring import metrics_table
 
     metrics = evaluate(config)
     if prints:
+        from tfbert.runs.scoring import metrics_table
+
         print(json.dumps(metrics) if config.json else metrics_table(metrics))
 
 

@@ -15,7 +15,7 @@ OF_THE_RUN = {
     *("steps_per_execution", "eval_steps", "eval_sequences"),
     *(field.name for field in dataclasses.fields(RunOptions)),
 }
-# Far above any vocabulary; a table of more rows than a core's memory has place for is refused there.
+# Far above any vocabulary.
 _AT_MOST = Rule("at most 10,000,000", lambda size: size <= 10_000_000)
 
 
