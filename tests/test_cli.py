@@ -75,7 +75,6 @@ def test_the_command_line_goes_before_the_configuration_file(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("", "arguments are required: COMMAND"),
         ("sing", "sing is not a command; commands are finetune, "),
         ("finetun --help", "finetun is not a command; did you mean finetune?"),
         ("finetune --task embedded", "--output must be given"),
@@ -86,6 +85,16 @@ def test_the_command_line_goes_before_the_configuration_file(tmp_path):
         (f"{EMBEDDED} --weight-decay -1", "--weight-decay is -1.0: it must be at least 0"),
         (f"{EMBEDDED} --text-colum x", "`tfbert finetune`; did you mean --text-column?"),
         (f"{EMBEDDED} --out o", "did you mean --output?"),
+        (f"{EMBEDDED} --lr 1", "did you mean --learning-rate?"),
+        (f"{EMBEDDED} --batch-size 1", "did you mean --global-batch-size?"),
+        (f"{EMBEDDED} --num_train_epochs 1", "did you mean --epochs?"),
+        (f"{EMBEDDED} --precision fp16", "did you mean float16?"),
+        (f"{EMBEDDED} --learning-rate -1e-4", "--learning-rate is -0.0001: it must be above 0"),
+        ("finetune --output o --task embeded", "did you mean embedded?"),
+        ("finetune --resume --output nothing", "--resume: nothing holds no run"),
+        ("launch --workers 2 tfbert finetune --seed 1", "write `--` before the command"),
+        ("pretrain --recipe quik", "did you mean quick?"),
+        ("predict --model runs/nope", "model runs/nope: no such directory"),
         (f"{EMBEDDED} more", "more is not an option of `tfbert finetune`"),
         ("predict --model m --bogus=1", "--bogus is not an option of `tfbert predict`; `tfbert"),
         ("finetune --config /nonexistent.yaml", "/nonexistent.yaml"),
@@ -145,3 +154,10 @@ def test_options_without_a_name_and_the_command_after_two_dashes():
     assert parse(["inspect", "--seed", "3", "records"])[1] == InspectConfig("records", seed=3)
     words = ["tfbert", "finetune", "--workers", "3", "--", "x"]
     assert parse(["launch", "--workers", "2", "--", *words])[1] == LaunchConfig(2, words)
+
+
+def test_the_name_alone_shows_the_help(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([])
+    assert stop.value.code == 0
+    assert "finetune" in capsys.readouterr().out

@@ -18,6 +18,7 @@ from tfbert.errors import InputError, TfbertError
 from tfbert.hardware import surroundings
 from tfbert.io.paths import as_path, exists
 from tfbert.io.terminal import log_to_standard_error, silence_libraries
+from tfbert.models.sources import resolve_source
 from tfbert.options import Options, make_options, read_options, suggestion
 from tfbert.planning.plan_options import PlanConfig
 from tfbert.recipes import recipe_names, recipe_path
@@ -33,6 +34,7 @@ from tfbert.runs.command_options import (
     StatusConfig,
 )
 from tfbert.runs.export_options import ExportConfig
+from tfbert.runs.starting import refuse_early
 from tfbert.text.vocab_options import VocabConfig
 from tfbert.tpu_check.check_options import TpuCheckConfig
 
@@ -40,6 +42,7 @@ from tfbert.tpu_check.check_options import TpuCheckConfig
 def finetune(config: FinetuneConfig) -> None:
     """Train a sentence classifier and print its final numbers."""
     prints = _joins_as_chief(config)
+    refuse_early(config)
     from tfbert.runs.finetune import finetune
     from tfbert.runs.scoring import metrics_table
 
@@ -53,15 +56,17 @@ def evaluate(config: EvaluateConfig) -> None:
     """Measure a trained classifier on labelled examples."""
     prints = _joins_as_chief(config)
     from tfbert.runs.evaluate import evaluate
-    from tfbert.runs.scoring import metrics_table
 
     metrics = evaluate(config)
     if prints:
+        from tfbert.runs.scoring import metrics_table
+
         print(json.dumps(metrics) if config.json else metrics_table(metrics))
 
 
 def predict(config: PredictConfig) -> None:
     """Label texts: one JSON object a line, in the order of the input."""
+    resolve_source(config.model)
     from tfbert.runs.predict import predict
 
     unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
@@ -95,6 +100,7 @@ def prepare(config: PrepareConfig) -> None:
 def pretrain(config: PretrainConfig) -> None:
     """Train a BERT on the records of `prepare`."""
     prints = _joins_as_chief(config)
+    refuse_early(config)
     from tfbert.runs.pretrain import pretrain
 
     result = pretrain(config)

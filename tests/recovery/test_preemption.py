@@ -45,3 +45,16 @@ def test_in_a_thread_nothing_is_noted_and_nothing_fails():
     thread.start()
     thread.join()
     assert seen == [False]
+
+
+def test_ctrl_c_is_noted_and_a_second_one_ends_the_process():
+    code = (
+        "import os, signal; from tfbert.recovery.preemption import TerminationWatch\n"
+        "with TerminationWatch() as watch:\n"
+        "    os.kill(os.getpid(), signal.SIGINT); print(watch.requested, flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGINT); print('two', flush=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "True\n"
+    assert done.returncode == -signal.SIGINT
+    assert "Traceback" not in done.stderr

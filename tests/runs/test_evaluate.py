@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -75,3 +78,16 @@ def test_a_label_that_the_model_does_not_know(trained_run, tmp_path):
     path.write_text("review,mood\nfine,mixed\n")
     with pytest.raises(InputError, match=r"'mixed' is not among the labels .*negative, positive"):
         measure(trained_run, data=str(path))
+
+
+@pytest.mark.parametrize("words", ["--model {run} --data absent.csv", "--model absent/run"])
+def test_model_and_data_are_looked_for_before_tensorflow_starts(trained_run, words):
+    code = (
+        "import sys; from tfbert.cli import main\n"
+        f"status = main(['evaluate', *{words.format(run=trained_run).split()!r}])\n"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)\n"
+        "sys.exit(status)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert "tfbert: error: " in done.stderr and "absent" in done.stderr

@@ -51,6 +51,10 @@ def launch(command: Sequence[str], workers: int) -> None:
                 reader.start()
                 readers.append(reader)
         status = _wait(processes)
+    except KeyboardInterrupt:
+        # On a terminal it reached the workers, too: they save. A second one ends them.
+        _stop_all(processes)
+        raise
     finally:
         _stop_all(processes)
         signal.signal(signal.SIGTERM, previous)
@@ -103,9 +107,11 @@ def _stop_all(processes: Sequence[subprocess.Popen[bytes]]) -> None:
     for process in processes:
         try:
             process.wait(max(0.0, deadline - time.monotonic()))
-        except subprocess.TimeoutExpired:
+        except (subprocess.TimeoutExpired, KeyboardInterrupt) as reason:
             process.kill()
             process.wait()
+            if isinstance(reason, KeyboardInterrupt):
+                deadline = 0.0
 
 
 def _free_ports(count: int) -> list[int]:

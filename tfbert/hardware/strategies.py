@@ -50,7 +50,8 @@ def get_strategy(strategy: str = "auto", replicas: int | None = None) -> tf.dist
     _check_backend()
     count = made.num_replicas_in_sync
     kind = "TPU" if strategy == "tpu" else "GPU" if strategy != "cpu" and _gpus() else "CPU"
-    log.info("devices: %d %s (%s)", count, kind, type(made).__name__ if count > 1 else "one")
+    if is_chief(made):  # the others would say the same
+        log.info("devices: %d %s (%s)", count, kind, type(made).__name__ if count > 1 else "one")
     return made
 
 

@@ -12,6 +12,7 @@ import glob
 import os
 import re
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -72,9 +73,19 @@ def why_unwritable(folder: AnyPath) -> str | None:
         existing = existing.parent
     if not existing.is_dir():
         return f"{existing} is a file"
-    if len(folder.name) > 255 or not os.access(existing, os.W_OK):
+    if len(folder.name) > 255 or not os.access(existing, os.W_OK | os.X_OK):
         return "cannot be written by this user"
-    return None
+    return _why_no_file(existing)
+
+
+def _why_no_file(folder: Path) -> str | None:
+    """Why a file cannot be made in a folder that is there: only trying tells, for /proc or a full
+    disk."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return f"cannot be written: {error.strerror}"
 
 
 def files_below(folder: AnyPath) -> list[Path]:

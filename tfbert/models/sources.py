@@ -15,6 +15,7 @@ from tfbert.models.formats.folder import OpenedModel, check_folder, open_folder
 from tfbert.models.formats.forms import form_of
 from tfbert.models.formats.hub import SCHEME, fetch
 from tfbert.models.formats.presets import load_preset, load_tokenizer
+from tfbert.options import suggestion
 from tfbert.text.tokenizer import BertTokenizer
 
 if TYPE_CHECKING:
@@ -62,13 +63,16 @@ def resolve_source(source: str) -> str:
         raise InputError(f"model {source}: no such folder")
     if "://" in source:
         return source
+    if "/" in source:  # no preset has one in its name
+        hint = f"; on the Hugging Face Hub it is hf://{source}" if source.count("/") == 1 else ""
+        raise InputError(f"model {source}: no such directory{hint}")
     import keras_hub
 
     presets = keras_hub.models.BertBackbone.presets
     if source not in presets:
         raise InputError(
             f"model {source}: no such directory, and no BERT preset of that name; "
-            f"presets are {', '.join(sorted(presets))}"
+            f"presets are {', '.join(sorted(presets))}{suggestion(source, presets, '', '; ')}"
         )
     return source
 

@@ -1,11 +1,11 @@
 """Options of the commands that look at a recipe without training it: `plan` and `tpu-check`."""
 
 import dataclasses
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from tfbert.errors import InputError
 from tfbert.io.paths import has_folder
-from tfbert.options import Count, Options, make_options
+from tfbert.options import Count, Options, Rule, make_options
 from tfbert.recipes.pretrain_options import PretrainConfig
 from tfbert.recovery.recovery_options import RunOptions
 
@@ -29,7 +29,10 @@ class RecipeOptions(Options):
     """
 
     recipe: PretrainConfig
-    vocabulary_size: Count = dataclasses.field(default=30_522, kw_only=True)
+    # Far above any vocabulary; the compiler would say it in other words.
+    vocabulary_size: Annotated[
+        Count, Rule("at most 10,000,000", lambda size: size <= 10_000_000)
+    ] = dataclasses.field(default=30_522, kw_only=True)
     next_sentence: bool = dataclasses.field(default=True, kw_only=True)
     json: str | None = dataclasses.field(default=None, kw_only=True)
 

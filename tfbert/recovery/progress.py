@@ -21,7 +21,8 @@ class Progress:
         mean_loss: That of the last logs.
         skipped: Lists of epoch, first and last step that are left out.
         rollbacks: How often the run went back.
-        best: `step` (the checkpoint's), `epoch` and `value` of the best epoch, or None.
+        best: `step` (the checkpoint's), `epoch`, `value` and evaluation `loss` of the best epoch,
+            or None.
     """
 
     epoch: int = 0
@@ -90,13 +91,19 @@ class Progress:
             mode: `min` or `max`.
 
         Returns:
-            Whether this epoch was the best one.
+            Whether this epoch was the best one; of equal ones it is that of the lowest `val_loss`.
         """
         value = None if monitor is None else logs.get(monitor)
         sign = 1 if mode == "min" else -1
-        before = self.best
-        if value is not None and (before is None or sign * value < sign * before["value"]):
-            self.best = {"step": self.updates, "epoch": self.epoch, "value": float(value)}
+        before, loss = self.best, float(logs.get("val_loss", 0.0))
+        if value is not None and (
+            before is None
+            or (sign * value, loss) < (sign * before["value"], before.get("loss", 0.0))
+        ):
+            self.best = {
+                **{"step": self.updates, "epoch": self.epoch},
+                **{"value": float(value), "loss": loss},
+            }
         self.epoch, self.step = self.epoch + 1, 0
         self.epoch_examples, self.mean_loss, self.logs = 0, 0.0, logs
         return self.best is not before

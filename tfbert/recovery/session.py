@@ -21,7 +21,7 @@ from tfbert.recovery import callback_state
 from tfbert.recovery.checkpoints import Checkpoint, Checkpoints
 from tfbert.recovery.divergence import Diverged, divergence_message
 from tfbert.recovery.hooks import FitHooks, RollBack
-from tfbert.recovery.preemption import Preempted, TerminationWatch
+from tfbert.recovery.preemption import Preempted, Stopped, TerminationWatch
 from tfbert.recovery.progress import Progress
 from tfbert.recovery.snapshot import HostCopy, assign, assign_some, state_variables
 from tfbert.recovery.watching import TrainingWatch
@@ -257,19 +257,25 @@ class RecoverySession(FitHooks):
             self._is_saved = True
 
     def _stop_if_told(self) -> None:
-        """Saves and raises Preempted if any worker got SIGTERM: none can continue without it."""
+        """Saves and raises Preempted or Stopped if any worker was told to stop.
+
+        None can continue without it.
+        """
         if not sum_over_workers(self._model.distribute_strategy, int(self._signal.requested)):
             return
         if not self._is_saved:
             self._save(wait=True)
         self._checkpoints.wait()
         step = self._checkpoints.last if self._writes else self.progress.updates
-        raise Preempted(
-            f"told to stop (SIGTERM): saved at update {step} in {self._recovery.directory}; start "
-            "it again to go on"
+        words = (
+            f"saved at update {step} in {self._recovery.directory}"
             if self._checkpoints.failure is None
-            else f"told to stop (SIGTERM): {self._checkpoints.failure}"
+            else self._checkpoints.failure
         )
+        if self._signal.by_user:
+            raise Stopped(f"stopped (Ctrl-C): {words}; the same command goes on from there")
+        again = "; start it again to go on" if self._checkpoints.failure is None else ""
+        raise Preempted(f"told to stop (SIGTERM): {words}{again}")
 
     def _variables(self, prefix: str) -> dict[str, Any]:
         variables = state_variables(self._model)

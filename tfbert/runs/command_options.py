@@ -72,8 +72,12 @@ class FinetuneConfig(RunOptions):
         freeze_layers: Leave the embeddings and this many of the lowest layers as they are.
         dropout: Rate of dropout in the encoder; by default that of the model. A model that was
             pre-trained without dropout may need some when there are few labels.
-        early_stopping: Stop after this many epochs without a lower evaluation loss, and keep the
-            best epoch's weights; 0 trains all epochs and keeps the last.
+        early_stopping: Stop after this many epochs without a lower evaluation loss; 0 trains all
+            epochs.
+        keep_epoch: Whose weights the run ends with: `best`, those of the epoch with the highest
+            evaluation accuracy (of equal ones, the lowest evaluation loss), or `last`. The
+            evaluation examples then choose the epoch, and its numbers on them are a little too
+            good: for an unbiased number measure on others with `tfbert evaluate --data`.
         precision: Arithmetic of the encoder; `auto` takes the fastest one of the hardware.
         jit_compile: Whether XLA compiles the forward and backward pass; by default on GPUs.
         strategy: What to train on: `cpu`; `mirrored`, the GPUs of this machine; `multi_worker`,
@@ -117,6 +121,7 @@ class FinetuneConfig(RunOptions):
     freeze_layers: Annotated[int, at_least(0)] = 0
     dropout: DropoutRate | None = None
     early_stopping: Annotated[int, at_least(0)] = 0
+    keep_epoch: Literal["best", "last"] = "best"
     precision: PrecisionName = "auto"
     jit_compile: bool | None = None
     strategy: StrategyName = "auto"

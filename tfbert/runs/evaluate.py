@@ -5,11 +5,9 @@ from typing import Any
 from tfbert.errors import InputError
 from tfbert.hardware.precision import POLICIES, choose_precision
 from tfbert.hardware.strategies import get_strategy
-from tfbert.models.classifier import load_classifier
 from tfbert.models.sources import resolve_source
 from tfbert.runs.command_options import EvaluateConfig
 from tfbert.runs.outputs.run_directory import read_run_config
-from tfbert.runs.scoring import evaluate_examples
 from tfbert.tasks.known_tasks import TASKS
 from tfbert.tasks.labelled_data import LabelledData
 from tfbert.tasks.labels import spelled_like
@@ -30,6 +28,9 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     """
     # Both are looked for before TensorFlow starts.
     model, examples = resolve_source(config.model), _examples(config)
+    from tfbert.models.classifier import load_classifier
+    from tfbert.runs.scoring import evaluate_examples
+
     with get_strategy(config.strategy, config.replicas).scope():
         classifier = load_classifier(model, POLICIES[choose_precision(config.precision)])
     examples = Examples(examples.texts, spelled_like(examples.labels, classifier.labels))

@@ -29,6 +29,7 @@ from tfbert.models.sources import load_encoder
 from tfbert.optimizers.schedules import WarmupPolynomialDecay
 from tfbert.recipes.batch_size import accumulate_steps
 from tfbert.recovery.checkpoints import restore_best_weights
+from tfbert.recovery.recovery_options import Recovery
 from tfbert.runs.command_options import FinetuneConfig
 from tfbert.runs.outputs.callbacks import ProgressBar, StatusUpdates, TensorBoardCurves
 from tfbert.runs.outputs.run_directory import RunDirectory, size_in_bytes
@@ -270,7 +271,8 @@ def _fit(
     recovery = config.recovery(
         # The chief's, from which all workers continue.
         RunDirectory(config.output).checkpoints,
-        monitor="val_loss",
+        monitor="val_accuracy",
+        mode="max",
         fingerprint={
             "data": _digest_of_data(batches, evaluation_texts, data.evaluation.labels),
             # Of what lengths there are, a TPU and XLA decide.
@@ -289,9 +291,21 @@ def _fit(
             verbose=0,
             recovery=recovery,
         )
-    if config.early_stopping:
-        restore_best_weights(model, recovery)
+    if config.keep_epoch == "best":
+        _keep_best(model, recovery, history.history)
     return history.history
+
+
+def _keep_best(model: BertClassifier, recovery: Recovery, history: dict[str, list[float]]) -> None:
+    """Restores the best epoch's weights, and says so where it is not the last."""
+    best = restore_best_weights(model, recovery)
+    accuracies = history.get("val_accuracy", [])
+    if best is not None and best + 1 < len(accuracies):
+        log.info(
+            "kept epoch %d of %d, the best on the evaluation examples: accuracy %.4f, the last "
+            "one's is %.4f (--keep-epoch last keeps that)",
+            *(best + 1, len(accuracies), accuracies[best], accuracies[-1]),
+        )
 
 
 def _out_of_memory_advice(

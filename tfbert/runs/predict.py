@@ -1,6 +1,7 @@
 """`tfbert predict`: labels for texts."""
 
 import functools
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
@@ -22,6 +23,8 @@ from tfbert.tasks.known_tasks import TASKS
 from tfbert.tasks.tables import form_of, open_table
 from tfbert.tasks.tokenization import text_list, tokenize
 
+log = logging.getLogger("tfbert")
+
 _CHUNK = 4096  # lines read before the first answer: enough to sort into batches by length
 
 
@@ -39,13 +42,18 @@ def predict(config: PredictConfig) -> Iterator[dict[str, Any]]:
     Raises:
         InputError: If the input or the model cannot be read.
     """
+    if config.input == "-" and sys.stdin.isatty():
+        log.info("one text a line, please; Ctrl-D ends")
     inputs = _inputs(config)
     # A person who types expects an answer to each line.
-    chunk_size = 1 if config.input == "-" and sys.stdin.isatty() else _CHUNK
+    is_typed = config.input == "-" and sys.stdin.isatty()
+    chunk_size = 1 if is_typed else _CHUNK
     first = list(islice(inputs, chunk_size))  # a wrong file is found before a model is loaded
     answer_texts = _answerer(config, [text for text, _ in first])
     inputs = chain(first, inputs)
-    with tqdm(unit=" texts", file=sys.stderr, disable=not config.progress) as bar:
+    # On a terminal the answers themselves show how far it is, and a bar would run into them.
+    hides_bar = not config.progress or is_typed or sys.stdout.isatty()
+    with tqdm(unit=" texts", file=sys.stderr, disable=hides_bar) as bar:
         while chunk := list(islice(inputs, chunk_size)):
             texts, rows = zip(*chunk, strict=True)
             for answer, row in zip(answer_texts(list(texts)), rows, strict=True):

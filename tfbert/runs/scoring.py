@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ from tfbert.tasks.labelled_data import label_ids
 from tfbert.tasks.tables import Examples
 from tfbert.tasks.token_cache import tokenize_once
 from tfbert.tasks.tokenization import TokenizedTexts
+
+log = logging.getLogger("tfbert")
 
 
 def evaluate_examples(
@@ -49,7 +52,20 @@ def evaluate_examples(
     ids = label_ids(examples, classifier.labels)
     metrics = classification_metrics(logits, ids, classifier.labels)
     log_wide_interval(metrics)
+    _log_single_answer(logits, ids, classifier.labels)
     return metrics
+
+
+def _log_single_answer(logits: np.ndarray, ids: np.ndarray, labels: Sequence[str]) -> None:
+    """Says in the log if a classifier gives one answer to examples of several classes."""
+    answers = np.unique(logits.argmax(-1))
+    if len(answers) == 1 and len(np.unique(ids)) > 1:
+        log.warning(
+            "every one of the %d examples was answered with %r: the classifier does not tell the "
+            "classes apart; train it with a lower --learning-rate, more --epochs or, where a class "
+            "is rare, --class-weights balanced",
+            *(len(ids), labels[answers[0]]),
+        )
 
 
 def predict_logits(

@@ -8,8 +8,11 @@ import tempfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from tfbert.errors import InputError
 from tfbert.hardware.strategies import get_strategy, is_chief
+from tfbert.io.paths import exists
 from tfbert.keras_settings import keras_defaults
+from tfbert.models.sources import resolve_source
 from tfbert.recipes.pretrain_options import PretrainConfig
 from tfbert.runs.command_options import FinetuneConfig
 from tfbert.runs.outputs.run_directory import RunDirectory
@@ -33,6 +36,22 @@ class RunResult(NamedTuple):
     history: dict[str, list[float]]
     metrics: dict[str, Any]
     run_directory: str
+
+
+def refuse_early(config: FinetuneConfig | PretrainConfig) -> None:
+    """Looks for what a training starts from, before TensorFlow is imported, which takes seconds.
+
+    Raises:
+        InputError: If the data, the model or the run directory is not what it must be.
+    """
+    if "TF_CONFIG" not in os.environ:  # only the chief writes to the directory
+        run = RunDirectory(config.output)
+        if not run.resumes(config):
+            run.check_free(config.overwrite)
+    if config.data and not exists(config.data) and isinstance(config, FinetuneConfig):
+        raise InputError(f"--data {config.data}: no such file or folder")
+    if isinstance(config, FinetuneConfig):
+        resolve_source(config.model or "embedded")
 
 
 def start(

@@ -65,8 +65,14 @@ class RunDirectory:
                 f"--output {self.path}: holds files that are not a run; choose another"
             )
         if not overwrite:
+            is_finished = self.config.exists() and self.metrics.exists()
             raise InputError(
-                f"--output {self.path}: holds another run; choose another, or replace it with "
+                f"--output {self.path}: holds a finished run"
+                " (its learning rate has come to its end, so it cannot go on with more epochs or "
+                f"updates; `--model {self.path}` starts another one from its weights)"
+                "; choose another --output, or replace it with --overwrite"
+                if is_finished
+                else f"--output {self.path}: holds another run; choose another, or replace it with "
                 "--overwrite"
             )
 
@@ -83,7 +89,10 @@ class RunDirectory:
             return False
         if self.metrics.exists() or not self.config.exists():
             if config.resume:
-                raise InputError(f"--resume: {self.path} holds no unfinished run")
+                found = (
+                    "run" if not self.config.exists() else "unfinished run: this one is finished"
+                )
+                raise InputError(f"--resume: {self.path} holds no {found}")
             return False
         if is_held(self.path):
             raise InputError(f"--output {self.path}: another process is at work in it")
@@ -134,6 +143,9 @@ class RunDirectory:
             yield status
         except Preempted as error:
             status.close("preempted", str(error))
+            raise
+        except KeyboardInterrupt as error:
+            status.close("stopped", str(error) or "stopped (Ctrl-C); the same command goes on")
             raise
         except BaseException as error:
             words = str(error) if isinstance(error, TfbertError) else type(error).__name__

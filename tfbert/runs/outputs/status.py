@@ -22,7 +22,7 @@ _WRITE_SECONDS = 2  # between two writings of what changed
 _BEAT_SECONDS = 20  # between two writings of what did not
 # States in which a run has ended by itself; one that is in another and not alive was killed. In the
 # file a run's state is called `phase`; the phases of a recipe are `recipe_phase` there.
-ENDED = ("finished", "preempted", "failed")
+ENDED = ("finished", "preempted", "stopped", "failed")
 
 
 class RunStatus:
