@@ -36,9 +36,9 @@ class TextClassifier(DistributedTrainer, keras_hub.models.BertTextClassifier):
 
     ```python
     model = tfbert.TextClassifier.from_preset("bert_small_en_uncased", num_classes=2)
-    model.compile(tfbert.LAMB(1e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.compile(tfbert.LAMB(1e-3))  # loss and accuracy as in KerasHub
     model.fit(["A lovely film.", "An awful bore."], [1, 0], batch_size=2)
-    probabilities = model.predict(["Not bad at all."])  # (1, 2)
+    logits = model.predict(["Not bad at all."])  # (1, 2)
     ```
     """
 
