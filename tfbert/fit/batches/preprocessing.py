@@ -32,11 +32,8 @@ def preprocessed(model: keras.Model, x: Any, **arguments: Any) -> tuple[Any, dic
     Raises:
         ValueError: If the samples are no arrays, lists or `tf.data.Dataset`; if a text is none.
     """
-    if getattr(model, "preprocess_samples", None) is None or (
-        getattr(model, "preprocessor", True) is None  # a task that takes word pieces
-    ):
-        return x, arguments
-    if isinstance(x, (BatchSource, tf.distribute.DistributedDataset)):
+    is_ready = isinstance(x, (BatchSource, tf.distribute.DistributedDataset))
+    if is_ready or not _preprocesses(model):
         return x, arguments
     parts = {name: arguments.pop(name, None) for name in ("y", "sample_weight", "batch_size")}
     shuffle = arguments.pop("shuffle", False)
@@ -48,6 +45,17 @@ def preprocessed(model: keras.Model, x: Any, **arguments: Any) -> tuple[Any, dic
         dataset = _in_batches(x, **parts, shuffle=shuffle)
     dataset = dataset.map(model.preprocess_samples, num_parallel_calls=tf.data.AUTOTUNE)
     return dataset.prefetch(tf.data.AUTOTUNE), arguments
+
+
+def sliceable(model: keras.Model, data: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+    """(x, y, sample_weight) in a form that Keras can split, also where x is texts."""
+    return _tensors(data) if _preprocesses(model) else data
+
+
+def _preprocesses(model):
+    """Whether it is a KerasHub task, and not one without a preprocessor, of word pieces."""
+    is_task = getattr(model, "preprocess_samples", None) is not None
+    return is_task and getattr(model, "preprocessor", True) is not None
 
 
 def one_batch(*parts: Any) -> tf.data.Dataset:
