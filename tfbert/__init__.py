@@ -35,6 +35,7 @@ _HOMES = {
     "PredictConfig": "tfbert.runs.command_options",
     "PretrainConfig": "tfbert.recipes.pretrain_options",
     "Recovery": "tfbert.recovery.recovery_options",
+    "TextClassifier": "tfbert.models.text_classifier",
     "WarmupPolynomialDecay": "tfbert.optimizers.schedules",
     "evaluate": "tfbert.runs.evaluate",
     "export": "tfbert.runs.export",

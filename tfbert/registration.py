@@ -27,6 +27,7 @@ HOMES = {
     "LossScaleOptimizer": "tfbert.optimizers.loss_scale",
     "PhasedSchedule": "tfbert.optimizers.schedules",
     "SelfAttention": "tfbert.models.transformer",
+    "TextClassifier": "tfbert.models.text_classifier",
     "TransformerEncoder": "tfbert.models.transformer",
     "WarmupPolynomialDecay": "tfbert.optimizers.schedules",
     "gelu": "tfbert.models.kernels",

@@ -4,8 +4,8 @@ import weakref
 import numpy as np
 import pytest
 import tensorflow as tf
-from tfbert.fit.division import divide_among_replicas
 
+from tfbert.fit.batches.division import divide_among_replicas
 from tfbert.tasks.batch_sources import TrainingBatches, evaluation_dataset, prediction_dataset
 from tfbert.tasks.batching import LengthBatches, TokenBatches, padded_lengths
 from tfbert.tasks.tokenization import TokenizedTexts

@@ -1,6 +1,8 @@
 """What `compile` makes of its arguments, by the model and the devices that it is on."""
 
-from typing import Any
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
@@ -12,6 +14,12 @@ from tfbert.optimizers.adamw import AdamW
 from tfbert.optimizers.application import ReducingOptimizer
 from tfbert.optimizers.lamb import LAMB
 from tfbert.optimizers.loss_scale import LossScaleOptimizer, innermost
+
+# A mixin: the methods that it calls are those of the Keras model that it is combined with.
+if TYPE_CHECKING:
+    from keras import Model as _Base
+else:
+    _Base = object
 
 _OPTIMIZERS = {"adamw": AdamW, "lamb": LAMB}
 
@@ -142,3 +150,32 @@ def check_division(model: keras.Model) -> None:
                 f"{term.name} is a ratio over the whole batch and cannot be divided: use one "
                 "replica and accumulate_steps=1"
             )
+
+
+def with_defaults(compile: Callable[..., Any], *given: Any) -> list[Any]:
+    """Optimizer, loss and metrics, where each "auto" is the default of the `compile` below ours.
+
+    That is Keras' own, or "auto" once more in a KerasHub task, which then chooses.
+    """
+    parameters = inspect.signature(compile).parameters
+    return [
+        parameters[name].default if isinstance(value, str) and value == "auto" else value
+        for name, value in zip(("optimizer", "loss", "metrics"), given, strict=True)
+    ]
+
+
+class SavedCompilation(_Base):
+    """The part of `DistributedTrainer` that a `.keras` file restores."""
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """All arguments of `compile`, so that a `.keras` file restores them."""
+        if not self.compiled:
+            return {}
+        return keras.saving.serialize_keras_object(vars(self._compile_arguments))
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles as `get_compile_config` says, and makes the optimizer's state to be loaded."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built and self.optimizer is not None:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)

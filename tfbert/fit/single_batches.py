@@ -3,11 +3,9 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import keras
-import tensorflow as tf
-
 from tfbert.fit import keras_internals
 from tfbert.fit.batches.epoch_data import EpochData
+from tfbert.fit.batches.preprocessing import one_batch
 
 # A mixin: the methods that it calls are those of the Keras model that it is combined with.
 if TYPE_CHECKING:
@@ -29,7 +27,7 @@ class SingleBatches(_Base):
     ) -> Any:
         """One update with one global batch; returns the metrics."""
         self._assert_compile_called("train_on_batch")
-        data = self._prepare(_one_batch(x, y, sample_weight), class_weight=class_weight)
+        data = self._prepare(one_batch(x, y, sample_weight), class_weight=class_weight)
         return self._on_batch(self.make_train_function(), data, return_dict)
 
     def test_on_batch(
@@ -37,7 +35,7 @@ class SingleBatches(_Base):
     ) -> Any:
         """The metrics of one global batch."""
         self._assert_compile_called("test_on_batch")
-        data = self._prepare(_one_batch(x, y, sample_weight))
+        data = self._prepare(one_batch(x, y, sample_weight))
         return self._on_batch(self.make_test_function(), data, return_dict)
 
     def predict_on_batch(self, x: Any) -> Any:
@@ -49,7 +47,7 @@ class SingleBatches(_Base):
         strategy = self.distribute_strategy
         on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
         if on_tpu or strategy.num_replicas_in_sync > 1:
-            return self.predict(_one_batch(x), verbose=0)
+            return self.predict(one_batch(x), verbose=0)
         function = self.make_predict_function().of_batch
         outputs = function(keras.tree.map_structure(tf.convert_to_tensor, x))
         return keras.tree.map_structure(keras_internals.as_numpy, outputs)
@@ -59,10 +57,3 @@ class SingleBatches(_Base):
         (execution,) = data.executions(1)
         logs = keras_internals.pythonify_logs(execution.run(function))
         return logs if return_dict else self._flatten_metrics_in_order(logs)
-
-
-def _one_batch(*parts: Any) -> tf.data.Dataset:
-    """A dataset of one batch: (x, y, sample_weight), shortened where the last are None."""
-    parts = tuple(part for part in parts if part is not None)
-    parts = keras.tree.map_structure(tf.convert_to_tensor, parts)
-    return tf.data.Dataset.from_tensors(parts if len(parts) > 1 else parts[0])

@@ -22,8 +22,10 @@ import keras
 from tfbert.fit import keras_internals
 from tfbert.fit.batches.class_weights import checked_class_weights
 from tfbert.fit.batches.epoch_data import EpochData, require_some
+from tfbert.fit.batches.preprocessing import preprocessed, sliceable
 from tfbert.fit.callback_list import make_callback_list
 from tfbert.fit.compilation import (
+    SavedCompilation,
     build_optimizer,
     check_accumulation,
     check_compile,
@@ -31,6 +33,7 @@ from tfbert.fit.compilation import (
     check_order_of_bases,
     resolve_jit_compile,
     scaled,
+    with_defaults,
 )
 from tfbert.fit.inference import make_predict_function, make_test_function, several_batches
 from tfbert.fit.replicas import concatenated
@@ -42,7 +45,7 @@ from tfbert.recovery.recovery_options import Recovery
 from tfbert.recovery.session import RecoverySession
 
 
-class DistributedTrainer(SingleBatches):
+class DistributedTrainer(SavedCompilation, SingleBatches):
     """A mixin that replaces what runs underneath `fit`; first in a model's order of bases.
 
     Create model, optimizer and metrics in `strategy.scope()`, as usual. A batch of the data is a
@@ -75,10 +78,10 @@ class DistributedTrainer(SingleBatches):
 
     def compile(
         self,
-        optimizer: str | dict | keras.optimizers.Optimizer = "rmsprop",
-        loss: Any = None,
+        optimizer: str | dict | keras.optimizers.Optimizer = "auto",
+        loss: Any = "auto",
         loss_weights: Any = None,
-        metrics: Any = None,
+        metrics: Any = "auto",
         weighted_metrics: Any = None,
         run_eagerly: bool = False,
         steps_per_execution: int = 1,
@@ -92,6 +95,7 @@ class DistributedTrainer(SingleBatches):
         Args:
             optimizer, loss, loss_weights, metrics, weighted_metrics, run_eagerly: As in Keras. A
                 loss is averaged over the targets of the global batch whose sample weight is not 0.
+                "auto": the default of Keras, or of the KerasHub task that the model is.
             steps_per_execution: Updates that run in one call; callbacks are called for the last.
             jit_compile: Whether XLA compiles a replica's forward and backward pass; `"auto"` does
                 so on GPUs. On TPUs the whole step is compiled in any case; on CPUs oneDNN is
@@ -105,9 +109,13 @@ class DistributedTrainer(SingleBatches):
             ValueError: If `accumulate_steps` or `steps_per_execution` is below 1, or the
                 optimizer's own accumulation would fail under the strategy.
         """
+        optimizer, loss, metrics = with_defaults(super().compile, optimizer, loss, metrics)
         arguments = {k: v for k, v in locals().items() if k not in ("self", "__class__")}
         check_compile(self, accumulate_steps, steps_per_execution)
         with self.distribute_strategy.scope(), keras_defaults():
+            if isinstance(optimizer, str) and optimizer == "auto":  # KerasHub's, of a task
+                super().compile(optimizer=optimizer, loss=loss, metrics=metrics)
+                optimizer = self.optimizer
             optimizer = keras.optimizers.get(optimizer)
             if auto_scale_loss:
                 optimizer = scaled(self, optimizer)
@@ -135,19 +143,6 @@ class DistributedTrainer(SingleBatches):
     def _resolve_auto_jit_compile(self) -> bool:
         """What Keras asks for a model that is not compiled."""
         return resolve_jit_compile(self, "auto")
-
-    def get_compile_config(self) -> dict[str, Any]:
-        """All arguments of `compile`, so that a `.keras` file restores them."""
-        if not self.compiled:
-            return {}
-        return keras.saving.serialize_keras_object(vars(self._compile_arguments))
-
-    def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compiles as `get_compile_config` says, and makes the optimizer's state to be loaded."""
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        if self.built and self.optimizer is not None:
-            with self.distribute_strategy.scope():
-                self.optimizer.build(self.trainable_variables)
 
     def fit(
         self,
@@ -193,7 +188,7 @@ class DistributedTrainer(SingleBatches):
         self._assert_compile_called("fit")
         if validation_split and validation_data is None:
             (x, y, sample_weight), validation_data = keras_internals.split_arrays(
-                (x, y, sample_weight), validation_split=validation_split
+                sliceable(self, (x, y, sample_weight)), validation_split=validation_split
             )
         start = (initial_epoch, initial_step)
         data = self._prepare(
@@ -360,7 +355,8 @@ class DistributedTrainer(SingleBatches):
         callbacks: Any = None,
     ) -> Any:
         """Keras' `predict`: outputs in the order of the data, on every worker all of them."""
-        data = EpochData(self.distribute_strategy, x, steps, batch_size=batch_size)
+        x, arguments = preprocessed(self, x, batch_size=batch_size)
+        data = EpochData(self.distribute_strategy, x, steps, **arguments)
         callbacks = make_callback_list(self, callbacks, data.steps, verbose)
         predict_function = several_batches(self.make_predict_function())
         self.stop_predicting = False
@@ -389,6 +385,7 @@ class DistributedTrainer(SingleBatches):
     def _prepare(self, x: Any, class_weight: Any = None, **arguments: Any) -> EpochData:
         """The data of an epoch; makes all variables needed to train or evaluate on it."""
         weights = checked_class_weights(class_weight, self)
+        x, arguments = preprocessed(self, x, **arguments)
         data = EpochData(self.distribute_strategy, x, class_weight=weights, **arguments)
         data.check_shapes()
         check_division(self)

@@ -16,6 +16,9 @@ OF_THE_RUN = {
     *(field.name for field in dataclasses.fields(RunOptions)),
 }
 
+# Far above any vocabulary: the TPU's compiler would say it in other words.
+_AT_MOST = Rule("at most 10,000,000", lambda size: size <= 10_000_000)
+
 
 @dataclasses.dataclass(frozen=True)
 class RecipeOptions(Options):
@@ -29,7 +32,6 @@ class RecipeOptions(Options):
     """
 
     recipe: PretrainConfig
-    # Far above any vocabulary; the compiler would say it in other words.
     vocabulary_size: Annotated[
         Count, Rule("at most 10,000,000", lambda size: size <= 10_000_000)
     ] = dataclasses.field(default=30_522, kw_only=True)
