@@ -22,7 +22,7 @@ _HOMES = {
     "BertEncoder": "tfbert.models.encoder",
     "BertPretrainer": "tfbert.models.pretrainer",
     "DistributedTrainer": "tfbert.fit.trainer",
-    "Dropout": "tfbert.models.dropout",
+    "Dropout": "tfbert.models.layers.dropout",
     "EvaluateConfig": "tfbert.runs.command_options",
     "ExportConfig": "tfbert.runs.export_options",
     "FinetuneConfig": "tfbert.runs.command_options",

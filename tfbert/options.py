@@ -55,7 +55,7 @@ NotNegative = Annotated[float, at_least(0)]
 PositiveShare = Annotated[float, Rule("above 0 and below 1", lambda value: 0 < value < 1)]
 Share = Annotated[float, Rule("at least 0 and below 1", lambda value: 0 <= value < 1)]
 Seed = Annotated[int, Rule("at least 0 and below 2^32", lambda value: 0 <= value < 2**32)]
-# Rates that `tfbert.models.dropout` does not round to 0 or 1.
+# Rates that `tfbert.models.layers.dropout` does not round to 0 or 1.
 DropoutRate = Annotated[
     float, Rule("0, or from 0.00001 to 0.9999", lambda rate: rate == 0 or 1e-5 <= rate <= 0.9999)
 ]

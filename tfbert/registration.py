@@ -21,16 +21,16 @@ HOMES = {
     "BertClassifier": "tfbert.models.classifier",
     "BertEncoder": "tfbert.models.encoder",
     "BertPretrainer": "tfbert.models.pretrainer",
-    "Dropout": "tfbert.models.dropout",
+    "Dropout": "tfbert.models.layers.dropout",
     "LAMB": "tfbert.optimizers.lamb",
     "LARS": "tfbert.optimizers.lars",
     "LossScaleOptimizer": "tfbert.optimizers.loss_scale",
     "PhasedSchedule": "tfbert.optimizers.schedules",
-    "SelfAttention": "tfbert.models.transformer",
+    "SelfAttention": "tfbert.models.layers.transformer",
     "TextClassifier": "tfbert.models.text_classifier",
-    "TransformerEncoder": "tfbert.models.transformer",
+    "TransformerEncoder": "tfbert.models.layers.transformer",
     "WarmupPolynomialDecay": "tfbert.optimizers.schedules",
-    "gelu": "tfbert.models.kernels",
+    "gelu": "tfbert.models.layers.kernels",
 }
 
 

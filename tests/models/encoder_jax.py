@@ -8,8 +8,8 @@ import keras
 import numpy as np
 from helpers.small_encoder import INPUTS, PROJECTION, distance, make_stock
 
-from tfbert.models.dropout import Dropout
 from tfbert.models.encoder import from_stock
+from tfbert.models.layers.dropout import Dropout
 
 
 def main():

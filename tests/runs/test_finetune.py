@@ -15,8 +15,8 @@ from helpers.training_fixtures import TRAINED, quick_options
 from tfbert.cli import parse
 from tfbert.errors import InputError, MachineError, TfbertError
 from tfbert.models.classifier import BertClassifier, load_classifier
-from tfbert.models.dropout import Dropout
 from tfbert.models.encoder import weights_by_path
+from tfbert.models.layers.dropout import Dropout
 from tfbert.models.sources import load_encoder
 from tfbert.optimizers.loss_scale import LossScaleOptimizer
 from tfbert.runs import finetune as finetune_module

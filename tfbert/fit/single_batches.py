@@ -3,9 +3,12 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import keras
+import tensorflow as tf
+
 from tfbert.fit import keras_internals
 from tfbert.fit.batches.epoch_data import EpochData
-from tfbert.fit.batches.preprocessing import one_batch
+from tfbert.fit.batches.preprocessing import one_batch, takes_raw_samples
 
 # A mixin: the methods that it calls are those of the Keras model that it is combined with.
 if TYPE_CHECKING:
@@ -46,7 +49,7 @@ class SingleBatches(_Base):
         """
         strategy = self.distribute_strategy
         on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
-        if on_tpu or strategy.num_replicas_in_sync > 1:
+        if on_tpu or strategy.num_replicas_in_sync > 1 or takes_raw_samples(self):
             return self.predict(one_batch(x), verbose=0)
         function = self.make_predict_function().of_batch
         outputs = function(keras.tree.map_structure(tf.convert_to_tensor, x))

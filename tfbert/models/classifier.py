@@ -22,8 +22,8 @@ from tfbert.models.formats.presets import (
     with_settings,
     write_settings,
 )
+from tfbert.models.layers.transformer import bert_initializer
 from tfbert.models.sources import open_source
-from tfbert.models.transformer import bert_initializer
 from tfbert.text.tokenizer import BertTokenizer
 
 log = logging.getLogger("tfbert")

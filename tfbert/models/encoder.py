@@ -9,12 +9,12 @@ import keras_hub
 from keras_hub.layers import PositionEmbedding, ReversibleEmbedding
 
 from tfbert.errors import InputError
-from tfbert.models.dropout import Dropout
 from tfbert.models.formats.presets import check_preset, read_settings, write_settings
 from tfbert.models.formats.stock import OWN_ARGUMENTS, from_stock, to_stock
 from tfbert.models.formats.stock import copy_weights as copy_weights
 from tfbert.models.formats.stock import weights_by_path as weights_by_path
-from tfbert.models.transformer import (
+from tfbert.models.layers.dropout import Dropout
+from tfbert.models.layers.transformer import (
     LAYER_NORM_EPSILON,
     ActivationName,
     TransformerEncoder,

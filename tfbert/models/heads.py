@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfbert.models.transformer import LAYER_NORM_EPSILON, ActivationName, bert_initializer
+from tfbert.models.layers.transformer import LAYER_NORM_EPSILON, ActivationName, bert_initializer
 from tfbert.types import Tensor
 
 

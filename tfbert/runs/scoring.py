@@ -89,7 +89,7 @@ def predict_logits(
     """
     rows, count = fixed_rows(classifier, batch_size), len(texts)
     if not rows and 0 < count < batch_size:
-        # Every number of rows has programs of its own (see `tfbert.models.kernels.fused`): a
+        # Every number of rows has programs of its own (see `tfbert.models.layers.kernels.fused`): a
         # service that gets a few texts at a time must not make them for each number.
         texts = texts.filled_up(min(batch_size, 1 << (count - 1).bit_length()))
     # Batches of as many texts as rows: only the last one may be filled up.

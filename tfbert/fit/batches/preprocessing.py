@@ -33,7 +33,7 @@ def preprocessed(model: keras.Model, x: Any, **arguments: Any) -> tuple[Any, dic
         ValueError: If the samples are no arrays, lists or `tf.data.Dataset`; if a text is none.
     """
     is_ready = isinstance(x, (BatchSource, tf.distribute.DistributedDataset))
-    if is_ready or not _preprocesses(model):
+    if is_ready or not takes_raw_samples(model):
         return x, arguments
     parts = {name: arguments.pop(name, None) for name in ("y", "sample_weight", "batch_size")}
     shuffle = arguments.pop("shuffle", False)
@@ -49,10 +49,10 @@ def preprocessed(model: keras.Model, x: Any, **arguments: Any) -> tuple[Any, dic
 
 def sliceable(model: keras.Model, data: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
     """(x, y, sample_weight) in a form that Keras can split, also where x is texts."""
-    return _tensors(data) if _preprocesses(model) else data
+    return _tensors(data) if takes_raw_samples(model) else data
 
 
-def _preprocesses(model):
+def takes_raw_samples(model: keras.Model) -> bool:
     """Whether it is a KerasHub task, and not one without a preprocessor, of word pieces."""
     is_task = getattr(model, "preprocess_samples", None) is not None
     return is_task and getattr(model, "preprocessor", True) is not None

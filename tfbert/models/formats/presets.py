@@ -17,7 +17,7 @@ from tfbert.errors import InputError, first_line
 from tfbert.io.whole import read_json, write_json
 from tfbert.models.formats.forms import form_of
 from tfbert.models.formats.hub import SCHEME, fetch
-from tfbert.models.transformer import ACTIVATIONS, LAYER_NORM_EPSILON
+from tfbert.models.layers.transformer import ACTIVATIONS, LAYER_NORM_EPSILON
 from tfbert.text.tokenizer import BertTokenizer
 from tfbert.text.vocabulary import Vocabulary
 

@@ -7,10 +7,10 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
-from tfbert.models.attention import attention
-from tfbert.models.dropout import Dropout
-from tfbert.models.kernels import gelu, gelu_tanh, rematerialized
 from tfbert.models.layer_origins import check_name
+from tfbert.models.layers.attention import attention
+from tfbert.models.layers.dropout import Dropout
+from tfbert.models.layers.kernels import gelu, gelu_tanh, rematerialized
 from tfbert.types import Tensor
 
 LAYER_NORM_EPSILON = 1e-12

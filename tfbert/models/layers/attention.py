@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING
 
 from keras import ops
 
-from tfbert.models.kernels import fused, with_gradient
+from tfbert.models.layers.kernels import fused, with_gradient
 from tfbert.types import Tensor
 
 if TYPE_CHECKING:
-    from tfbert.models.dropout import Dropout
+    from tfbert.models.layers.dropout import Dropout
 
 
 def attention(

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfbert.models.kernels import fused, with_gradient
+from tfbert.models.layers.kernels import fused, with_gradient
 from tfbert.types import Tensor
 
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 from scipy import stats
 
 from tfbert.fit.dropout_seeds import stateless_dropout, step_key
-from tfbert.models.dropout import Dropout
+from tfbert.models.layers.dropout import Dropout
 
 SIZE = 1_000_000
 # Two-sided probability of a false alarm at fixed seeds: chosen once, before any run.

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 from scipy.special import erf
 
-from tfbert.models.kernels import gelu, gelu_tanh
+from tfbert.models.layers.kernels import gelu, gelu_tanh
 
 POINTS = np.concatenate([np.linspace(-12, 12, 4801), [-200.0, 200.0, 0.0]])
 

@@ -1,0 +1,4 @@
+"""The layers of an encoder: transformer, attention, dropout, and fast elementwise work.
+
+May import `fit/` and what lies below it.
+"""
