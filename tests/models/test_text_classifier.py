@@ -31,7 +31,7 @@ class Mixed(tfbert.DistributedTrainer, keras_hub.models.BertTextClassifier):
 def make(kind):
     """A small classifier, always with the same weights."""
     keras.utils.set_random_seed(3)
-    backbone = make_stock(vocabulary_size=len(PIECES), dropout=0.0)
+    backbone = make_stock(vocabulary_size=len(PIECES), num_layers=1, dropout=0.0)
     tokenizer = keras_hub.models.BertTokenizer(vocabulary=list(PIECES), lowercase=True)
     preprocessor = keras_hub.models.BertTextClassifierPreprocessor(tokenizer, sequence_length=24)
     arguments = {"num_classes": 2, "preprocessor": preprocessor, "dropout": 0.0}
@@ -40,8 +40,9 @@ def make(kind):
         backbone = from_stock(backbone)
     model = kind(backbone, **arguments)
     copy_weights(stock, model)
-    # Adam would make large differences of small ones where a gradient is nearly 0.
-    model.compile(keras.optimizers.SGD(0.1))
+    # Adam would make large differences of small ones where a gradient is nearly 0. XLA takes long
+    # to compile; the tests of presets and of Keras files have it.
+    model.compile(keras.optimizers.SGD(0.1), jit_compile=False)
     return model
 
 
@@ -74,39 +75,48 @@ def assert_equal(results, expected):
 
 @pytest.fixture(scope="module")
 def stock():
-    """Of single texts and of pairs."""
-    single = trained(make(keras_hub.models.BertTextClassifier))
+    """What the stock class makes of single texts."""
+    return trained(make(keras_hub.models.BertTextClassifier))
+
+
+@pytest.fixture(scope="module")
+def stock_pairs():
+    """What it makes of pairs of texts."""
     pairs = (tf.constant(TEXTS), tf.constant(SECOND))
-    return single, trained(make(keras_hub.models.BertTextClassifier), pairs, np.array(LABELS))
+    return trained(make(keras_hub.models.BertTextClassifier), pairs, np.array(LABELS))
 
 
-def forms():
-    """The same eight texts in each form that people have them in."""
-    dataset = tf.data.Dataset.from_tensor_slices((TEXTS, LABELS)).batch(4)
-    return {
-        "objects": (np.array(TEXTS, object), LABELS),
-        "dataset": (dataset, None),
-    }
-
-
-@pytest.mark.parametrize("kind", [Mixed, tfbert.TextClassifier])
-@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize(
+    ("kind", "replicas"),
+    [
+        (Mixed, 2),
+        pytest.param(Mixed, 1, marks=pytest.mark.slow),
+        pytest.param(tfbert.TextClassifier, 1, marks=pytest.mark.slow),
+        pytest.param(tfbert.TextClassifier, 2, marks=pytest.mark.slow),
+    ],
+)
 def test_strings_train_as_the_stock_class_does(stock, two_replicas, kind, replicas):
     strategy = two_replicas if replicas == 2 else get_strategy("cpu")
     with strategy.scope():
         model = make(kind)
-    assert_equal(trained(model, shuffle=False), stock[0])
-    if kind is Mixed:
-        return
+    assert_equal(trained(model, shuffle=False), stock)
+
+
+@pytest.mark.parametrize("replicas", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_pairs_train_as_the_stock_class_does(stock_pairs, two_replicas, replicas):
+    strategy = two_replicas if replicas == 2 else get_strategy("cpu")
     with strategy.scope():
-        model = make(kind)
-    assert_equal(trained(model, (TEXTS, SECOND), shuffle=False), stock[1])
+        model = make(tfbert.TextClassifier)
+    assert_equal(trained(model, (TEXTS, SECOND), shuffle=False), stock_pairs)
 
 
-@pytest.mark.parametrize("form", ["objects", "dataset"])
+@pytest.mark.parametrize("form", ["dataset", pytest.param("objects", marks=pytest.mark.slow)])
 def test_every_form_of_strings(stock, form):
-    x, y = forms()[form]
-    assert_equal(trained(make(tfbert.TextClassifier), x, y, shuffle=False), stock[0])
+    """The same eight texts in each form that people have them in."""
+    x, y = np.array(TEXTS, object), LABELS
+    if form == "dataset":
+        x, y = tf.data.Dataset.from_tensor_slices((TEXTS, LABELS)).batch(4), None
+    assert_equal(trained(make(tfbert.TextClassifier), x, y, shuffle=False), stock)
 
 
 def test_single_batches_validation_and_weights():
