@@ -28,8 +28,8 @@ class Mixed(tfbert.DistributedTrainer, keras_hub.models.BertTextClassifier):
     pass
 
 
-def make(kind):
-    """A small classifier, always with the same weights."""
+def make(kind, run_eagerly=True):
+    """A small classifier, always with the same weights; eager is faster than tracing so little."""
     keras.utils.set_random_seed(3)
     backbone = make_stock(vocabulary_size=len(PIECES), num_layers=1, dropout=0.0)
     tokenizer = keras_hub.models.BertTokenizer(vocabulary=list(PIECES), lowercase=True)
@@ -41,8 +41,8 @@ def make(kind):
     model = kind(backbone, **arguments)
     copy_weights(stock, model)
     # Adam would make large differences of small ones where a gradient is nearly 0. XLA takes long
-    # to compile; the tests of presets and of Keras files have it.
-    model.compile(keras.optimizers.SGD(0.1), jit_compile=False)
+    # to compile; the test of presets has it.
+    model.compile(keras.optimizers.SGD(0.1), jit_compile=False, run_eagerly=run_eagerly)
     return model
 
 
@@ -98,7 +98,7 @@ def stock_pairs():
 def test_strings_train_as_the_stock_class_does(stock, two_replicas, kind, replicas):
     strategy = two_replicas if replicas == 2 else get_strategy("cpu")
     with strategy.scope():
-        model = make(kind)
+        model = make(kind, run_eagerly=False)
     assert_equal(trained(model, shuffle=False), stock)
 
 
@@ -106,7 +106,7 @@ def test_strings_train_as_the_stock_class_does(stock, two_replicas, kind, replic
 def test_pairs_train_as_the_stock_class_does(stock_pairs, two_replicas, replicas):
     strategy = two_replicas if replicas == 2 else get_strategy("cpu")
     with strategy.scope():
-        model = make(tfbert.TextClassifier)
+        model = make(tfbert.TextClassifier, run_eagerly=False)
     assert_equal(trained(model, (TEXTS, SECOND), shuffle=False), stock_pairs)
 
 
@@ -188,26 +188,36 @@ def test_from_preset_and_back(tmp_path):
     stock = keras_hub.models.TextClassifier.from_preset(str(tmp_path / "preset"))
     assert type(stock) is keras_hub.models.BertTextClassifier
     for opened in (again, stock):
+        opened.run_eagerly = True
         actual = opened.predict(["Very good.", "bad"], verbose=0)
         np.testing.assert_allclose(actual, expected, atol=1e-4)
     with pytest.raises(InputError, match="without a classification head"):
         tfbert.TextClassifier.from_preset("embedded")
 
 
-def test_keras_files_hold_the_compilation(tmp_path):
+@pytest.mark.parametrize("place", ["here", pytest.param("a new process", marks=pytest.mark.slow)])
+def test_keras_files_hold_the_compilation(tmp_path, place):
     model = make(tfbert.TextClassifier)
     assert type(tfbert.TextClassifier(model.backbone, 2).optimizer) is keras.optimizers.Adam
-    model.compile(tfbert.LAMB(1e-3), metrics=["accuracy"])
+    model.compile(tfbert.LAMB(1e-3), metrics=["accuracy"], run_eagerly=True)
     assert isinstance(model.loss, keras.losses.SparseCategoricalCrossentropy)  # KerasHub's
     model.fit(TEXTS, LABELS, verbose=0)
-    model.save(tmp_path / "model.keras")
-    code = (
-        "import sys, numpy as np, tfbert, keras\n"
-        "model = keras.models.load_model(sys.argv[1])\n"
-        "assert type(model.optimizer) is tfbert.LAMB\n"
-        "np.save(sys.argv[2], model.predict(['good film', 'bad'], verbose=0))"
-    )
-    command = [sys.executable, "-c", code, tmp_path / "model.keras", tmp_path / "outputs.npy"]
-    subprocess.run(command, check=True)
+    path = tmp_path / "model.keras"
+    model.save(path)
+    if place == "here":
+        again = keras.models.load_model(path)
+        assert type(again.optimizer) is tfbert.LAMB
+        again.run_eagerly = True
+        outputs = again.predict(["good film", "bad"], verbose=0)
+    else:
+        code = (
+            "import sys, numpy as np, tfbert, keras\n"
+            "model = keras.models.load_model(sys.argv[1])\n"
+            "assert type(model.optimizer) is tfbert.LAMB\n"
+            "np.save(sys.argv[2], model.predict(['good film', 'bad'], verbose=0))"
+        )
+        command = [sys.executable, "-c", code, path, tmp_path / "outputs.npy"]
+        subprocess.run(command, check=True)
+        outputs = np.load(tmp_path / "outputs.npy")
     expected = model.predict(["good film", "bad"], verbose=0)
-    np.testing.assert_allclose(np.load(tmp_path / "outputs.npy"), expected, atol=1e-5)
+    np.testing.assert_allclose(outputs, expected, atol=1e-5)
