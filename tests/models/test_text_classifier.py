@@ -146,7 +146,7 @@ def test_arrays_are_shuffled_and_batches_no_longer_than_their_texts():
     assert rest == {}
     assert first != second
     assert sorted(first) == sorted(second) == list(range(8))
-    inputs, _ = model.preprocess_samples(tf.constant(["bad"]), 1)
+    inputs, _ = model.preprocess_samples(tf.constant(["bad"]), tf.constant([1]))
     assert {name: tuple(values.shape) for name, values in inputs.items()} == dict.fromkeys(
         ("token_ids", "segment_ids", "padding_mask"), (1, 8)
     )

@@ -210,7 +210,7 @@ def test_keras_hubs_tokenizer_and_back(vocabulary, variant):
     stock = tokenizer.to_keras_hub()
     assert stock.get_vocabulary() == list(vocabulary.pieces)
     text = "The movie, watching it: GOOD"
-    assert stock(text).tolist() == tokenizer.encode([text])[0].tolist()
+    assert np.asarray(stock(text)).tolist() == tokenizer.encode([text])[0].tolist()
     back = BertTokenizer.from_keras_hub(stock, tokenizer.strip_accents)
     for name in ("lowercase", "strip_accents", "tokenize_chinese_chars"):
         assert getattr(back, name) == getattr(tokenizer, name)
