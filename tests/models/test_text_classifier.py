@@ -1,5 +1,6 @@
 """KerasHub's classes fed with strings: the stock class is the reference, at a dropout rate of 0."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -75,48 +76,42 @@ def assert_equal(results, expected):
 
 @pytest.fixture(scope="module")
 def stock():
-    """What the stock class makes of single texts."""
-    return trained(make(keras_hub.models.BertTextClassifier))
+    """What the stock class makes of single texts or of pairs."""
+
+    @functools.cache
+    def results(paired):
+        x = (tf.constant(TEXTS), tf.constant(SECOND)) if paired else TEXTS
+        return trained(make(keras_hub.models.BertTextClassifier), x, np.array(LABELS))
+
+    return results
 
 
-@pytest.fixture(scope="module")
-def stock_pairs():
-    """What it makes of pairs of texts."""
-    pairs = (tf.constant(TEXTS), tf.constant(SECOND))
-    return trained(make(keras_hub.models.BertTextClassifier), pairs, np.array(LABELS))
+def in_form(form):
+    """The same eight texts, or pairs of them, in each form that people have them in."""
+    if form == "dataset of pairs":
+        pairs = ((TEXTS, SECOND), LABELS)
+        return tf.data.Dataset.from_tensor_slices(pairs).batch(4), None
+    forms = {"list": TEXTS, "objects": np.array(TEXTS, object), "pairs": (TEXTS, SECOND)}
+    return forms[form], LABELS
 
 
 @pytest.mark.parametrize(
-    ("kind", "replicas"),
+    ("kind", "replicas", "form"),
     [
-        (Mixed, 2),
-        pytest.param(Mixed, 1, marks=pytest.mark.slow),
-        pytest.param(tfbert.TextClassifier, 1, marks=pytest.mark.slow),
-        pytest.param(tfbert.TextClassifier, 2, marks=pytest.mark.slow),
+        (Mixed, 2, "pairs"),
+        (tfbert.TextClassifier, 1, "dataset of pairs"),
+        pytest.param(Mixed, 1, "list", marks=pytest.mark.slow),
+        pytest.param(tfbert.TextClassifier, 1, "objects", marks=pytest.mark.slow),
+        pytest.param(tfbert.TextClassifier, 1, "pairs", marks=pytest.mark.slow),
+        pytest.param(tfbert.TextClassifier, 2, "list", marks=pytest.mark.slow),
+        pytest.param(tfbert.TextClassifier, 2, "pairs", marks=pytest.mark.slow),
     ],
 )
-def test_strings_train_as_the_stock_class_does(stock, two_replicas, kind, replicas):
+def test_strings_train_as_the_stock_class_does(stock, two_replicas, kind, replicas, form):
     strategy = two_replicas if replicas == 2 else get_strategy("cpu")
     with strategy.scope():
         model = make(kind, run_eagerly=False)
-    assert_equal(trained(model, shuffle=False), stock)
-
-
-@pytest.mark.parametrize("replicas", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_pairs_train_as_the_stock_class_does(stock_pairs, two_replicas, replicas):
-    strategy = two_replicas if replicas == 2 else get_strategy("cpu")
-    with strategy.scope():
-        model = make(tfbert.TextClassifier, run_eagerly=False)
-    assert_equal(trained(model, (TEXTS, SECOND), shuffle=False), stock_pairs)
-
-
-@pytest.mark.parametrize("form", ["dataset", pytest.param("objects", marks=pytest.mark.slow)])
-def test_every_form_of_strings(stock, form):
-    """The same eight texts in each form that people have them in."""
-    x, y = np.array(TEXTS, object), LABELS
-    if form == "dataset":
-        x, y = tf.data.Dataset.from_tensor_slices((TEXTS, LABELS)).batch(4), None
-    assert_equal(trained(make(tfbert.TextClassifier), x, y, shuffle=False), stock)
+    assert_equal(trained(model, *in_form(form), shuffle=False), stock("pairs" in form))
 
 
 def test_single_batches_validation_and_weights():

@@ -59,9 +59,9 @@ class RunLock:
         if is_remote(self.directory):
             self._acquire_by_name()
             return
-        # On a machine for which this file system has no locks. Read first: filelock 3 empties the file.
+        # Before the lock is taken: filelock 3 then empties the file.
         other = _read(self._path)
-        if _is_alive(other):
+        if _is_alive(other):  # on a machine for which this file system has no locks
             raise self._held(other)
         file = filelock.FileLock(self._path, thread_local=False, fallback_to_soft=False)
         try:
