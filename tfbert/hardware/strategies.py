@@ -39,6 +39,18 @@ def get_strategy(strategy: str = "auto", replicas: int | None = None) -> tf.dist
         InputError: If the machine does not have what is asked for, or TensorFlow runs already with
             other devices.
     """
+    made = find_strategy(strategy, replicas)
+    if strategy == "auto":
+        strategy = _best_strategy()
+    count = made.num_replicas_in_sync
+    kind = "TPU" if strategy == "tpu" else "GPU" if strategy != "cpu" and _gpus() else "CPU"
+    if is_chief(made):  # the others would say the same
+        log.info("devices: %d %s (%s)", count, kind, type(made).__name__ if count > 1 else "one")
+    return made
+
+
+def find_strategy(strategy: str, replicas: int | None) -> tf.distribute.Strategy:
+    """`get_strategy` without the log line."""
     if strategy not in _MAKERS and strategy != "auto":
         raise InputError(f"--strategy {strategy}: must be one of auto, {', '.join(_MAKERS)}")
     if replicas is not None and replicas < 1:
@@ -47,11 +59,7 @@ def get_strategy(strategy: str = "auto", replicas: int | None = None) -> tf.dist
         strategy = _best_strategy()
     # Before Keras is asked anything: its import starts TensorFlow's devices.
     made = _MAKERS[strategy](replicas)
-    _check_backend()
-    count = made.num_replicas_in_sync
-    kind = "TPU" if strategy == "tpu" else "GPU" if strategy != "cpu" and _gpus() else "CPU"
-    if is_chief(made):  # the others would say the same
-        log.info("devices: %d %s (%s)", count, kind, type(made).__name__ if count > 1 else "one")
+    check_backend()
     return made
 
 
@@ -82,7 +90,8 @@ def _workers() -> int:
         raise InputError(f"TF_CONFIG: cannot be read as JSON of a cluster: {error}") from error
 
 
-def _check_backend() -> None:
+def check_backend() -> None:
+    """Raises InputError if Keras runs on something else than TensorFlow."""
     import keras
 
     if keras.backend.backend() != "tensorflow":

@@ -7,7 +7,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfbert.models.layers.transformer import LAYER_NORM_EPSILON, ActivationName, bert_initializer
+from tfbert.models.layers.settings import LAYER_NORM_EPSILON, ActivationName
+from tfbert.models.layers.transformer import bert_initializer
 from tfbert.types import Tensor
 
 
