@@ -187,7 +187,7 @@ def scripted(config, monkeypatch, script, after=None):
     def evaluate(self, *arguments):
         seen.append(self.output_dense.kernel.numpy())
         if after:
-            after(len(seen))
+            after(len(seen), seen[-1])
         return dict(zip(("loss", "accuracy"), next(found), strict=True))
 
     with monkeypatch.context() as patch:
@@ -206,22 +206,33 @@ def test_the_best_epoch_is_kept_and_named(config, monkeypatch, caplog):
     script = [(0.5, 0.8), (0.4, 0.8), (0.3, 0.7)]
     with caplog.at_level("INFO", "tfbert"):
         result, seen = scripted(config(epochs=3, max_length=8), monkeypatch, script)
+    line = "kept epoch 2 of 3: evaluation accuracy 0.8000, that of the last is 0.7000"
+    assert caplog.messages[-1].startswith(line)
     kernel = load_classifier(result.run_directory).model.output_dense.kernel.numpy()
     np.testing.assert_array_equal(kernel, seen[1])
     assert not np.array_equal(seen[1], seen[2])
     written = json.loads((Path(result.run_directory) / "metrics.json").read_text())
     assert (written["kept_epoch"], written["epochs"]) == (2, 3)
     assert (written["accuracy"], written["loss"]) == pytest.approx(measured(result), rel=1e-5)
-    line = "kept epoch 2 of 3: evaluation accuracy 0.8000, that of the last is 0.7000"
-    assert caplog.messages[-1].startswith(line)
 
 
-def test_the_last_epoch_is_kept_where_asked_for(config, monkeypatch, caplog):
-    """Also by a run that was stopped before and goes on."""
-    options = {"epochs": 3, "max_length": 8, "keep_epoch": "last"}
-    script = [(0.5, 0.8), (0.4, 0.9), (0.3, 0.7)]
+@pytest.mark.parametrize(
+    ("which", "kept", "line"),
+    [
+        # The first of equal epochs is found again, in the checkpoints.
+        ("best", 1, "kept epoch 1 of 3: evaluation accuracy 0.9000, that of the last is 0.8000"),
+        ("last", 3, "kept epoch 3 of 3: evaluation accuracy 0.8000, that of epoch 1 is 0.9000"),
+    ],
+)
+def test_a_run_that_was_stopped_keeps_the_same_epoch(
+    config, monkeypatch, caplog, which, kept, line
+):
+    options = {"epochs": 3, "max_length": 8, "keep_epoch": which}
+    script = [(0.4, 0.9), (0.4, 0.9), (0.3, 0.8)]
+    heads = []
 
-    def stop(evaluation):
+    def stop(evaluation, head):
+        heads.append(head)
         if evaluation == 2:
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -229,36 +240,13 @@ def test_the_last_epoch_is_kept_where_asked_for(config, monkeypatch, caplog):
         scripted(config(**options), monkeypatch, script, stop)
     with caplog.at_level("INFO", "tfbert"):
         result, seen = scripted(config(**options), monkeypatch, script[1:])
-    kernel = load_classifier(result.run_directory).model.output_dense.kernel.numpy()
-    np.testing.assert_array_equal(kernel, seen[-1])
-    assert result.metrics["kept_epoch"] == 3
-    line = "kept epoch 3 of 3: evaluation accuracy 0.7000, that of epoch 2 is 0.9000"
+    assert len(heads) == len(seen) == 2
+    np.testing.assert_array_equal(heads[1], seen[0])
+    expected = heads[0] if kept == 1 else seen[1]
+    saved = load_classifier(result.run_directory).model.output_dense.kernel.numpy()
+    np.testing.assert_array_equal(saved, expected)
+    assert result.metrics["kept_epoch"] == kept
     assert caplog.messages[-1].startswith(line)
-
-
-def test_the_best_epoch_of_a_run_that_was_stopped_after_it(config, monkeypatch):
-    """The first of equal epochs is found again, in the checkpoints."""
-    options = {"epochs": 3, "max_length": 8}
-    script = [(0.4, 0.9), (0.4, 0.9), (0.4, 0.9)]
-    stopped_at = []
-
-    def stop(evaluation):
-        if evaluation == 2:
-            stopped_at.append(evaluation)
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    whole, seen = scripted(config(**options, output=config().output + "whole"), monkeypatch, script)
-    with pytest.raises(Preempted):
-        scripted(config(**options), monkeypatch, script, stop)
-    assert stopped_at == [2]
-    result, _ = scripted(config(**options), monkeypatch, script[1:])
-    kept = [
-        load_classifier(run.run_directory).model.output_dense.kernel.numpy()
-        for run in (whole, result)
-    ]
-    for kernel in kept:
-        np.testing.assert_array_equal(kernel, seen[0])
-    assert whole.metrics["kept_epoch"] == result.metrics["kept_epoch"] == 1
 
 
 def test_early_stopping_keeps_the_best_weights(config, monkeypatch):
