@@ -13,6 +13,19 @@ def test_one_device_is_the_default_strategy(caplog):
     assert "devices: 1 CPU (one)" in caplog.text
 
 
+@pytest.mark.parametrize(("visible", "told"), [(None, True), ("0", True), ("-1", False)])
+def test_a_gpu_that_tensorflow_does_not_find_is_told(monkeypatch, caplog, visible, told):
+    monkeypatch.setattr(strategies.os.path, "exists", lambda path: path == "/dev/nvidiactl")
+    monkeypatch.setattr(strategies, "_gpus", lambda: 0)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    get_strategy("cpu")
+    assert "NVIDIA" not in caplog.text
+    get_strategy()
+    assert ("there is an NVIDIA GPU" in caplog.text) == told
+
+
 def test_it_can_be_found_without_a_word(caplog):
     with caplog.at_level("INFO", "tfbert"):
         assert find_strategy("auto", 2) is get_strategy(replicas=2)

@@ -46,6 +46,12 @@ def get_strategy(strategy: str = "auto", replicas: int | None = None) -> tf.dist
     kind = "TPU" if strategy == "tpu" else "GPU" if strategy != "cpu" and _gpus() else "CPU"
     if is_chief(made):  # the others would say the same
         log.info("devices: %d %s (%s)", count, kind, type(made).__name__ if count > 1 else "one")
+        if kind == "CPU" and strategy != "cpu" and _has_idle_gpu():
+            log.warning(
+                "there is an NVIDIA GPU, and TensorFlow does not find it: is the package installed "
+                "with CUDA (tfbert[cuda]), and the driver recent enough? TF_CPP_MIN_LOG_LEVEL=0 "
+                "shows what TensorFlow says"
+            )
     return made
 
 
@@ -61,6 +67,12 @@ def find_strategy(strategy: str, replicas: int | None) -> tf.distribute.Strategy
     made = _MAKERS[strategy](replicas)
     check_backend()
     return made
+
+
+def _has_idle_gpu() -> bool:
+    """Whether there is an NVIDIA driver, and nobody has hidden the GPUs."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    return os.path.exists("/dev/nvidiactl") and not hidden
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
