@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from tfbert.errors import InputError
-from tfbert.hardware import strategies
+from tfbert.hardware import strategies, surroundings
 from tfbert.hardware.strategies import find_strategy, get_strategy, sum_over_workers
 
 
@@ -15,7 +15,7 @@ def test_one_device_is_the_default_strategy(caplog):
 
 @pytest.mark.parametrize(("visible", "told"), [(None, True), ("0", True), ("-1", False)])
 def test_a_gpu_that_tensorflow_does_not_find_is_told(monkeypatch, caplog, visible, told):
-    monkeypatch.setattr(strategies.os.path, "exists", lambda path: path == "/dev/nvidiactl")
+    monkeypatch.setattr(surroundings, "NVIDIA_DRIVER", __file__)
     monkeypatch.setattr(strategies, "_gpus", lambda: 0)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:

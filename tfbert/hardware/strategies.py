@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tfbert.errors import InputError, first_line
+from tfbert.hardware import surroundings
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -72,7 +73,7 @@ def find_strategy(strategy: str, replicas: int | None) -> tf.distribute.Strategy
 def _has_idle_gpu() -> bool:
     """Whether there is an NVIDIA driver, and nobody has hidden the GPUs."""
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
-    return os.path.exists("/dev/nvidiactl") and not hidden
+    return os.path.exists(surroundings.NVIDIA_DRIVER) and not hidden
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:

@@ -55,9 +55,11 @@ def open_standard_error() -> None:
     Else the next file that is opened would have its descriptor, and libraries would write into it.
     """
     if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w", 1, "utf-8")  # noqa: SIM115
-        if sys.stderr.fileno() != 2:
-            os.dup2(sys.stderr.fileno(), 2)
+        null = os.open(os.devnull, os.O_WRONLY)
+        if null != 2:
+            os.dup2(null, 2)
+            os.close(null)
+        sys.stderr = open(2, "w", 1, "utf-8", closefd=False)  # noqa: SIM115
 
 
 def silence_libraries() -> None:
