@@ -17,9 +17,10 @@ from tfbert.errors import InputError, first_line
 from tfbert.io.whole import read_json, write_json
 from tfbert.models.formats.forms import form_of
 from tfbert.models.formats.hub import SCHEME, fetch
-from tfbert.models.layers.settings import LAYER_NORM_EPSILON, ActivationName
+from tfbert.models.sizes import LAYER_NORM_EPSILON
 from tfbert.text.tokenizer import BertTokenizer
 from tfbert.text.vocabulary import Vocabulary
+from tfbert.types import ActivationName
 
 if TYPE_CHECKING:
     import keras_hub

@@ -11,8 +11,8 @@ from tfbert.models.layer_origins import check_name
 from tfbert.models.layers.attention import attention
 from tfbert.models.layers.dropout import Dropout
 from tfbert.models.layers.kernels import gelu, gelu_tanh, rematerialized
-from tfbert.models.layers.settings import LAYER_NORM_EPSILON, ActivationName
-from tfbert.types import Tensor
+from tfbert.models.sizes import LAYER_NORM_EPSILON
+from tfbert.types import ActivationName, Tensor
 
 ACTIVATIONS = {"gelu": gelu, "gelu_tanh": gelu_tanh}
 
