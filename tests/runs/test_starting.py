@@ -22,7 +22,7 @@ def test_most_mistakes_are_found_without_tensorflow(tmp_path):
         "good": GOOD,
         "columns": GOOD.replace("text", "review"),
         "single": "text,label\nx,good\ny,good\nz,good\n",
-        "scores": "text,label\n" + "".join(f"text,{i / 7:.3f}\n" * 2 for i in range(40)),
+        "scores": "text,label\n" + "".join(f"text,{i / 7:.3f}\n" for i in range(40)),
         "unseen": "text,label\nmeh,mixed\n",
     }
     for name, content in tables.items():

@@ -8,7 +8,6 @@ import numpy as np
 from tfbert.errors import InputError
 from tfbert.runs.command_options import FinetuneConfig
 from tfbert.tasks.labelled_data import LabelledData, draw, label_ids, label_names
-from tfbert.tasks.labels import check_labels
 from tfbert.tasks.tables import Examples
 
 log = logging.getLogger("tfbert")
@@ -38,7 +37,6 @@ def read_tuning_data(config: FinetuneConfig) -> TuningData:
         config.separator,
     )
     train, evaluation = source.splits(config.eval_data, config.eval_fraction, config.split_seed)
-    check_labels(train.labels)
     if config.train_examples:
         train = draw(train, config.train_examples, config.split_seed)
     labels = label_names(train, evaluation)
