@@ -167,7 +167,7 @@ def test_records_of_another_program_train_alike(
     assert result.metrics["updates"] == 8
     assert all(np.isfinite(value) for value in result.metrics.values())
     pieces = load_encoder(result.run_directory, "float32").tokenizer.vocabulary.pieces
-    assert pieces == embedded_vocabulary_file.read_text().splitlines()
+    assert list(pieces) == embedded_vocabulary_file.read_text().splitlines()
 
 
 def test_the_command_begins_with_cooccurrences(records, tmp_path, capsys):
