@@ -63,7 +63,7 @@ def trained(model, x=TEXTS, y=LABELS, **options):
     if isinstance(x, tf.data.Dataset):
         model.fit(x, **options)
         scores = model.evaluate(x, verbose=0)
-        return losses.values, scores, model.predict(x.map(lambda x, y: x), verbose=0)
+        return losses.values, scores, model.predict(x.map(lambda x, y: (x,)), verbose=0)
     model.fit(x, y, batch_size=4, **options)
     scores = model.evaluate(x, y, batch_size=4, verbose=0)
     return losses.values, scores, model.predict(x, batch_size=4, verbose=0)
