@@ -24,7 +24,7 @@ def test_gz_is_unpacked(place):
     [
         (b"fine\ncaf\xe9 au lait\n", "utf-8", r"line 2: byte 0xe9 is not valid utf-8.*--encoding"),
         (b"fine\n", "klingon", "Python knows no such encoding"),
-        (b"fine\n", "utf-16", "UTF-16 stream does not start with BOM; name the file's"),
+        (b"fine\n", "utf-16", r"(?i)utf-16.* name the file's encoding"),
         (b"fine\n", "base64", "Python knows no such encoding"),
         (b"\xef\xbb\xbfcaf\xe9\n", "latin-1", "is not valid utf-8, though its byte order mark"),
         (b"\xff\xfea\0b", "utf-8", "is not valid utf-16, though its byte order mark"),
@@ -33,7 +33,7 @@ def test_gz_is_unpacked(place):
         (b"PK\x03\x04\x14", "utf-8", "Excel workbook; export its table as CSV"),
         (b"\xd0\xcf\x11\xe0\xa1", "utf-8", "an Excel workbook"),
         (b"PAR1\x15", "utf-8", "a Parquet file"),
-        (gzip.compress(b"a"), "utf-8", "packed by gzip; give it a name that ends in .gz"),
+        (gzip.compress(b"a", mtime=0), "utf-8", "packed by gzip; give it a name that ends in .gz"),
     ],
 )
 def test_wrong_encoding_is_named(tmp_path, content, encoding, message):

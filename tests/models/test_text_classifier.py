@@ -1,5 +1,6 @@
 """KerasHub's classes fed with strings: the stock class is the reference, at a dropout rate of 0."""
 
+import functools
 import json
 import subprocess
 import sys
@@ -28,10 +29,10 @@ class Mixed(tfbert.DistributedTrainer, keras_hub.models.BertTextClassifier):
     pass
 
 
-def make(kind):
-    """A small classifier, always with the same weights."""
+def make(kind, run_eagerly=True):
+    """A small classifier, always with the same weights; eager is faster than tracing so little."""
     keras.utils.set_random_seed(3)
-    backbone = make_stock(vocabulary_size=len(PIECES), dropout=0.0)
+    backbone = make_stock(vocabulary_size=len(PIECES), num_layers=1, dropout=0.0)
     tokenizer = keras_hub.models.BertTokenizer(vocabulary=list(PIECES), lowercase=True)
     preprocessor = keras_hub.models.BertTextClassifierPreprocessor(tokenizer, sequence_length=24)
     arguments = {"num_classes": 2, "preprocessor": preprocessor, "dropout": 0.0}
@@ -40,8 +41,9 @@ def make(kind):
         backbone = from_stock(backbone)
     model = kind(backbone, **arguments)
     copy_weights(stock, model)
-    # Adam would make large differences of small ones where a gradient is nearly 0.
-    model.compile(keras.optimizers.SGD(0.1))
+    # Adam would make large differences of small ones where a gradient is nearly 0. XLA takes long
+    # to compile; the test of presets has it.
+    model.compile(keras.optimizers.SGD(0.1), jit_compile=False, run_eagerly=run_eagerly)
     return model
 
 
@@ -61,7 +63,7 @@ def trained(model, x=TEXTS, y=LABELS, **options):
     if isinstance(x, tf.data.Dataset):
         model.fit(x, **options)
         scores = model.evaluate(x, verbose=0)
-        return losses.values, scores, model.predict(x.map(lambda x, y: x), verbose=0)
+        return losses.values, scores, model.predict(x.map(lambda x, y: (x,)), verbose=0)
     model.fit(x, y, batch_size=4, **options)
     scores = model.evaluate(x, y, batch_size=4, verbose=0)
     return losses.values, scores, model.predict(x, batch_size=4, verbose=0)
@@ -74,39 +76,42 @@ def assert_equal(results, expected):
 
 @pytest.fixture(scope="module")
 def stock():
-    """Of single texts and of pairs."""
-    single = trained(make(keras_hub.models.BertTextClassifier))
-    pairs = (tf.constant(TEXTS), tf.constant(SECOND))
-    return single, trained(make(keras_hub.models.BertTextClassifier), pairs, np.array(LABELS))
+    """What the stock class makes of single texts or of pairs."""
+
+    @functools.cache
+    def results(paired):
+        x = (tf.constant(TEXTS), tf.constant(SECOND)) if paired else TEXTS
+        return trained(make(keras_hub.models.BertTextClassifier), x, np.array(LABELS))
+
+    return results
 
 
-def forms():
-    """The same eight texts in each form that people have them in."""
-    dataset = tf.data.Dataset.from_tensor_slices((TEXTS, LABELS)).batch(4)
-    return {
-        "objects": (np.array(TEXTS, object), LABELS),
-        "dataset": (dataset, None),
-    }
+def in_form(form):
+    """The same eight texts, or pairs of them, in each form that people have them in."""
+    if form == "dataset of pairs":
+        pairs = ((TEXTS, SECOND), LABELS)
+        return tf.data.Dataset.from_tensor_slices(pairs).batch(4), None
+    forms = {"list": TEXTS, "objects": np.array(TEXTS, object), "pairs": (TEXTS, SECOND)}
+    return forms[form], LABELS
 
 
-@pytest.mark.parametrize("kind", [Mixed, tfbert.TextClassifier])
-@pytest.mark.parametrize("replicas", [1, 2])
-def test_strings_train_as_the_stock_class_does(stock, two_replicas, kind, replicas):
+@pytest.mark.parametrize(
+    ("kind", "replicas", "form"),
+    [
+        (Mixed, 2, "pairs"),
+        (tfbert.TextClassifier, 1, "dataset of pairs"),
+        pytest.param(Mixed, 1, "list", marks=pytest.mark.slow),
+        pytest.param(tfbert.TextClassifier, 1, "objects", marks=pytest.mark.slow),
+        pytest.param(tfbert.TextClassifier, 1, "pairs", marks=pytest.mark.slow),
+        pytest.param(tfbert.TextClassifier, 2, "list", marks=pytest.mark.slow),
+        pytest.param(tfbert.TextClassifier, 2, "pairs", marks=pytest.mark.slow),
+    ],
+)
+def test_strings_train_as_the_stock_class_does(stock, two_replicas, kind, replicas, form):
     strategy = two_replicas if replicas == 2 else get_strategy("cpu")
     with strategy.scope():
-        model = make(kind)
-    assert_equal(trained(model, shuffle=False), stock[0])
-    if kind is Mixed:
-        return
-    with strategy.scope():
-        model = make(kind)
-    assert_equal(trained(model, (TEXTS, SECOND), shuffle=False), stock[1])
-
-
-@pytest.mark.parametrize("form", ["objects", "dataset"])
-def test_every_form_of_strings(stock, form):
-    x, y = forms()[form]
-    assert_equal(trained(make(tfbert.TextClassifier), x, y, shuffle=False), stock[0])
+        model = make(kind, run_eagerly=False)
+    assert_equal(trained(model, *in_form(form), shuffle=False), stock("pairs" in form))
 
 
 def test_single_batches_validation_and_weights():
@@ -136,7 +141,7 @@ def test_arrays_are_shuffled_and_batches_no_longer_than_their_texts():
     assert rest == {}
     assert first != second
     assert sorted(first) == sorted(second) == list(range(8))
-    inputs, _ = model.preprocess_samples(tf.constant(["bad"]), 1)
+    inputs, _ = model.preprocess_samples(tf.constant(["bad"]), tf.constant([1]))
     assert {name: tuple(values.shape) for name, values in inputs.items()} == dict.fromkeys(
         ("token_ids", "segment_ids", "padding_mask"), (1, 8)
     )
@@ -178,26 +183,36 @@ def test_from_preset_and_back(tmp_path):
     stock = keras_hub.models.TextClassifier.from_preset(str(tmp_path / "preset"))
     assert type(stock) is keras_hub.models.BertTextClassifier
     for opened in (again, stock):
+        opened.run_eagerly = True
         actual = opened.predict(["Very good.", "bad"], verbose=0)
         np.testing.assert_allclose(actual, expected, atol=1e-4)
     with pytest.raises(InputError, match="without a classification head"):
         tfbert.TextClassifier.from_preset("embedded")
 
 
-def test_keras_files_hold_the_compilation(tmp_path):
+@pytest.mark.parametrize("place", ["here", pytest.param("a new process", marks=pytest.mark.slow)])
+def test_keras_files_hold_the_compilation(tmp_path, place):
     model = make(tfbert.TextClassifier)
     assert type(tfbert.TextClassifier(model.backbone, 2).optimizer) is keras.optimizers.Adam
-    model.compile(tfbert.LAMB(1e-3), metrics=["accuracy"])
+    model.compile(tfbert.LAMB(1e-3), metrics=["accuracy"], run_eagerly=True)
     assert isinstance(model.loss, keras.losses.SparseCategoricalCrossentropy)  # KerasHub's
     model.fit(TEXTS, LABELS, verbose=0)
-    model.save(tmp_path / "model.keras")
-    code = (
-        "import sys, numpy as np, tfbert, keras\n"
-        "model = keras.models.load_model(sys.argv[1])\n"
-        "assert type(model.optimizer) is tfbert.LAMB\n"
-        "np.save(sys.argv[2], model.predict(['good film', 'bad'], verbose=0))"
-    )
-    command = [sys.executable, "-c", code, tmp_path / "model.keras", tmp_path / "outputs.npy"]
-    subprocess.run(command, check=True)
+    path = tmp_path / "model.keras"
+    model.save(path)
+    if place == "here":
+        again = keras.models.load_model(path)
+        assert type(again.optimizer) is tfbert.LAMB
+        again.run_eagerly = True
+        outputs = again.predict(["good film", "bad"], verbose=0)
+    else:
+        code = (
+            "import sys, numpy as np, tfbert, keras\n"
+            "model = keras.models.load_model(sys.argv[1])\n"
+            "assert type(model.optimizer) is tfbert.LAMB\n"
+            "np.save(sys.argv[2], model.predict(['good film', 'bad'], verbose=0))"
+        )
+        command = [sys.executable, "-c", code, path, tmp_path / "outputs.npy"]
+        subprocess.run(command, check=True)
+        outputs = np.load(tmp_path / "outputs.npy")
     expected = model.predict(["good film", "bad"], verbose=0)
-    np.testing.assert_allclose(np.load(tmp_path / "outputs.npy"), expected, atol=1e-5)
+    np.testing.assert_allclose(outputs, expected, atol=1e-5)

@@ -17,6 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import BertWordPieceTokenizer
 
+from tfbert.errors import InputError
+from tfbert.models.formats.presets import load_tokenizer
 from tfbert.text import tokenizer as tokenizer_module
 from tfbert.text.corpus import read_documents
 from tfbert.text.tokenizer import BertTokenizer
@@ -208,11 +210,22 @@ def test_keras_hubs_tokenizer_and_back(vocabulary, variant):
     stock = tokenizer.to_keras_hub()
     assert stock.get_vocabulary() == list(vocabulary.pieces)
     text = "The movie, watching it: GOOD"
-    assert stock(text).tolist() == tokenizer.encode([text])[0].tolist()
+    assert np.asarray(stock(text)).tolist() == tokenizer.encode([text])[0].tolist()
     back = BertTokenizer.from_keras_hub(stock, tokenizer.strip_accents)
     for name in ("lowercase", "strip_accents", "tokenize_chinese_chars"):
         assert getattr(back, name) == getattr(tokenizer, name)
     assert back.vocabulary.pieces == vocabulary.pieces
+
+
+def test_a_tensorflow_text_with_a_memory_error_is_refused(vocabulary, tmp_path, monkeypatch):
+    tokenizer = BertTokenizer(vocabulary)
+    tokenizer.to_keras_hub().save_to_preset(str(tmp_path))
+    monkeypatch.setattr("tensorflow_text.__version__", "2.20.0")
+    with pytest.raises(InputError, match=r"tensorflow-text 2\.20\.0.*pip install"):
+        tokenizer.to_keras_hub()
+    with pytest.raises(InputError, match=r"^tensorflow-text 2\.20\.0"):
+        load_tokenizer(str(tmp_path), "m")
+    assert len(tokenizer.encode(["good"])) == 1  # ours does not use it
 
 
 @pytest.fixture(scope="module", params=[5_000, pytest.param(20_000, marks=pytest.mark.slow)])

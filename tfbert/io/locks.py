@@ -59,6 +59,10 @@ class RunLock:
         if is_remote(self.directory):
             self._acquire_by_name()
             return
+        # Before the lock is taken: filelock 3 then empties the file.
+        other = _read(self._path)
+        if _is_alive(other):  # on a machine for which this file system has no locks
+            raise self._held(other)
         file = filelock.FileLock(self._path, thread_local=False, fallback_to_soft=False)
         try:
             file.acquire(timeout=_WAIT_SECONDS)
@@ -74,10 +78,6 @@ class RunLock:
             )
             self._acquire_by_name()
             return
-        other = _read(self._path)
-        if _is_alive(other):  # on a machine for which this file system has no locks
-            file.release()
-            raise self._held(other)
         self._file = file
         self._path.write_text(json.dumps(self._owner))
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tfbert.errors import InputError
 from tfbert.text.vocabulary import CONTINUATION, Vocabulary
 
 if TYPE_CHECKING:
@@ -133,9 +134,13 @@ class BertTokenizer:
 
         Its ids differ for rare characters: it folds ligatures and the like, keeps some control
         characters, and counts the limit of a word in bytes.
+
+        Raises:
+            InputError: If the installed tensorflow-text cannot be trusted.
         """
         import keras_hub
 
+        check_tensorflow_text()
         return keras_hub.models.BertTokenizer(
             vocabulary=list(self.vocabulary.pieces),
             lowercase=self.lowercase,
@@ -159,6 +164,23 @@ class BertTokenizer:
             tokenizer.lowercase,
             strip_accents,
             tokenizer.split_on_cjk,
+        )
+
+
+def check_tensorflow_text() -> None:
+    """Refuses the version whose tokenizer, which KerasHub uses, reads memory that it has freed.
+
+    Now and then it says that [UNK] is not in a vocabulary in which it is.
+
+    Raises:
+        InputError: If it is installed.
+    """
+    import tensorflow_text
+
+    if tensorflow_text.__version__ == "2.20.0":
+        raise InputError(
+            "tensorflow-text 2.20.0: its tokenizer has a memory error: "
+            "pip install 'tensorflow-text>=2.20.1,<2.21'"
         )
 
 

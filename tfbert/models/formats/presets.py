@@ -18,7 +18,7 @@ from tfbert.io.whole import read_json, write_json
 from tfbert.models.formats.forms import form_of
 from tfbert.models.formats.hub import SCHEME, fetch
 from tfbert.models.sizes import LAYER_NORM_EPSILON
-from tfbert.text.tokenizer import BertTokenizer
+from tfbert.text.tokenizer import BertTokenizer, check_tensorflow_text
 from tfbert.text.vocabulary import Vocabulary
 from tfbert.types import ActivationName
 
@@ -118,6 +118,7 @@ def load_tokenizer(preset: str, where: str) -> BertTokenizer:
     """The tokenizer of a preset; arguments and errors as in `load_preset`."""
     import keras_hub
 
+    check_tensorflow_text()
     return with_settings(load_preset(keras_hub.models.BertTokenizer, preset, where), preset)
 
 
