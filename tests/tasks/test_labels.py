@@ -66,6 +66,14 @@ def test_labels_that_are_no_classes(labels, message):
             r"'Good' \(1 examples\) and 'good' \(2 examples\)",
         ),
         (
+            ["caf\u00e9", "cafe\u0301", "bar"],
+            "differ only in .* forms of the same letter",
+        ),
+        (
+            ["very good", "very\u00a0good", "bad"],
+            "differ only in .* spaces",
+        ),
+        (
             ["good"] * 9 + ["bad", "good,any"],
             "'good,any' of 1 examples holds another label",
         ),

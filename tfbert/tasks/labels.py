@@ -6,6 +6,7 @@ value. All else is compared letter by letter: "Good" and "good" are two labels.
 
 import logging
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -64,14 +65,19 @@ def check_labels(labels: Sequence[str]) -> None:
     _check_parts(counts)
     alike = defaultdict(list)
     for label in sorted(counts):
-        alike[label.casefold()].append(f"{label!r} ({counts[label]} examples)")
+        alike[_looks(label)].append(f"{label!r} ({counts[label]} examples)")
     for spellings in alike.values():
         if len(spellings) > 1:
             _log.info(
-                "the labels %s differ only in upper and lower case, and are classes of their own; "
-                "write them alike if one is meant",
+                "the labels %s differ only in upper and lower case, spaces, or forms of the same "
+                "letter, and are classes of their own; write them alike if one is meant",
                 " and ".join(spellings),
             )
+
+
+def _looks(label: str) -> str:
+    """What people read: without case, kinds of spaces, and Unicode's forms of one letter."""
+    return " ".join(unicodedata.normalize("NFKC", label).casefold().split())
 
 
 def _check_numbers(counts: Counter[str]) -> None:
