@@ -318,6 +318,50 @@ def test_a_model_may_lose_its_name_on_loading():
         assert ours["momentum"].numpy()[0] == theirs["momentum"].numpy()[0] > 0
 
 
+def test_layers_without_a_name_may_be_counted_anew():
+    """Keras numbers them through the process, and files may be read in another one."""
+    saved = ["dense_9/kernel", "dense_10/kernel", "own_2/kernel"]
+    loaded = ["dense/kernel", "dense_1/kernel", "own/kernel"]
+    source, target, other = make("lamb"), make("lamb"), make("lamb")
+    source.build(list(variables_of({path: np.ones(2) for path in saved}).values()))
+    target.build(list(variables_of({path: np.ones(2) for path in loaded}).values()))
+    source.apply([tf.fill(2, value) for value in (1.0, 2.0, 3.0)])
+    store = {}
+    source.save_own_variables(store)
+    target.load_own_variables(store)
+    for (_, ours), (_, theirs) in zip(target.all_slots(), source.all_slots(), strict=True):
+        np.testing.assert_array_equal(ours["momentum"], theirs["momentum"])
+    other.build(list(variables_of({path: np.ones(2) for path in loaded[:2]}).values()))
+    with pytest.raises(ValueError, match="of other variables"):
+        other.load_own_variables(store)
+
+
+@keras.saving.register_keras_serializable("tests")
+class TwoLayers(keras.layers.Layer):
+    """A layer of a user's own, as most are written: its parts have no names."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.parts = [keras.layers.Dense(3), keras.layers.Dense(3)]
+
+    def build(self, shape):
+        for part in self.parts:
+            part.build(shape)
+
+    def call(self, x):
+        return self.parts[1](self.parts[0](x))
+
+
+def test_a_file_with_layers_of_ones_own_goes_on(tmp_path):
+    model = keras.Sequential([keras.Input((3,)), TwoLayers()])
+    model.compile(make("lamb"), "mse", jit_compile=False)
+    model.train_on_batch(np.eye(3), np.ones((3, 3)))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    losses = [m.train_on_batch(np.eye(3), np.ones((3, 3))) for m in (model, loaded) for _ in "123"]
+    assert losses[:3] == losses[3:]
+
+
 def test_carry_over_by_path_and_by_another_path(two_replicas, train):
     small = model_of(make("lamb", use_ema=True), hidden=2)
     train(small, 8)

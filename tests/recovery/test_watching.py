@@ -91,3 +91,11 @@ def test_a_loss_far_above_its_beginning_is_said_once(rate, count, recovers, tmp_
     assert len(found) == count
     if count:
         assert "the learning rate (500 now) is probably too high; try a tenth of it" in found[0]
+
+
+def test_a_loss_that_is_nan_from_the_beginning_is_not_the_learning_rate(caplog):
+    model = make_model(keras.optimizers.SGD(0.1))
+    model.fit(X * float("nan"), Y, 8, epochs=2, verbose=0)
+    (line,) = lines(caplog, "the loss is nan")
+    assert "look for NaN or very large numbers in the data" in line
+    assert "learning rate" not in line

@@ -205,7 +205,7 @@ def test_another_column_of_a_table(trained_run, tmp_path):
             "a.csv: no column 'review'; its columns are text, label",
         ),
         ("a.csv", "review\n", {"text_column": "x"}, "no column 'x'; its columns are review"),
-        ("a.csv", "review,n\na\n", {}, "line 2: 1 columns, the header has 2"),
+        ("a.csv", "review,n\na\n", {}, "line 2: 1 column, the header has 2"),
         ("a.jsonl", '{"review": 5}\n', {}, "line 1: the text must be a string, not 5"),
         (
             "a.txt",
@@ -223,3 +223,10 @@ def test_a_wrong_table_is_found_before_the_model_is_loaded(
     (tmp_path / name).write_text(content)
     with pytest.raises(InputError, match=message):
         answers(trained_run, input=str(tmp_path / name), **options)
+
+
+def test_no_column_is_lost_to_another_of_its_new_name(trained_run, tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("review,label,given_label\na,x,y\n")
+    (row,) = answers(trained_run, input=str(path), text_column="review")
+    assert (row["given_label"], row["given_given_label"]) == ("y", "x")

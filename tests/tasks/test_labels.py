@@ -50,6 +50,10 @@ def test_labels_are_spelled_as_in_training(names, labels, expected):
         ([f"{i}" for i in range(41)] * 2, "41 different numbers in 82 examples: .*scores"),
         ([f"text {i}" for i in range(30)] + ["a"], "31 different labels in 31 examples: nearly"),
         (["good", "bad"] * 9 + ["good,bad"], r"'good,bad' of 1 examples is several .*good\+bad"),
+        ([f"{i},{i % 10}" for i in range(41)] * 2, "41 different numbers .*scores"),
+        ([f"{i}%" for i in range(41)] * 2, "41 different numbers .*scores"),
+        (["1", "5", "1,5"] * 2, "'1,5' of 2 examples .*1.5 if it is a number"),
+        (["['a']", "['b']", "['a', 'b']"], r"several labels at once.*a\+b"),
         (["1", "2", "1;2", "1;2"], "'1;2' of 2 examples is several labels at once"),
     ],
 )
@@ -64,6 +68,14 @@ def test_labels_that_are_no_classes(labels, message):
         (
             ["Good", "good", "good", "bad"],
             r"'Good' \(1 examples\) and 'good' \(2 examples\)",
+        ),
+        (
+            ["caf\u00e9", "cafe\u0301", "bar"],
+            "differ only in .* forms of the same letter",
+        ),
+        (
+            ["very good", "very\u00a0good", "bad"],
+            "differ only in .* spaces",
         ),
         (
             ["good"] * 9 + ["bad", "good,any"],

@@ -28,6 +28,18 @@ def test_jsonl_with_string_and_integer_labels(tmp_path):
     assert examples.labels == ["3", "x"]
 
 
+def test_keys_are_spelled_in_any_way_in_each_row(tmp_path):
+    content = '{"text": "a", "label": 1, "Id": 7}\n{"Text": "b", "LABEL": 2, "id": 8}\n'
+    assert read(tmp_path, content, "jsonl") == (["a", "b"], ["1", "2"])
+    rows = open_table(tmp_path / "data.jsonl", "jsonl", ("text",)).rows
+    assert [row.cells for row in rows][1] == {"text": "b", "LABEL": 2, "id": 8}
+
+
+def test_text_and_label_are_two_columns(tmp_path):
+    with pytest.raises(InputError, match="text and label are both 'a': give two columns"):
+        read(tmp_path, "a,b\nx,1\n", "csv", text="a", label="A")
+
+
 def test_blank_lines_and_very_long_texts(tmp_path):
     examples = read(tmp_path, "\ntext,label\n\n" + "x" * 200_000 + ",1\n\n", "csv")
     assert len(examples.texts[0]) == 200_000
@@ -41,13 +53,18 @@ def test_blank_lines_and_very_long_texts(tmp_path):
         ("csv", "text,label,text\n1,2,3\n", "2 columns are named 'text'"),
         ("jsonl", "\n\n", "holds no examples"),
         ("csv", "a,b\n1,2\n", "no column 'text'; its columns are a, b .*--text-column"),
-        ("csv", "text,label\nx,1\ny\n", "line 3: 1 columns, the header has 2"),
+        ("csv", "text,label\nx,1\ny\n", "line 3: 1 column, the header has 2; .*empty columns"),
         ("csv", "text,label\nx,1\na,b,1\n", "line 3: 3 columns.*must be quoted"),
         ("tsv", "text\tlabel\nx\t1\ty\n", "line 2: 3 columns"),
         ("csv", "text,label\nx,\n", "line 2: the label is empty"),
         ("csv", 'text,label\n"x,1\n', "line 2: not a csv row"),
         ("csv", b"text,label\nx,1\n\xff,2\n", "line 3: byte 0xff"),
         ("jsonl", "{]\n", "line 1: not JSON"),
+        (
+            "jsonl",
+            '{"text": "a",\n"label": 1}\n{}',
+            r"line 1: not JSON: .*character 14",
+        ),
         ("jsonl", "[1]\n", "line 1: not a JSON object"),
         ("jsonl", '{"text": "a"}\n', "line 1: no key 'label'; its keys are text"),
         ("jsonl", '{"text": 5, "label": 1}\n', "the text must be a string"),
@@ -111,6 +128,8 @@ def test_one_table_as_many_programs_write_it(tmp_path, form, content):
         ("csv", 'text,label\n"\\"No\\", he said",1\nb,0\n', ['"No", he said', "b"]),
         # And where they do.
         ("csv", 'text,label\n"C:\\",1\n"a \\""b""",0\n', ["C:\\", 'a \\"b"']),
+        # Spaces before quotes.
+        ("csv", 'label, text\n1, "a, ""b"""\n0, c\n', ['a, "b"', "c"]),
         # Texts over several lines in a .tsv can only be quoted ones.
         ("tsv", 'text\tlabel\n"one\ntwo ""2"""\t1\nb\t0\n', ['one\ntwo "2"', "b"]),
         ("tsv", 'text\tlabel\n"a\tb"\t1\nc\t0\n', ["a\tb", "c"]),

@@ -239,7 +239,8 @@ def load_by_key(
     """Reads `{key: variable}` from a Keras store.
 
     A model that is loaded may have lost the name that its variables' paths began with, or
-    have got one: a first part that all paths share need not be the same.
+    have got one: a first part that all paths share need not be the same. Nor need the numbers that
+    Keras gave to layers without a name, if all keys agree but for them.
 
     Returns:
         `{saved key: array}` of what is in the store and not among the variables.
@@ -269,12 +270,45 @@ def load_by_key(
 def _aligned(ours: Sequence[str], theirs: Sequence[str]) -> dict[str, str]:
     """`{our key: their key}` by the reading of the keys that pairs the most of them."""
     best: dict[str, str] = {}
-    for our_name, their_name in ((str, str), (str, _without_model), (_without_model, str)):
+    readings = ((str, str), (str, _without_model), (_without_model, str))
+    for our_name, their_name in readings:
         a, b = {our_name(k): k for k in ours}, {their_name(k): k for k in theirs}
         if len(a) == len(ours) and len(b) == len(theirs):
             pairs = {a[k]: b[k] for k in a if k in b}
             best = max(best, pairs, key=len)
+    if len(best) < len(ours) == len(theirs):
+        for our_name, their_name in readings:
+            a, b = _renumbered(ours, our_name), _renumbered(theirs, their_name)
+            if a.keys() == b.keys() and len(a) == len(ours):
+                return {a[k]: b[k] for k in a}
     return best
+
+
+def _renumbered(keys: Sequence[str], name_of: Callable[[str], str]) -> dict[str, str]:
+    """`{new name: key}`, the numbers of layers beside each other counted from 0.
+
+    Keras counts layers without a name of their own through the whole process: what a layer of one's
+    own called `dense_14` is `dense` or `dense_20` when a file is read.
+    """
+    numbers: dict[tuple[str, ...], set[int]] = {}
+    parts = {key: name_of(key).split("|") for key in keys}
+    for names in parts.values():
+        for i, name in enumerate(names):
+            base, number = _base_and_number(name)
+            numbers.setdefault((*names[:i], base), set()).add(number)
+    ranks = {place: sorted(found) for place, found in numbers.items()}
+
+    def renumbered(names: list[str]) -> str:
+        split = [(i, *_base_and_number(name)) for i, name in enumerate(names)]
+        return "|".join(f"{b}#{ranks[*names[:i], b].index(n)}" for i, b, n in split)
+
+    return {renumbered(names): key for key, names in parts.items()}
+
+
+def _base_and_number(name: str) -> tuple[str, int]:
+    """`("dense", 14)` of `dense_14`, `("dense", -1)` of `dense`."""
+    match = re.fullmatch(r"(.+)_([0-9]+)", name)
+    return (match[1], int(match[2])) if match else (name, -1)
 
 
 def _without_model(key: str) -> str:

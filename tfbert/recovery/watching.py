@@ -92,6 +92,13 @@ class TrainingWatch:
             from keras import ops
 
             self._has_said.add("loss")
+            if not math.isfinite(self._first):
+                log.warning(
+                    "the loss is %.4g from the beginning: look for NaN or very large numbers in "
+                    "the data, the sample weights and the model's weights",
+                    value,
+                )
+                return
             rate = float(ops.convert_to_numpy(self._model.optimizer.learning_rate))
             log.warning(
                 "the loss is %.4g, after %.4g at the beginning: the learning rate (%.3g now) is "

@@ -97,7 +97,13 @@ def _inputs(config: PredictConfig) -> Iterator[tuple[str, dict[str, Any] | None]
 
 def _given(row: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
     """The row, with the columns that an answer has, too, under other names."""
-    return {f"given_{name}" if name in answer else name: value for name, value in row.items()}
+    given = {}
+    for name, value in row.items():
+        if name in answer:
+            while name in row or name in answer:
+                name = f"given_{name}"
+        given[name] = value
+    return given
 
 
 def predict_texts(

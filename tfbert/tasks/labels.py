@@ -6,6 +6,7 @@ value. All else is compared letter by letter: "Good" and "good" are two labels.
 
 import logging
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -14,9 +15,10 @@ from tfbert.errors import InputError
 _log = logging.getLogger("tfbert")
 
 _WHOLE = re.compile(r"\+?(-?[0-9]+)(\.0*)?")
-_NUMBER = re.compile(r"[-+]?[0-9]*\.?[0-9]+([eE][-+]?[0-9]+)?")
+_NUMBER = re.compile(r"[-+]?[0-9]*[.,]?[0-9]+([eE][-+]?[0-9]+)?%?")
 _TRUTH = {"true": "1", "false": "0"}
 _PARTS = re.compile(r"[,;|\t]")
+_LIST = " []()'\""  # around and within lists as Python writes them
 
 # As many numbers as there are half steps on a scale of ten: more are scores, not classes.
 _MOST_NUMBERS = 20
@@ -64,14 +66,19 @@ def check_labels(labels: Sequence[str]) -> None:
     _check_parts(counts)
     alike = defaultdict(list)
     for label in sorted(counts):
-        alike[label.casefold()].append(f"{label!r} ({counts[label]} examples)")
+        alike[_looks(label)].append(f"{label!r} ({counts[label]} examples)")
     for spellings in alike.values():
         if len(spellings) > 1:
             _log.info(
-                "the labels %s differ only in upper and lower case, and are classes of their own; "
-                "write them alike if one is meant",
+                "the labels %s differ only in upper and lower case, spaces, or forms of the same "
+                "letter, and are classes of their own; write them alike if one is meant",
                 " and ".join(spellings),
             )
+
+
+def _looks(label: str) -> str:
+    """What people read: without case, kinds of spaces, and Unicode's forms of one letter."""
+    return " ".join(unicodedata.normalize("NFKC", label).casefold().split())
 
 
 def _check_numbers(counts: Counter[str]) -> None:
@@ -102,16 +109,19 @@ def _check_numbers(counts: Counter[str]) -> None:
 
 def _check_parts(counts: Counter[str]) -> None:
     """Labels that hold others: `good,bad`."""
+    singles = {label.strip(_LIST) for label in counts} - {""}
     for label in sorted(counts):
-        parts = [part.strip() for part in _PARTS.split(label)]
-        known = [part for part in parts if part in counts]
+        parts = [part.strip(_LIST) for part in _PARTS.split(label)]
+        known = [part for part in parts if part in singles]
         if len(parts) == 1 or not known:
             continue
         if len(known) == len(parts):
+            are_numbers = len(parts) == 2 and all(part.isdigit() for part in parts)
             raise InputError(
                 f"the label {label!r} of {counts[label]} examples is several labels at once, and a "
                 "text has one here: keep one of them, leave such texts out, or, if it is a class "
-                f"of its own, write it without the separator ({'+'.join(parts)})"
+                f"of its own, write it without the separator ({'+'.join(parts)}"
+                + (f", or {'.'.join(parts)} if it is a number)" if are_numbers else ")")
             )
         _log.info(
             "the label %r of %d examples holds another label, %r, and is a class of its own: is "

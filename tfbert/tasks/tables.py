@@ -85,6 +85,11 @@ def read_table(
         InputError: If the file is empty, a column is missing, or a row is incomplete.
     """
     table = open_table(path, form, (text_column, label_column), encoding, separator)
+    if len(set(table.columns)) == 1:
+        raise InputError(
+            f"{path}: text and label are both {table.columns[0]!r}: give two columns "
+            "(--text-column, --label-column)"
+        )
     examples = Examples([], [])
     for place, cells in table.rows:
         text, label = (cells[column] for column in table.columns)

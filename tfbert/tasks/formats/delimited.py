@@ -3,7 +3,8 @@
 What a file does not say is found by its header: the separator is the one under which the header has
 the columns that are asked for. Quotes are read as spreadsheets write them, in tab-separated `.tsv`
 files as ordinary characters; a file that cannot be read so is read in the other way that is in use
-(`\\"` for a quote inside quotes; quoted texts in a `.tsv`), if all of it can.
+(`\\"` for a quote inside quotes, or spaces before quotes; quoted texts in a `.tsv`), if all of it
+can.
 """
 
 import csv
@@ -26,15 +27,22 @@ _ESCAPE = re.compile(r'\\(["\\])')
 
 
 class _Quotes(NamedTuple):
-    """How quotes are written: as `csv.reader` takes it, and whether `\\"` is one of them."""
+    """How quotes are written: as `csv.reader` takes it, whether `\\"` is one of them, and whether
+    spaces may stand before them."""
 
     quoting: Literal[0, 3]
     escaped: bool = False
+    spaced: bool = False
 
 
 _STANDARD, _LITERAL = _Quotes(csv.QUOTE_MINIMAL), _Quotes(csv.QUOTE_NONE)
 _BACKSLASH = _Quotes(csv.QUOTE_MINIMAL, escaped=True)
-_WORDS = {_STANDARD: "quoted as spreadsheets do", _BACKSLASH: 'quoted with \\" inside quotes'}
+_SPACED = _Quotes(csv.QUOTE_MINIMAL, spaced=True)
+_WORDS = {
+    _STANDARD: "quoted as spreadsheets do",
+    _BACKSLASH: 'quoted with \\" inside quotes',
+    _SPACED: "quoted with spaces before the quotes",
+}
 
 
 def open_delimited(
@@ -47,13 +55,13 @@ def open_delimited(
     separator = separator or named or _find_separator(header, form, wanted)
     # A `.tsv` that is not separated by tabs is a CSV file.
     usual = _LITERAL if form == "tsv" and separator == "\t" else _STANDARD
-    other = _STANDARD if usual is _LITERAL else _BACKSLASH
+    others = (_STANDARD,) if usual is _LITERAL else (_BACKSLASH, _SPACED)
 
     def read(quotes: _Quotes) -> Table:
         rows = _rows(path, encoding, separator, bool(named), quotes)
         return Table(_columns(path, next(rows).cells, wanted), rows)
 
-    return read(_readable(path, read, usual, other))
+    return read(_readable(path, read, usual, others))
 
 
 def _columns(path: str | Path, header: dict[str, str], wanted: Sequence[str]) -> list[str]:
@@ -95,25 +103,31 @@ def _find_separator(header: str, form: str, wanted: Sequence[str]) -> str:
 
 
 def _readable(
-    path: str | Path, read: Callable[[_Quotes], Table], usual: _Quotes, other: _Quotes
+    path: str | Path, read: Callable[[_Quotes], Table], usual: _Quotes, others: Sequence[_Quotes]
 ) -> _Quotes:
     """The way of writing quotes in which the whole file can be read; the usual one goes first.
 
     Raises:
-        InputError: If it can be read in neither way: what is wrong in the usual one.
+        InputError: If it can be read in none: what is wrong in the usual one.
     """
-    try:
-        for _ in read(usual).rows:
-            pass
+    broken = _broken(read, usual)
+    if broken is None:
         return usual
+    for other in others:
+        if _broken(read, other) is None:
+            _log.info("%s: its texts are %s, and read so", path, _WORDS[other])
+            return other
+    raise broken
+
+
+def _broken(read: Callable[[_Quotes], Table], quotes: _Quotes) -> InputError | None:
+    """What is wrong with the first row that cannot be read with these quotes, if there is one."""
+    try:
+        for _ in read(quotes).rows:
+            pass
     except _BrokenRowError as error:
-        try:
-            for _ in read(other).rows:
-                pass
-        except _BrokenRowError:
-            raise error from None
-    _log.info("%s: its texts are %s, and read so", path, _WORDS[other])
-    return other
+        return error
+    return None
 
 
 class _BrokenRowError(InputError):
@@ -130,7 +144,13 @@ def _rows(
     if quotes.escaped:
         lines = (_ESCAPE.sub(_unescaped, line) for line in lines)
     strict = quotes.quoting != csv.QUOTE_NONE
-    reader = csv.reader(lines, delimiter=separator, quoting=quotes.quoting, strict=strict)
+    reader = csv.reader(
+        lines,
+        delimiter=separator,
+        quoting=quotes.quoting,
+        skipinitialspace=quotes.spaced,
+        strict=strict,
+    )
     header: list[str] = []
     try:
         for cells in reader:
@@ -143,10 +163,15 @@ def _rows(
             while len(cells) > len(header) and not cells[-1]:
                 cells.pop()  # a separator at the end of the line
             if len(cells) != len(header):
+                advice = (
+                    "the separators of empty columns must be there, too"
+                    if len(cells) < len(header)
+                    else "a text that holds the separator must be quoted (csv) or written with a "
+                    "space instead (tsv)"
+                )
+                count = f"{len(cells)} column{'s' * (len(cells) > 1)}"
                 raise _BrokenRowError(
-                    f"{path}, {place}: {len(cells)} columns, the header has {len(header)}; a text "
-                    "that holds the separator must be quoted (csv) or written with a space "
-                    "instead (tsv)"
+                    f"{path}, {place}: {count}, the header has {len(header)}; {advice}"
                 )
             yield Row(place, dict(zip(header, cells, strict=True)))
     except csv.Error as error:

@@ -28,9 +28,12 @@ def open_json(path: str | Path, first: str, wanted: Sequence[str], encoding: str
 
 
 def _with_keys(path: str | Path, rows: Iterable[Row], columns: Sequence[str]) -> Iterator[Row]:
+    """The rows, the keys that are asked for spelled in each as in the first."""
     for row in rows:
         if not row.cells.keys() >= set(columns):
-            find_columns(list(row.cells), columns, f"{path}, {row.place}", "key")
+            found = find_columns(list(row.cells), columns, f"{path}, {row.place}", "key")
+            names = dict(zip(found, columns, strict=True))
+            row = row._replace(cells={names.get(key, key): row.cells[key] for key in row.cells})
         yield row
 
 
@@ -44,7 +47,7 @@ def _json_lines(path: str | Path, encoding: str) -> Iterator[Row]:
             continue
         place = f"line {number}"
         try:
-            row = json.loads(line)
+            row = json.loads(line.rstrip())
         # Wrong syntax, but also numbers of thousands of digits and brackets nested as deep.
         except (ValueError, RecursionError) as error:
             if number == 1 and isinstance(json_value(read_text(path, encoding)), dict):
@@ -52,7 +55,10 @@ def _json_lines(path: str | Path, encoding: str) -> Iterator[Row]:
                     f"{path}: is a single JSON object; write an array of objects, or one object a "
                     "line (pandas: to_json(orient='records', lines=True))"
                 ) from error
-            raise InputError(f"{path}, {place}: not JSON: {error}") from error
+            reason = str(error)
+            if isinstance(error, json.JSONDecodeError):  # its own line number is always 1
+                reason = f"{error.msg} (character {error.pos + 1}); a line holds one whole object"
+            raise InputError(f"{path}, {place}: not JSON: {reason}") from error
         yield _checked(row, path, place)
 
 
