@@ -10,6 +10,7 @@ import tensorflow as tf
 from helpers.training_fixtures import TEXTS
 
 from tfbert.errors import InputError
+from tfbert.models.classifier import load_classifier
 from tfbert.runs import predict as predict_module
 from tfbert.runs.command_options import PredictConfig
 from tfbert.runs.predict import predict, predict_texts
@@ -146,6 +147,20 @@ def test_few_texts_without_a_pipeline_get_the_same_answers(classifier, count, mo
         lambda inputs: model.predict(tf.data.Dataset.from_tensors((inputs,)), verbose=0),
     )
     assert predict_texts(classifier, texts) == direct
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 11])
+def test_two_replicas_give_the_same_answers(trained_run, classifier, two_replicas, count):
+    """Fewer texts than replicas, an uneven number, one batch and several."""
+    texts = [TEXTS[i % 4] + " More." * (i % 5) for i in range(count)]
+    with two_replicas.scope():
+        shared = load_classifier(str(trained_run))
+    assert shared.model.distribute_strategy is two_replicas
+    expected = predict_texts(classifier, texts, batch_size=4)
+    found = predict_texts(shared, texts, batch_size=4)
+    for one, other in zip(found, expected, strict=True):
+        assert (one["text"], one["label"]) == (other["text"], other["label"])
+        assert one["probability"] == pytest.approx(other["probability"], abs=1e-6)
 
 
 def test_a_wrong_file_is_found_before_the_model_is_loaded(tmp_path):

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfbert import xla
 from tfbert.fit import keras_internals
+from tfbert.gradients import hold_gradients
 
 
 def replica_id() -> tf.Tensor | int:
@@ -33,13 +34,18 @@ def run_steps(
     """
     strategy = model.distribute_strategy
 
+    def on_replicas(function: Callable[..., Any], *args: Any) -> Any:
+        values = strategy.run(function, args=args)
+        hold_gradients()
+        return values
+
     def first_result() -> Any:
         return keras.tree.map_structure(
-            lambda value: strategy.experimental_local_results(value)[0], strategy.run(results)
+            lambda value: strategy.experimental_local_results(value)[0], on_replicas(results)
         )
 
     def one_step(iterator: Any) -> tuple[Any, tf.Tensor]:
-        strategy.run(step, args=(next(iterator),))
+        on_replicas(step, next(iterator))
         return first_result(), tf.ones((), tf.int32)
 
     def several_steps(iterator: Any, steps: tf.Tensor) -> tuple[Any, tf.Tensor]:
@@ -48,7 +54,7 @@ def run_steps(
             has_value = batch.has_value()
 
             def run() -> tf.Tensor:
-                strategy.run(step, args=(batch.get_value(),))
+                on_replicas(step, batch.get_value())
                 return done + 1
 
             return tf.cond(has_value, run, lambda: done), has_value

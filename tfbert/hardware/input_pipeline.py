@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+import itertools
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -19,3 +25,67 @@ def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.with_options(options)
+
+
+class _Maker:
+    """What makes the batches of a dataset, by number."""
+
+    def __init__(self, make: Callable[[int], Any]) -> None:
+        self.make = make
+
+
+# What Python functions TensorFlow was given once, it keeps to the end of the process, and
+# `Dataset.from_generator` gives it new ones with all that they refer to: texts, records. So it is
+# given one function, which finds the batches here as long as their dataset lives.
+_makers: weakref.WeakValueDictionary[int, _Maker] = weakref.WeakValueDictionary()
+_keys = itertools.count()
+
+
+def numbered_batches(
+    make: Callable[[int], Any], first: int, batches: int | None, signature: Any
+) -> tf.data.Dataset:
+    """The dataset of `make(first)`, `make(first + 1)` and so on.
+
+    Args:
+        make: From the number of a batch to its arrays. It lives as long as the dataset does.
+        batches: How many there are; None: no end.
+        signature: The structure of what `make` returns, of `tf.TensorSpec`.
+    """
+    import tensorflow as tf
+
+    maker, key = _Maker(make), next(_keys)
+    _makers[key] = maker
+    specs = tf.nest.flatten(signature)
+    loader = _loader(tuple(spec.dtype for spec in specs))
+
+    def load(number: tf.Tensor) -> Any:
+        arrays = zip(loader(key, number), specs, strict=True)
+        shaped = [tf.ensure_shape(array, spec.shape) for array, spec in arrays]
+        return tf.nest.pack_sequence_as(signature, shaped)
+
+    end = tf.int64.max if batches is None else first + batches
+    dataset = tf.data.Dataset.range(first, end).map(load)
+    if batches is None:
+        count = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+        dataset = dataset.apply(count)
+    dataset = untuned(dataset)
+    dataset.maker = maker  # whatever uses the dataset holds it
+    return dataset
+
+
+@functools.cache
+def _loader(dtypes: tuple[tf.DType, ...]) -> Callable[[int, tf.Tensor], list[tf.Tensor]]:
+    """A graph that calls `_load`: traced once, for all datasets of such tensors."""
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.int64)] * 2)
+    def load(key: tf.Tensor, number: tf.Tensor) -> list[tf.Tensor]:
+        return tf.numpy_function(_load, [key, number], dtypes)
+
+    return load
+
+
+def _load(key: np.int64, number: np.int64) -> list[np.ndarray]:
+    import tensorflow as tf
+
+    return tf.nest.flatten(_makers[int(key)].make(int(number)))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from tfbert.errors import InputError
-from tfbert.hardware.input_pipeline import untuned
+from tfbert.hardware.input_pipeline import numbered_batches, untuned
 from tfbert.records.reader import PretrainingRecords
 from tfbert.records.record_source import RecordSource
 
@@ -76,16 +74,15 @@ class PretrainingBatches:
         import tensorflow as tf
 
         first = self.first_batch + epoch * self.steps_per_epoch + step
+        records = self.records
 
-        def generate() -> Iterator[Batch]:
-            for number in itertools.count(first):
-                yield examples_of(self.records.batch(number))
+        def make(number: int) -> Batch:
+            return examples_of(records.batch(number))
 
         signature = tf.nest.map_structure(
-            lambda array: tf.TensorSpec(array.shape, array.dtype),
-            examples_of(self.records.batch(first)),
+            lambda array: tf.TensorSpec(array.shape, array.dtype), make(first)
         )
-        dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
+        dataset = numbered_batches(make, first, None, signature)
         return untuned(dataset.prefetch(tf.data.AUTOTUNE))
 
 

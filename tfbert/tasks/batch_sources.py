@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
-import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from tfbert.hardware.input_pipeline import untuned
+from tfbert.hardware.input_pipeline import numbered_batches
 from tfbert.tasks.batching import LengthBatches, TokenBatches, collate
 from tfbert.tasks.tokenization import TokenizedTexts
 
@@ -129,20 +127,6 @@ def _filled(positions: np.ndarray, rows: int | None) -> np.ndarray:
     return np.append(positions, np.repeat(positions[:1], missing))
 
 
-class _Maker:
-    """What makes the batches of a dataset, by number."""
-
-    def __init__(self, make: Callable[[int], tuple]) -> None:
-        self.make = make
-
-
-# What Python functions TensorFlow was given once, it keeps to the end of the process, and
-# `Dataset.from_generator` gives it new ones with all that they refer to: the texts. So it is given
-# one function, which finds the batches here as long as their dataset lives.
-_makers: weakref.WeakValueDictionary[int, _Maker] = weakref.WeakValueDictionary()
-_numbers = itertools.count()
-
-
 def _dataset(
     make: Callable[[int], tuple],
     first: int,
@@ -151,46 +135,11 @@ def _dataset(
     rows: int | None,
     labelled: bool = True,
 ) -> tf.data.Dataset:
-    """The dataset of `make(first)`, `make(first + 1)`, ...; `batches` is how many; None: no end."""
+    """`numbered_batches` of inputs, and with labels and weights where they are `labelled`."""
     import tensorflow as tf
 
-    maker, key = _Maker(make), next(_numbers)
-    _makers[key] = maker
     length = int(lengths[0]) if len(lengths) == 1 else None
-
-    def load(number: tf.Tensor) -> tuple:
-        token_ids, segment_ids, padding_mask, *others = _loader(labelled)(key, number)
-        inputs = {
-            "token_ids": tf.ensure_shape(token_ids, (rows, length)),
-            "segment_ids": tf.ensure_shape(segment_ids, (rows, length)),
-            "padding_mask": tf.ensure_shape(padding_mask, (rows, length)),
-        }
-        return (inputs, *(tf.ensure_shape(other, (rows,)) for other in others))
-
-    end = tf.int64.max if batches is None else first + batches
-    dataset = tf.data.Dataset.range(first, end).map(load)
-    if batches is None:
-        count = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
-        dataset = dataset.apply(count)
-    dataset = untuned(dataset)
-    dataset.maker = maker  # whatever uses the dataset holds it
-    return dataset
-
-
-@functools.cache
-def _loader(labelled: bool) -> Callable[[int, tf.Tensor], list[tf.Tensor]]:
-    """A graph that calls `_load`: traced once, for all datasets."""
-    import tensorflow as tf
-
-    types = [tf.int32] * 3 + [tf.int32, tf.float32] * labelled
-
-    @tf.function(input_signature=[tf.TensorSpec([], tf.int64)] * 2)
-    def load(key: tf.Tensor, number: tf.Tensor) -> list[tf.Tensor]:
-        return tf.numpy_function(_load, [key, number], types)
-
-    return load
-
-
-def _load(key: np.int64, number: np.int64) -> list[np.ndarray]:
-    inputs, *others = _makers[int(key)].make(int(number))
-    return [inputs["token_ids"], inputs["segment_ids"], inputs["padding_mask"], *others]
+    names = ("token_ids", "segment_ids", "padding_mask")
+    inputs = {name: tf.TensorSpec((rows, length), tf.int32) for name in names}
+    others = (tf.TensorSpec((rows,), tf.int32), tf.TensorSpec((rows,), tf.float32))
+    return numbered_batches(make, first, batches, (inputs, *others) if labelled else (inputs,))

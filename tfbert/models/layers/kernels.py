@@ -11,6 +11,7 @@ from collections.abc import Callable
 import keras
 from keras import ops
 
+from tfbert.gradients import custom_gradient
 from tfbert.types import Tensor
 from tfbert.xla import compiled
 
@@ -45,7 +46,7 @@ def with_gradient(function: Callable[..., tuple[Tensor, Callable]]) -> Callable[
         would leak from `jax.checkpoint`.
     """
     if keras.backend.backend() == "tensorflow":
-        return ops.custom_gradient(function)
+        return custom_gradient(function)
     return lambda *tensors: function(*tensors)[0]
 
 
@@ -126,7 +127,7 @@ def rematerialized(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     import tensorflow as tf
 
     # tf.recompute_grad would log a warning for every integer argument, seeds and masks.
-    @tf.custom_gradient
+    @custom_gradient
     def call(*tensors):
         def gradient(upstream):
             later = [tensor + tf.cast(_zero(upstream), tensor.dtype) for tensor in tensors]
