@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from tfbert.errors import InputError
-from tfbert.io.paths import as_path, exists, same_file, why_unwritable
+from tfbert.io.paths import as_path, exists, is_remote, same_file, why_unwritable
 from tfbert.io.whole import read_json, replacing, saving, write_bytes, write_json
 from tfbert.models.classifier import LABELS_FILE, TrainedClassifier
 from tfbert.models.exports.model_card import model_card
@@ -46,6 +46,8 @@ def export(config: ExportConfig) -> None:
         MachineError: If it cannot be written.
     """
     output = as_path(config.output)
+    if not is_remote(output):
+        output = output.resolve()  # a link to a folder stays, and what it leads to is replaced
     _check_output(config, output)
     for package in _PACKAGES.get(config.format, ()):
         if importlib.util.find_spec(package) is None:
@@ -74,6 +76,8 @@ def _check_output(config: ExportConfig, output: Path) -> None:
         )
     if same_file(output, config.model):
         raise InputError(f"--output {output}: is the model itself; choose another")
+    if not is_remote(output) and output in Path(config.model).resolve().parents:
+        raise InputError(f"--output {output}: holds the model itself; choose another")
     if not config.overwrite:
         raise InputError(
             f"--output {output}: holds an exported model; choose another, or replace it with "
