@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
@@ -49,9 +49,8 @@ _BlockDumper.add_representer(
 def main(argv: list[str]) -> int:
     """Launches one job and returns the exit status of the process."""
     own, _, command = _split(argv)
-    options = build_parser().parse_args(own)
     try:
-        return launch(options, command)
+        return launch(build_parser().parse_args(own), command)
     except InputError as error:
         print(f"cloud_tpu: error: {error}", file=sys.stderr)
         return error.exit_status
@@ -69,12 +68,21 @@ def _split(argv: list[str]) -> tuple[list[str], list[str], list[str]]:
     return argv[:place], argv[place : place + 1], argv[place + 1 :]
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are `InputError`s, so that they are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises `InputError` with a message of `argparse`."""
+        raise InputError(f"{message.removeprefix('argument ')}; see cloud_tpu.py --help")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of what stands before `--`."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="cloud_tpu.py",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     add = parser.add_argument
     add("--accelerator", required=True, help="v2-8, v3-8, v4-8, v5litepod-4, v5p-8, v6e-4, ...")
@@ -89,9 +97,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError("must be a number above 0")
+        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text}")
     return value
 
 

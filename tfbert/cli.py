@@ -17,7 +17,7 @@ from tfbert.arguments import CommandParser
 from tfbert.errors import InputError, TfbertError
 from tfbert.hardware import surroundings
 from tfbert.io.paths import as_path, exists
-from tfbert.io.terminal import log_to_standard_error, silence_libraries
+from tfbert.io.terminal import log_to_standard_error, open_standard_error, silence_libraries
 from tfbert.models.sources import resolve_source
 from tfbert.options import Options, make_options, read_options, suggestion
 from tfbert.planning.plan_options import PlanConfig
@@ -33,8 +33,9 @@ from tfbert.runs.command_options import (
     PredictConfig,
     StatusConfig,
 )
-from tfbert.runs.export_options import ExportConfig
+from tfbert.runs.export_options import ExportConfig, check_export
 from tfbert.runs.starting import refuse_early
+from tfbert.runs.tuning_data import read_tuning_data
 from tfbert.text.vocab_options import VocabConfig
 from tfbert.tpu_check.check_options import TpuCheckConfig
 
@@ -43,10 +44,11 @@ def finetune(config: FinetuneConfig) -> None:
     """Train a sentence classifier and print its final numbers."""
     prints = _joins_as_chief(config)
     refuse_early(config)
+    data = read_tuning_data(config)
     from tfbert.runs.finetune import finetune
     from tfbert.runs.scoring import metrics_table
 
-    result = finetune(config)
+    result = finetune(config, data)
     if prints:
         print(metrics_table(result.metrics))
         print(f"Run directory: {result.run_directory}")
@@ -141,6 +143,8 @@ def plan(config: PlanConfig) -> None:
 
 def export(config: ExportConfig) -> None:
     """Write a trained model in another program's form."""
+    check_export(config)
+    resolve_source(config.model)
     from tfbert.runs.export import export
 
     export(config)
@@ -165,9 +169,9 @@ def _joins_as_chief(config: FinetuneConfig | EvaluateConfig | PretrainConfig) ->
     """
     if "TF_CONFIG" not in os.environ or config.strategy not in ("auto", "multi_worker"):
         return True
-    from tfbert.hardware.strategies import get_strategy, is_chief
+    from tfbert.hardware.strategies import find_strategy, is_chief
 
-    if is_chief(get_strategy(config.strategy, config.replicas)):
+    if is_chief(find_strategy(config.strategy, config.replicas)):
         return True
     logging.getLogger("tfbert").setLevel(logging.WARNING)
     return False
@@ -301,7 +305,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     try:
         if argv is None:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            open_standard_error()
+            if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
         function, config = parse(words)
         if argv is None:
             surroundings.prepare_command(words, os.environ)

@@ -31,6 +31,7 @@ HOMES = {
     "TransformerEncoder": "tfbert.models.layers.transformer",
     "WarmupPolynomialDecay": "tfbert.optimizers.schedules",
     "gelu": "tfbert.models.layers.kernels",
+    "gelu_tanh": "tfbert.models.layers.kernels",
 }
 
 

@@ -244,7 +244,8 @@ class Benchmark:
         output = run.with_name(f"{run.name}-sst2-{tuning_seed}")
         if not (output / "metrics.json").exists():
             words = ["--model", run, "--output", output, "--seed", tuning_seed]
-            words += ["--learning-rate", 1e-4]
+            # The last epoch: the evaluation examples choose nothing.
+            words += ["--learning-rate", 1e-4, "--keep-epoch", "last"]
             if self.quick:
                 words += ["--task", "embedded", "--epochs", 1, "--max-length", 32]
             else:

@@ -154,6 +154,7 @@ def fine_tuned(models, task, work, tiny):
                 epochs=1 if tiny else EPOCHS,
                 learning_rate=rate,
                 dropout=DROPOUT,
+                keep_epoch="last",  # the evaluation examples choose nothing
                 seed=seed,
                 progress=False,
             )

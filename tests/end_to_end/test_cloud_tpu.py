@@ -81,10 +81,19 @@ def test_refused_in_one_line(script, launched, capsys, options, command, message
     "options", [["--hours", "0"], ["--hours", "nan"], ["--hours", "long"], ["--max-hourly-cost=-1"]]
 )
 def test_wrong_numbers(script, capsys, options):
-    with pytest.raises(SystemExit) as stopped:
-        script.main([*OPTIONS, *options, "--", *COMMAND])
-    assert stopped.value.code == 2
-    assert f"error: argument {options[0].partition('=')[0]}: " in capsys.readouterr().err
+    assert script.main([*OPTIONS, *options, "--", *COMMAND]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"cloud_tpu: error: {options[0].partition('=')[0]}: must be a number")
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [(OPTIONS[:-2], "--hours"), ([*OPTIONS, "--spots"], "--spots"), ([*OPTIONS, "extra"], "extra")],
+)
+def test_wrong_options_are_one_line(script, capsys, options, named):
+    assert script.main([*options, "--", *COMMAND]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("cloud_tpu: error: ") and named in line
 
 
 def test_no_skypilot(script, monkeypatch, capsys, tmp_path):

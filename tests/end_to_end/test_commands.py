@@ -84,7 +84,7 @@ def test_a_second_run_is_refused_and_the_first_one_kept(here, capsys):
     assert main([*FINETUNE, "--output", "run"]) == 2
     errors = capsys.readouterr().err
     assert errors.count("\n") == 1
-    assert "holds another run" in errors
+    assert "holds a finished run" in errors
     assert Path("run/metrics.json").read_text() == before
 
 

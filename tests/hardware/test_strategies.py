@@ -3,14 +3,35 @@ import pytest
 import tensorflow as tf
 
 from tfbert.errors import InputError
-from tfbert.hardware import strategies
-from tfbert.hardware.strategies import get_strategy, sum_over_workers
+from tfbert.hardware import strategies, surroundings
+from tfbert.hardware.strategies import find_strategy, get_strategy, sum_over_workers
 
 
 def test_one_device_is_the_default_strategy(caplog):
     with caplog.at_level("INFO", "tfbert"):
         assert get_strategy() is tf.distribute.get_strategy()
     assert "devices: 1 CPU (one)" in caplog.text
+
+
+@pytest.mark.parametrize(("visible", "told"), [(None, True), ("0", True), ("-1", False)])
+def test_a_gpu_that_tensorflow_does_not_find_is_told(monkeypatch, caplog, visible, told):
+    monkeypatch.setattr(surroundings, "NVIDIA_DRIVER", __file__)
+    monkeypatch.setattr(strategies, "_gpus", lambda: 0)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    get_strategy("cpu")
+    assert "NVIDIA" not in caplog.text
+    get_strategy()
+    assert ("there is an NVIDIA GPU" in caplog.text) == told
+
+
+def test_it_can_be_found_without_a_word(caplog):
+    with caplog.at_level("INFO", "tfbert"):
+        assert find_strategy("auto", 2) is get_strategy(replicas=2)
+    assert caplog.text.count("devices:") == 1
+    with pytest.raises(InputError, match="--strategy gpu: must be one of auto"):
+        find_strategy("gpu", None)
 
 
 def test_two_logical_cpus():

@@ -42,6 +42,11 @@ def test_an_incomplete_directory_is_named(tmp_path, make, message):
 def test_unknown_names_and_files(tmp_path):
     with pytest.raises(InputError, match=r"no BERT preset of that name.*bert_tiny_en_uncased"):
         resolve_source("bert_huge")
+    with pytest.raises(InputError, match="no such directory; on the Hugging Face Hub it is hf://"):
+        resolve_source("google-bert/bert-base-uncased")
+    for path in ("runs/nope", f"{tmp_path}/nope", "tests/nope"):
+        with pytest.raises(InputError, match=r"no such directory$"):
+            resolve_source(path)
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="is a file; give the model's directory"):
         resolve_source(str(tmp_path / "file"))

@@ -14,6 +14,8 @@ from tfbert.notebook.session import begin
 begin(progress={progress})
 warnings.warn("of a library")
 logging.getLogger("absl").warning("of absl")
+logging.getLogger("tensorflow").setLevel(logging.INFO)  # as it does by itself in a notebook
+logging.getLogger("tensorflow").warning("of TensorFlow")
 logging.getLogger("tfbert").info("what it does")
 logging.getLogger("tfbert").warning("what matters")
 import sys

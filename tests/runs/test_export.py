@@ -13,6 +13,7 @@ from tfbert.models.classifier import load_classifier
 from tfbert.models.encoder import weights_by_path
 from tfbert.models.pretrainer import HEADS_FILE, load_pretrainer
 from tfbert.runs import export as export_module
+from tfbert.runs import export_options
 from tfbert.runs.export import export
 from tfbert.runs.export_options import ExportConfig
 from tfbert.runs.outputs.run_directory import read_run_config
@@ -162,6 +163,6 @@ def test_a_package_that_is_missing_is_named_before_the_model_is_loaded(tmp_path,
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "tf2onnx" else found(name)
     )
-    monkeypatch.setitem(export_module._PACKAGES, "onnx", ("json", "tf2onnx"))
+    monkeypatch.setitem(export_options._PACKAGES, "onnx", ("json", "tf2onnx"))
     with pytest.raises(InputError, match=r'tf2onnx is not installed; .*pip install "tfbert\[exp'):
         make("nowhere", tmp_path / "out", "onnx")

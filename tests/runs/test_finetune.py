@@ -1,7 +1,9 @@
 """`tfbert finetune`: most of these tests look at one of two finished runs."""
 
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import keras
@@ -12,17 +14,20 @@ import yaml
 from helpers.pretraining_run import scalars, stopped
 from helpers.training_fixtures import TRAINED, quick_options
 
-from tfbert.cli import parse
+from tfbert.cli import main, parse
 from tfbert.errors import InputError, MachineError, TfbertError
 from tfbert.models.classifier import BertClassifier, load_classifier
 from tfbert.models.encoder import weights_by_path
 from tfbert.models.layers.dropout import Dropout
 from tfbert.models.sources import load_encoder
 from tfbert.optimizers.loss_scale import LossScaleOptimizer
+from tfbert.recovery.preemption import Preempted, Stopped
 from tfbert.runs import finetune as finetune_module
-from tfbert.runs.command_options import FinetuneConfig
+from tfbert.runs.command_options import EvaluateConfig, FinetuneConfig
+from tfbert.runs.evaluate import evaluate
 from tfbert.runs.finetune import finetune
 from tfbert.runs.outputs.status import read_status
+from tfbert.runs.tuning_data import class_weights
 
 
 def encoder_weights(model):
@@ -119,8 +124,8 @@ def test_frozen_layers_stay_and_the_others_move(second_run, trained_run):
 
 def test_class_weights(second_run, begun):
     ids, labels = np.array([0, 0, 0, 1]), ["a", "b"]
-    assert finetune_module._class_weights("none", ids, labels).tolist() == [1, 1]
-    balanced = finetune_module._class_weights("balanced", ids, labels)
+    assert class_weights("none", ids, labels).tolist() == [1, 1]
+    balanced = class_weights("balanced", ids, labels)
     np.testing.assert_allclose(balanced, [2 / 3, 2])
     assert second_run.metrics["per_class"]["negative"]["recall"] == 1.0
     _, batches = begun(class_weights="balanced")
@@ -167,17 +172,87 @@ def test_the_division_of_the_work_does_not_matter(config, no_dropout):
     assert np.linalg.norm(ours - theirs) / np.linalg.norm(ours) < 1e-4
 
 
-def test_early_stopping_keeps_the_best_weights(config, monkeypatch):
-    losses = iter([0.5, 0.4, 0.6, 0.7, 0.1])
-    seen = []
+# What evaluations find: (loss, accuracy) after each epoch.
+SCRIPT = [(0.5, 0.6), (0.4, 0.8), (0.6, 0.8), (0.7, 0.7), (0.1, 0.9)]
+
+
+def scripted(config, monkeypatch, script, after=None):
+    """Trains with evaluations that find what a script says, and calls `after` in each.
+
+    Returns:
+        The `RunResult`, and the head's weights in each evaluation.
+    """
+    found, seen = iter(script), []
 
     def evaluate(self, *arguments):
         seen.append(self.output_dense.kernel.numpy())
-        return {"loss": next(losses)}
+        if after:
+            after(len(seen), seen[-1])
+        return dict(zip(("loss", "accuracy"), next(found), strict=True))
 
-    monkeypatch.setattr(BertClassifier, "_evaluate", evaluate)
-    result = finetune(config(epochs=5, early_stopping=2, max_length=8))
+    with monkeypatch.context() as patch:
+        patch.setattr(BertClassifier, "_evaluate", evaluate)
+        return finetune(config), seen
+
+
+def measured(result):
+    """Accuracy and loss of a run's saved model on the evaluation examples, measured anew."""
+    metrics = evaluate(EvaluateConfig(model=result.run_directory, progress=False))
+    return metrics["accuracy"], metrics["loss"]
+
+
+def test_the_best_epoch_is_kept_and_named(config, monkeypatch, caplog):
+    """Its weights and numbers are saved; of equal accuracies, the lower loss decides."""
+    script = [(0.5, 0.8), (0.4, 0.8), (0.3, 0.7)]
+    with caplog.at_level("INFO", "tfbert"):
+        result, seen = scripted(config(epochs=3, max_length=8), monkeypatch, script)
+    line = "kept epoch 2 of 3: evaluation accuracy 0.8000, that of the last is 0.7000"
+    assert caplog.messages[-1].startswith(line)
+    kernel = load_classifier(result.run_directory).model.output_dense.kernel.numpy()
+    np.testing.assert_array_equal(kernel, seen[1])
+    assert not np.array_equal(seen[1], seen[2])
+    written = json.loads((Path(result.run_directory) / "metrics.json").read_text())
+    assert (written["kept_epoch"], written["epochs"]) == (2, 3)
+    assert (written["accuracy"], written["loss"]) == pytest.approx(measured(result), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("which", "kept", "line"),
+    [
+        # The first of equal epochs is found again, in the checkpoints.
+        ("best", 1, "kept epoch 1 of 3: evaluation accuracy 0.9000, that of the last is 0.8000"),
+        ("last", 3, "kept epoch 3 of 3: evaluation accuracy 0.8000, that of epoch 1 is 0.9000"),
+    ],
+)
+def test_a_run_that_was_stopped_keeps_the_same_epoch(
+    config, monkeypatch, caplog, which, kept, line
+):
+    options = {"epochs": 3, "max_length": 8, "keep_epoch": which}
+    script = [(0.4, 0.9), (0.4, 0.9), (0.3, 0.8)]
+    heads = []
+
+    def stop(evaluation, head):
+        heads.append(head)
+        if evaluation == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Preempted):
+        scripted(config(**options), monkeypatch, script, stop)
+    with caplog.at_level("INFO", "tfbert"):
+        result, seen = scripted(config(**options), monkeypatch, script[1:])
+    assert len(heads) == len(seen) == 2
+    np.testing.assert_array_equal(heads[1], seen[0])
+    expected = heads[0] if kept == 1 else seen[1]
+    saved = load_classifier(result.run_directory).model.output_dense.kernel.numpy()
+    np.testing.assert_array_equal(saved, expected)
+    assert result.metrics["kept_epoch"] == kept
+    assert caplog.messages[-1].startswith(line)
+
+
+def test_early_stopping_keeps_the_best_weights(config, monkeypatch):
+    result, seen = scripted(config(epochs=5, early_stopping=2, max_length=8), monkeypatch, SCRIPT)
     assert len(seen) == 4
+    assert result.metrics["kept_epoch"] == 2
     np.testing.assert_array_equal(result.model.output_dense.kernel.numpy(), seen[1])
 
 
@@ -239,6 +314,35 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(
     other = {**options, "max_length": 15, "output": str(tmp_path / "other")}
     with pytest.raises(AssertionError, match="tokenized again"):
         finetune(config(**other))
+
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture
+def ctrl_c():
+    """Python's own answer to it, which a shell may have switched off for the tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_ctrl_c_saves_and_the_same_command_goes_on(config, trained_run, tmp_path, capsys, ctrl_c):
+    run = tmp_path / "run"
+    with stopped(finetune_module.StatusUpdates, 5, error=Stopped, act=interrupt):
+        finetune(config(**TRAINED))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert read_status(run)["phase"] == "stopped"
+    assert read_status(run)["checkpoint"]["step"] == 5
+    assert main(["status", str(run)]) == 0
+    shown = capsys.readouterr().out
+    assert ": stopped\n" in shown and "the same command goes on from there" in shown
+    result = finetune(config(**TRAINED))
+    assert result.history == json.loads((trained_run / "history.json").read_text())
+    one, two = (load_classifier(str(path)).model.get_weights() for path in (run, trained_run))
+    for ours, theirs in zip(one, two, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_other_data_is_not_gone_on_with(config, stopped_run, monkeypatch, tmp_path, data):
@@ -366,8 +470,8 @@ def test_weight_decay_leaves_biases_and_norms_alone(begun):
 
 def test_bad_input_leaves_the_run_that_it_should_overwrite(config, trained_run, tmp_path):
     (tmp_path / "run").symlink_to(trained_run)
-    with pytest.raises(InputError, match="holds another run"):
-        finetune(config())
+    with pytest.raises(InputError, match=r"holds a finished run .*cannot go on with more epochs"):
+        finetune(config(**{**TRAINED, "epochs": 3}))
     with pytest.raises(InputError, match="no such directory"):
         finetune(config(overwrite=True, model="nowhere"))
     assert (tmp_path / "run" / "metrics.json").exists()

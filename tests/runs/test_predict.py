@@ -34,6 +34,13 @@ def test_one_answer_a_line_in_order_whatever_the_batches(trained_run, tmp_path, 
         assert other["probability"] == pytest.approx(answer["probability"], abs=1e-5)
 
 
+def test_another_backend_of_keras_is_one_line(classifier, trained_run, monkeypatch):
+    monkeypatch.setattr("keras.backend.backend", lambda: "jax")
+    for ask in (lambda: predict_texts(classifier, ["a"]), lambda: answers(trained_run)):
+        with pytest.raises(InputError, match="Keras runs on jax: set KERAS_BACKEND=tensorflow"):
+            ask()
+
+
 def test_standard_input(trained_run, monkeypatch):
     stdin = io.TextIOWrapper(io.BytesIO(b"good\r\nbad"))
     monkeypatch.setattr(sys, "stdin", stdin)

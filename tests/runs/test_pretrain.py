@@ -127,7 +127,7 @@ def test_records_without_pairs_or_held_out_text(embedded_vocabulary_file, tmp_pa
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"data": "/nonexistent"}, "no dataset.json"),
+        ({"data": "/nonexistent"}, "no such file or folder"),
         ({"phases": [{**PHASES[0], "sequence_length": 32}]}, "no records of length 32"),
         ({"phases": [{**PHASES[0], "global_batch_size": 7}], "replicas": 2}, "7 cannot be divided"),
         ({"phases": [{**PHASES[0], "per_device_batch_size": 3}]}, "8 is not a multiple of"),
@@ -166,8 +166,8 @@ def test_records_of_another_program_train_alike(
     result = pretrain(pretrain_config(data=str(folder), vocab=vocab))
     assert result.metrics["updates"] == 8
     assert all(np.isfinite(value) for value in result.metrics.values())
-    pieces = load_encoder(result.run_directory, "float32").tokenizer.get_vocabulary()
-    assert pieces == embedded_vocabulary_file.read_text().splitlines()
+    pieces = load_encoder(result.run_directory, "float32").tokenizer.vocabulary.pieces
+    assert list(pieces) == embedded_vocabulary_file.read_text().splitlines()
 
 
 def test_the_command_begins_with_cooccurrences(records, tmp_path, capsys):

@@ -1,9 +1,16 @@
 import numpy as np
+import pytest
 from helpers.training_fixtures import TEXTS
 from sklearn import metrics as reference
 
 from tfbert.runs import scoring
-from tfbert.runs.scoring import classification_metrics, metrics_table, predict_logits
+from tfbert.runs.scoring import (
+    classification_metrics,
+    evaluate_examples,
+    metrics_table,
+    predict_logits,
+)
+from tfbert.tasks.tables import Examples
 from tfbert.tasks.tokenization import tokenize
 
 LABELS = ["bad", "fair", "good"]
@@ -31,6 +38,23 @@ def test_confident_mistakes_and_absent_classes_stay_finite():
     ours = classification_metrics([[1000.0, 0.0, 0.0]], [1], LABELS)
     assert ours["loss"] == 1000.0
     assert ours["accuracy"] == ours["macro_f1"] == 0.0
+
+
+@pytest.mark.parametrize(
+    ("answers", "given", "is_told"),
+    [([0, 0, 0], "pnp", True), ([0, 1, 0], "pnp", False), ([1, 1, 1], "ppp", False)],
+)
+def test_one_answer_for_everything_is_told(
+    classifier, monkeypatch, caplog, answers, given, is_told
+):
+    labels = [{"n": "negative", "p": "positive"}[letter] for letter in given]
+    logits = np.eye(2, dtype=np.float32)[answers]
+    monkeypatch.setattr(scoring, "predict_logits", lambda *arguments: logits)
+    with caplog.at_level("INFO", "tfbert"):
+        evaluate_examples(classifier, Examples(["a", "b", "c"], labels), 8, progress=False)
+    line = "every one of the 3 examples was answered with 'negative'"
+    assert (line in caplog.text) == is_told
+    assert ("--class-weights balanced" in caplog.text) == is_told
 
 
 def test_as_a_table():

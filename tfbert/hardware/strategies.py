@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tfbert.errors import InputError, first_line
+from tfbert.hardware import surroundings
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -39,6 +40,24 @@ def get_strategy(strategy: str = "auto", replicas: int | None = None) -> tf.dist
         InputError: If the machine does not have what is asked for, or TensorFlow runs already with
             other devices.
     """
+    made = find_strategy(strategy, replicas)
+    if strategy == "auto":
+        strategy = _best_strategy()
+    count = made.num_replicas_in_sync
+    kind = "TPU" if strategy == "tpu" else "GPU" if strategy != "cpu" and _gpus() else "CPU"
+    if is_chief(made):  # the others would say the same
+        log.info("devices: %d %s (%s)", count, kind, type(made).__name__ if count > 1 else "one")
+        if kind == "CPU" and strategy != "cpu" and _has_idle_gpu():
+            log.warning(
+                "there is an NVIDIA GPU, and TensorFlow does not find it: is the package installed "
+                "with CUDA (tfbert[cuda]), and the driver recent enough? TF_CPP_MIN_LOG_LEVEL=0 "
+                "shows what TensorFlow says"
+            )
+    return made
+
+
+def find_strategy(strategy: str, replicas: int | None) -> tf.distribute.Strategy:
+    """`get_strategy` without the log line."""
     if strategy not in _MAKERS and strategy != "auto":
         raise InputError(f"--strategy {strategy}: must be one of auto, {', '.join(_MAKERS)}")
     if replicas is not None and replicas < 1:
@@ -47,12 +66,14 @@ def get_strategy(strategy: str = "auto", replicas: int | None = None) -> tf.dist
         strategy = _best_strategy()
     # Before Keras is asked anything: its import starts TensorFlow's devices.
     made = _MAKERS[strategy](replicas)
-    _check_backend()
-    count = made.num_replicas_in_sync
-    kind = "TPU" if strategy == "tpu" else "GPU" if strategy != "cpu" and _gpus() else "CPU"
-    if is_chief(made):  # the others would say the same
-        log.info("devices: %d %s (%s)", count, kind, type(made).__name__ if count > 1 else "one")
+    check_backend()
     return made
+
+
+def _has_idle_gpu() -> bool:
+    """Whether there is an NVIDIA driver, and nobody has hidden the GPUs."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    return os.path.exists(surroundings.NVIDIA_DRIVER) and not hidden
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
@@ -82,7 +103,8 @@ def _workers() -> int:
         raise InputError(f"TF_CONFIG: cannot be read as JSON of a cluster: {error}") from error
 
 
-def _check_backend() -> None:
+def check_backend() -> None:
+    """Raises InputError if Keras runs on something else than TensorFlow."""
     import keras
 
     if keras.backend.backend() != "tensorflow":

@@ -14,6 +14,7 @@ from types import FrameType, ModuleType
 
 from tfbert.errors import InputError
 
+NVIDIA_DRIVER = "/dev/nvidiactl"  # there where an NVIDIA GPU can be used
 _BACKENDS = ("tensorflow", "jax", "torch", "numpy", "openvino")
 # Imported by Keras and TensorFlow wherever they are installed, a third of the time of both.
 # Without them Keras lacks plots and wrappers, of which no command makes use.
@@ -31,7 +32,7 @@ def prepare(environment: MutableMapping[str, str] = os.environ) -> None:
         environment["KERAS_BACKEND"] = backend.lower()  # Keras knows small letters only
     # Of C++ messages, information and warnings are left out; errors as well where the only ones
     # are that there is no GPU. What matters comes as an exception.
-    has_gpu = os.path.exists("/dev/nvidiactl")
+    has_gpu = os.path.exists(NVIDIA_DRIVER)
     environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "2" if has_gpu else "3")
     if environment.get("TF_USE_LEGACY_KERAS") and find_spec("tf_keras") is None:
         del environment["TF_USE_LEGACY_KERAS"]  # TensorFlow would look for it without end

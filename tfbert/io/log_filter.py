@@ -8,6 +8,7 @@ import contextlib
 import os
 import re
 import select
+import signal
 
 # `I0000 00:00:1795774711.258001   12923 device_compiler.h:196] Compiled cluster using XLA!` of
 # absl, `2026-11-27 10:29:07.854924: I external/xla/port.cc:153] ...` of TensorFlow. A fatal line
@@ -57,5 +58,7 @@ def _write(target: int, data: bytes) -> None:
 
 
 if __name__ == "__main__":
+    # A job's end is announced to all of its processes, and the command has words to say after it.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with contextlib.suppress(OSError):  # who read standard error has gone
         copy(0, 2)

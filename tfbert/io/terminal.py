@@ -49,6 +49,19 @@ def log_to_standard_error() -> None:
         logger.addHandler(LineHandler())
 
 
+def open_standard_error() -> None:
+    """Opens standard error where it is closed (`2>&-`), as the system's /dev/null.
+
+    Else the next file that is opened would have its descriptor, and libraries would write into it.
+    """
+    if sys.stderr is None:
+        null = os.open(os.devnull, os.O_WRONLY)
+        if null != 2:
+            os.dup2(null, 2)
+            os.close(null)
+        sys.stderr = open(2, "w", 1, "utf-8", closefd=False)  # noqa: SIM115
+
+
 def silence_libraries() -> None:
     """Keeps the libraries' messages from standard error for the rest of this process.
 
@@ -62,10 +75,9 @@ def silence_libraries() -> None:
     if os.environ.get(LOG_LEVEL) in ("0", "1"):
         return
     os.environ[LOG_LEVEL] = "3"
-    try:
-        terminal = os.dup(2)
-    except OSError:  # standard error is closed
+    if os.getpid() == 1:  # of a container, which ends with it: a crash's last words would be lost
         return
+    terminal = os.dup(2)
     source, pipe = os.pipe()
     try:
         # In a session of its own, or Ctrl-C would end it before the command has spoken. It ends
@@ -88,5 +100,6 @@ def silence_libraries() -> None:
     os.dup2(pipe, 2)
     os.close(pipe)
     before = sys.stderr
-    stream = open(terminal, "w", 1, before.encoding, before.errors, closefd=False)  # noqa: SIM115
-    sys.stderr = stream
+    sys.stderr = open(  # noqa: SIM115
+        terminal, "w", 1, before.encoding, before.errors, closefd=False
+    )

@@ -15,11 +15,11 @@ from tfbert.models.formats.stock import copy_weights as copy_weights
 from tfbert.models.formats.stock import weights_by_path as weights_by_path
 from tfbert.models.layers.dropout import Dropout
 from tfbert.models.layers.transformer import (
-    LAYER_NORM_EPSILON,
-    ActivationName,
     TransformerEncoder,
     bert_initializer,
 )
+from tfbert.models.sizes import LAYER_NORM_EPSILON
+from tfbert.types import ActivationName
 
 
 @keras.saving.register_keras_serializable("tfbert")

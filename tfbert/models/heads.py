@@ -7,8 +7,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfbert.models.layers.transformer import LAYER_NORM_EPSILON, ActivationName, bert_initializer
-from tfbert.types import Tensor
+from tfbert.models.layers.transformer import bert_initializer
+from tfbert.models.sizes import LAYER_NORM_EPSILON
+from tfbert.types import ActivationName, Tensor
 
 
 class MaskedLMHead(keras.layers.Layer):

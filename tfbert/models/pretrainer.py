@@ -20,8 +20,8 @@ from tfbert.models.encoder import BertEncoder, freeze_lower_layers, to_stock
 from tfbert.models.formats.folder import OpenedModel
 from tfbert.models.formats.presets import load_preset, load_tokenizer, write_settings
 from tfbert.models.heads import MaskedLMHead
-from tfbert.models.layers.transformer import LAYER_NORM_EPSILON, bert_initializer
-from tfbert.models.sizes import BertSize
+from tfbert.models.layers.transformer import bert_initializer
+from tfbert.models.sizes import LAYER_NORM_EPSILON, BertSize
 from tfbert.models.sources import open_source
 from tfbert.text.tokenizer import BertTokenizer
 

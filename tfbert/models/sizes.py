@@ -4,6 +4,8 @@ import dataclasses
 
 from tfbert.errors import InputError
 
+LAYER_NORM_EPSILON = 1e-12  # of Google's models
+
 
 @dataclasses.dataclass(frozen=True)
 class BertSize:

@@ -15,6 +15,7 @@ from tfbert.models.formats.folder import OpenedModel, check_folder, open_folder
 from tfbert.models.formats.forms import form_of
 from tfbert.models.formats.hub import SCHEME, fetch
 from tfbert.models.formats.presets import load_preset, load_tokenizer
+from tfbert.models.preset_names import is_preset, preset_names
 from tfbert.options import suggestion
 from tfbert.text.tokenizer import BertTokenizer
 
@@ -64,12 +65,11 @@ def resolve_source(source: str) -> str:
     if "://" in source:
         return source
     if "/" in source:  # no preset has one in its name
-        hint = f"; on the Hugging Face Hub it is hf://{source}" if source.count("/") == 1 else ""
+        is_path = source.count("/") != 1 or exists(path.parent) or source.startswith("runs/")
+        hint = "" if is_path else f"; on the Hugging Face Hub it is hf://{source}"
         raise InputError(f"model {source}: no such directory{hint}")
-    import keras_hub
-
-    presets = keras_hub.models.BertBackbone.presets
-    if source not in presets:
+    if not is_preset(source):
+        presets = preset_names()
         raise InputError(
             f"model {source}: no such directory, and no BERT preset of that name; "
             f"presets are {', '.join(sorted(presets))}{suggestion(source, presets, '', '; ')}"

@@ -24,6 +24,8 @@ def begin(progress: bool = True) -> None:
     stream = sys.stderr
     silence_libraries()
     sys.stderr = stream  # the notebook's own, which knows the cell that writes
+    # In a notebook TensorFlow sets the level of its log when it is imported; a filter stays.
+    logging.getLogger("tensorflow").addFilter(lambda record: record.levelno >= logging.ERROR)
     log = logging.getLogger("tfbert")
     log.setLevel(logging.INFO if progress else logging.WARNING)
     # A handler of our own: the root's, where Colab has one, would add names and levels.

@@ -28,8 +28,9 @@ class Stopped(KeyboardInterrupt):
 class TerminationWatch:
     """Within `with`: notes the first SIGTERM and the first Ctrl-C (SIGINT).
 
-    A second SIGTERM ends the process as usual, and so does a second Ctrl-C, at once; in an
-    interactive Python, such as a notebook, it raises KeyboardInterrupt as usual.
+    A second SIGTERM does what it did before, and so does a second Ctrl-C, except that it ends the
+    process at once where Python would raise KeyboardInterrupt and is not interactive, as a notebook
+    is. Afterwards the signals do what they did before.
 
     Outside of the main thread, where Python takes no signals, it notes none.
     """
@@ -42,24 +43,21 @@ class TerminationWatch:
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
-                if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
-                    self._previous[number] = signal.signal(number, self._note)
+                if signal.getsignal(number) is not signal.SIG_IGN:  # as in the background of `sh`
+                    self._previous[number] = signal.signal(number, self._note) or signal.SIG_DFL
         return self
 
     def __exit__(self, *error: object) -> None:
-        for number in list(self._previous):
-            self._restore(number)
+        for number, previous in self._previous.items():
+            signal.signal(number, previous)
+        self._previous.clear()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
-        previous = self._restore(number)
+        following = self._previous[number]
+        if following is signal.default_int_handler and not hasattr(sys, "ps1"):
+            following = signal.SIG_DFL
+        signal.signal(number, following)
         if number == signal.SIGINT:
             self.by_user = True
-            if previous is signal.default_int_handler and not hasattr(sys, "ps1"):
-                signal.signal(number, signal.SIG_DFL)
             log.info("stopping after this update, to save; Ctrl-C again leaves at once")
-
-    def _restore(self, number: int) -> Any:
-        previous = self._previous.pop(number)
-        signal.signal(number, previous or signal.SIG_DFL)
-        return previous

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import logging
 import shlex
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from typing import Any
 import yaml
 
 from tfbert.errors import InputError
-from tfbert.io.paths import as_path, exists, is_remote, same_file, why_unwritable
+from tfbert.io.paths import as_path, exists, is_remote
 from tfbert.io.whole import read_json, replacing, saving, write_bytes, write_json
 from tfbert.models.classifier import LABELS_FILE, TrainedClassifier
 from tfbert.models.exports.model_card import model_card
@@ -23,19 +22,10 @@ from tfbert.models.sources import Encoder
 from tfbert.options import RUN_RECORD_KEYS
 from tfbert.recipes.pretrain_options import PretrainConfig
 from tfbert.runs.command_options import FinetuneConfig
-from tfbert.runs.export_options import ExportConfig
+from tfbert.runs.export_options import MAIN_FILES, ExportConfig, check_export
 from tfbert.runs.outputs.run_directory import size_in_bytes
 
 log = logging.getLogger("tfbert")
-
-# The file of each format by which a folder is known as an exported model.
-_MAIN_FILES = {
-    "huggingface": "model.safetensors",
-    "savedmodel": "saved_model.pb",
-    "onnx": "model.onnx",
-    "litert": "model.tflite",
-}
-_PACKAGES = {"onnx": ("onnx", "tf2onnx")}
 
 
 def export(config: ExportConfig) -> None:
@@ -45,16 +35,10 @@ def export(config: ExportConfig) -> None:
         InputError: If the model, an option or the output folder is wrong, or a package is missing.
         MachineError: If it cannot be written.
     """
+    check_export(config)
     output = as_path(config.output)
     if not is_remote(output):
         output = output.resolve()  # a link to a folder stays, and what it leads to is replaced
-    _check_output(config, output)
-    for package in _PACKAGES.get(config.format, ()):
-        if importlib.util.find_spec(package) is None:
-            raise InputError(
-                f"--format {config.format}: the package {package} is not installed; "
-                'python -m pip install "tfbert[export]" installs what is needed'
-            )
     model = load_trained(config.model)
     keras_model = model.backbone if isinstance(model, Encoder) else model.model
     with saving(output):
@@ -62,27 +46,6 @@ def export(config: ExportConfig) -> None:
     with saving(output, size_in_bytes(keras_model.variables)), replacing(output) as temporary:
         temporary.mkdir()
         _WRITERS[config.format](model, temporary, config)
-
-
-def _check_output(config: ExportConfig, output: Path) -> None:
-    """Refuses a folder that holds something else than an exported model to be replaced."""
-    if reason := why_unwritable(output):
-        raise InputError(f"--output {output}: {reason}; name another folder")
-    if not exists(output) or not any(output.iterdir()):
-        return
-    if not any((output / name).exists() for name in _MAIN_FILES.values()):
-        raise InputError(
-            f"--output {output}: holds files that are not an exported model; choose another"
-        )
-    if same_file(output, config.model):
-        raise InputError(f"--output {output}: is the model itself; choose another")
-    if not is_remote(output) and output in Path(config.model).resolve().parents:
-        raise InputError(f"--output {output}: holds the model itself; choose another")
-    if not config.overwrite:
-        raise InputError(
-            f"--output {output}: holds an exported model; choose another, or replace it with "
-            "--overwrite"
-        )
 
 
 def _huggingface(model: Trained, folder: Path, config: ExportConfig) -> None:
@@ -130,7 +93,7 @@ def _file(model: Trained, folder: Path, config: ExportConfig) -> None:
         plain, max_length = plain_encoder(encoder), encoder.max_sequence_length
         log.info("model %s has no classification head: the outputs are vectors", config.model)
     write = write_onnx if config.format == "onnx" else write_litert
-    write(plain, folder / _MAIN_FILES[config.format])
+    write(plain, folder / MAIN_FILES[config.format])
     write_tokenizer(model.tokenizer, folder, max_length)
 
 

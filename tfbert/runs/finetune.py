@@ -1,12 +1,12 @@
 """`tfbert finetune`: from labelled texts and a pre-trained encoder to a run with a classifier."""
 
 import contextlib
+import functools
 import hashlib
 import logging
 import math
 import time
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -28,19 +28,18 @@ from tfbert.models.encoder import freeze_lower_layers
 from tfbert.models.sources import load_encoder
 from tfbert.optimizers.schedules import WarmupPolynomialDecay
 from tfbert.recipes.batch_size import accumulate_steps
-from tfbert.recovery.checkpoints import restore_best_weights
-from tfbert.recovery.recovery_options import Recovery
 from tfbert.runs.command_options import FinetuneConfig
 from tfbert.runs.outputs.callbacks import ProgressBar, StatusUpdates, TensorBoardCurves
+from tfbert.runs.outputs.kept_epoch import keep_epoch, kept_epoch_line
 from tfbert.runs.outputs.run_directory import RunDirectory, size_in_bytes
 from tfbert.runs.outputs.status import RunStatus
 from tfbert.runs.scoring import batch_lengths, evaluate_examples, fixed_rows
 from tfbert.runs.starting import RunResult, start
+from tfbert.runs.tuning_data import TuningData, read_tuning_data
 from tfbert.tasks.batch_sources import TrainingBatches, evaluation_dataset
 from tfbert.tasks.batching import LengthBatches, TokenBatches
 from tfbert.tasks.known_tasks import TASKS
-from tfbert.tasks.labelled_data import LabelledData, draw, label_ids, label_names
-from tfbert.tasks.labels import check_labels
+from tfbert.tasks.labelled_data import label_ids
 from tfbert.tasks.tables import Examples
 from tfbert.tasks.token_cache import tokenize_once
 from tfbert.tasks.tokenization import TokenizedTexts
@@ -48,17 +47,12 @@ from tfbert.tasks.tokenization import TokenizedTexts
 log = logging.getLogger("tfbert")
 
 
-class _Data(NamedTuple):
-    """Both splits, the labels' names, and the weight of each label in the loss."""
-
-    train: Examples
-    evaluation: Examples
-    labels: list[str]
-    class_weights: np.ndarray
-
-
-def finetune(config: FinetuneConfig) -> RunResult:
+def finetune(config: FinetuneConfig, data: TuningData | None = None) -> RunResult:
     """Trains a sentence classifier (Devlin et al. 2019, section 4.1) with `model.fit`.
+
+    Args:
+        config: The options.
+        data: What `read_tuning_data` returns for them; None reads it.
 
     Returns:
         A `RunResult`; the run directory holds `config.yaml`, `metrics.json`, `logs/`,
@@ -68,14 +62,18 @@ def finetune(config: FinetuneConfig) -> RunResult:
         InputError: If an option, the data or the model is wrong.
         MachineError: If memory or disk is exhausted.
     """
-    return start(_finetune, config)
+    return start(functools.partial(_finetune, data=data), config)
 
 
 def _finetune(
-    config: FinetuneConfig, strategy: tf.distribute.Strategy, run: RunDirectory, resumes: bool
+    config: FinetuneConfig,
+    strategy: tf.distribute.Strategy,
+    run: RunDirectory,
+    resumes: bool,
+    data: TuningData | None = None,
 ) -> RunResult:
     began = time.perf_counter()
-    data = _read_data(config)
+    data = data or read_tuning_data(config)
     keras.utils.set_random_seed(config.seed)
     replicas = strategy.num_replicas_in_sync
     micro_batches = accumulate_steps(
@@ -114,7 +112,7 @@ def _finetune(
     }
     record = {"command": "finetune", "labels": data.labels, "resolved": resolved}
     with run.writing(config, resumes, **record) as status:
-        history = _fit(classifier, batches, data, config, epochs, run, status)
+        history, kept = _fit(classifier, batches, data, config, epochs, run, status)
         size = size_in_bytes(classifier.model.variables)
         with saving(run.model, size), replacing(run.model) as temporary:
             save_classifier(classifier, temporary)
@@ -123,48 +121,11 @@ def _finetune(
         metrics = evaluate_examples(
             saved, data.evaluation, config.global_batch_size, config.progress, config.token_cache
         )
-        metrics |= {"epochs": len(history["loss"]), "seconds": time.perf_counter() - began}
+        metrics |= {"epochs": len(history["loss"]), "kept_epoch": kept}
+        metrics |= {"seconds": time.perf_counter() - began}
         run.write_metrics(metrics)
+    log.info(kept_epoch_line(config.keep_epoch, kept, history.get("val_accuracy", [])))
     return RunResult(classifier.model, history, metrics, str(run.path))
-
-
-def _read_data(config: FinetuneConfig) -> _Data:
-    source = LabelledData(
-        config.task,
-        config.data,
-        config.text_column,
-        config.label_column,
-        config.encoding,
-        config.separator,
-    )
-    train, evaluation = source.splits(config.eval_data, config.eval_fraction, config.split_seed)
-    check_labels(train.labels)
-    if config.train_examples:
-        train = draw(train, config.train_examples, config.split_seed)
-    labels = label_names(train, evaluation)
-    log.info(
-        "data: %d training and %d evaluation examples; labels: %s",
-        len(train.texts),
-        len(evaluation.texts),
-        ", ".join(labels),
-    )
-    class_weights = _class_weights(config.class_weights, label_ids(train, labels), labels)
-    return _Data(train, evaluation, labels, class_weights)
-
-
-def _class_weights(requested: str | list[float], ids: np.ndarray, labels: list[str]) -> np.ndarray:
-    """(classes,) float32: the weight of each class in the loss."""
-    if requested == "none":
-        return np.ones(len(labels), np.float32)
-    if requested == "balanced":
-        counts = np.bincount(ids, minlength=len(labels))
-        return (len(ids) / (len(labels) * counts)).astype(np.float32)
-    if len(requested) != len(labels):
-        raise InputError(
-            f"--class-weights has {len(requested)} numbers for {len(labels)} labels "
-            f"({', '.join(labels)})"
-        )
-    return np.array(requested, np.float32)
 
 
 def _max_length(config: FinetuneConfig, backbone: keras.Model) -> int:
@@ -203,7 +164,7 @@ def _jit_compile(config: FinetuneConfig) -> bool | str:
 
 
 def _training_batches(
-    classifier: TrainedClassifier, data: _Data, config: FinetuneConfig
+    classifier: TrainedClassifier, data: TuningData, config: FinetuneConfig
 ) -> TrainingBatches:
     """The `TrainingBatches` of a run.
 
@@ -243,13 +204,13 @@ def _training_batches(
 def _fit(
     classifier: TrainedClassifier,
     batches: TrainingBatches,
-    data: _Data,
+    data: TuningData,
     config: FinetuneConfig,
     epochs: int,
     run: RunDirectory,
     status: RunStatus,
-) -> dict[str, list[float]]:
-    """Trains on `TrainingBatches`, and returns Keras' history."""
+) -> tuple[dict[str, list[float]], int]:
+    """Trains on `TrainingBatches`; returns Keras' history, and which epoch is kept, from 1."""
     model, examples = classifier.model, len(data.train.texts)
     evaluation_texts = _tokenize(classifier, data.evaluation, "evaluation", config.token_cache)
     evaluation_batches = evaluation_dataset(
@@ -291,21 +252,8 @@ def _fit(
             verbose=0,
             recovery=recovery,
         )
-    if config.keep_epoch == "best":
-        _keep_best(model, recovery, history.history)
-    return history.history
-
-
-def _keep_best(model: BertClassifier, recovery: Recovery, history: dict[str, list[float]]) -> None:
-    """Restores the best epoch's weights, and says so where it is not the last."""
-    best = restore_best_weights(model, recovery)
-    accuracies = history.get("val_accuracy", [])
-    if best is not None and best + 1 < len(accuracies):
-        log.info(
-            "kept epoch %d of %d, the best on the evaluation examples: accuracy %.4f, the last "
-            "one's is %.4f (--keep-epoch last keeps that)",
-            *(best + 1, len(accuracies), accuracies[best], accuracies[-1]),
-        )
+    kept = keep_epoch(config.keep_epoch, model, recovery, len(history.epoch))
+    return history.history, kept
 
 
 def _out_of_memory_advice(

@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tfbert.hardware.precision import POLICIES, choose_precision
+from tfbert.hardware.strategies import check_backend
 from tfbert.io.text_files import read_lines
 from tfbert.models.classifier import TrainedClassifier, load_classifier
 from tfbert.options import require
@@ -42,6 +43,7 @@ def predict(config: PredictConfig) -> Iterator[dict[str, Any]]:
     Raises:
         InputError: If the input or the model cannot be read.
     """
+    check_backend()
     if config.input == "-" and sys.stdin.isatty():
         log.info("one text a line, please; Ctrl-D ends")
     inputs = _inputs(config)
@@ -109,7 +111,9 @@ def predict_texts(
 
     Raises:
         TypeError: If it is none of these, or one of the texts is something else, such as NaN.
+        InputError: If Keras does not run on TensorFlow.
     """
+    check_backend()
     texts = text_list(texts)
     if not texts:
         return []

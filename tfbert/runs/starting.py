@@ -8,9 +8,7 @@ import tempfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from tfbert.errors import InputError
-from tfbert.hardware.strategies import get_strategy, is_chief
-from tfbert.io.paths import exists
+from tfbert.hardware.strategies import find_strategy, get_strategy, is_chief
 from tfbert.keras_settings import keras_defaults
 from tfbert.models.sources import resolve_source
 from tfbert.recipes.pretrain_options import PretrainConfig
@@ -39,17 +37,15 @@ class RunResult(NamedTuple):
 
 
 def refuse_early(config: FinetuneConfig | PretrainConfig) -> None:
-    """Looks for what a training starts from, before TensorFlow is imported, which takes seconds.
+    """Looks at model and run directory before TensorFlow is imported, which takes seconds.
 
     Raises:
-        InputError: If the data, the model or the run directory is not what it must be.
+        InputError: If one is not what it must be.
     """
     if "TF_CONFIG" not in os.environ:  # only the chief writes to the directory
         run = RunDirectory(config.output)
         if not run.resumes(config):
             run.check_free(config.overwrite)
-    if config.data and not exists(config.data) and isinstance(config, FinetuneConfig):
-        raise InputError(f"--data {config.data}: no such file or folder")
     if isinstance(config, FinetuneConfig):
         resolve_source(config.model or "embedded")
 
@@ -66,7 +62,7 @@ def start(
         InputError: If there is another run in the directory, or no such devices.
     """
     if "TF_CONFIG" in os.environ:
-        strategy = get_strategy(config.strategy, config.replicas)
+        strategy = find_strategy(config.strategy, config.replicas)
         if not is_chief(strategy):
             # The other workers do the same work, and write into a folder that is removed.
             with tempfile.TemporaryDirectory() as scratch:

@@ -12,7 +12,7 @@ from tfbert.errors import InputError
 from tfbert.io.paths import as_path, exists
 from tfbert.tasks.documents import read_document_archive, read_document_folders
 from tfbert.tasks.known_tasks import TASKS
-from tfbert.tasks.labels import label_key, one_spelling, spelled_like
+from tfbert.tasks.labels import check_labels, label_key, one_spelling, spelled_like
 from tfbert.tasks.tables import SUFFIXES, Examples, form_of, is_unlabelled, read_table
 
 _log = logging.getLogger("tfbert")
@@ -65,8 +65,12 @@ class LabelledData:
         split, else `fraction` of the training examples, drawn with `seed` in equal shares of the
         labels, at least one of each that has two. Its labels are spelled as in the training
         examples.
+
+        Raises:
+            InputError: If there are none, or the labels are no classes.
         """
         train = self._training()
+        check_labels(train.labels)  # before some are held out: of scores, none could be
         evaluation = self._table(evaluation_path) if evaluation_path else self._own_evaluation()
         if evaluation is None:
             return _hold_out(train, fraction, seed, self.path)

@@ -51,7 +51,7 @@ def test_another_run_is_only_replaced_on_demand(tmp_path):
     run = RunDirectory(tmp_path)
     write_run(run, accuracy=0.5)
     (tmp_path / "notes.txt").write_text("the user's own")
-    with pytest.raises(InputError, match=r"holds another run.*--overwrite"):
+    with pytest.raises(InputError, match=r"holds a finished run.*--overwrite"):
         run.check_free(overwrite=False)
     run.check_free(overwrite=True)
     with run.writing(CONFIG):
@@ -88,8 +88,8 @@ def test_a_new_run_with_a_checkpoint_stays_and_goes_on(tmp_path, error):
         raise error
     assert not run.metrics.exists()
     assert run.resumes(CONFIG)
-    expected = "preempted" if isinstance(error, Preempted) else "failed"
-    assert read_status(tmp_path)["phase"] == expected
+    expected = {MachineError: "failed", KeyboardInterrupt: "stopped", Preempted: "preempted"}
+    assert read_status(tmp_path)["phase"] == expected[type(error)]
     with run.writing(CONFIG, resumes=True):
         assert read_status(tmp_path)["alive"]
         assert read_status(tmp_path)["checkpoint"]["step"] == 3
@@ -102,7 +102,7 @@ def test_a_new_run_with_a_checkpoint_stays_and_goes_on(tmp_path, error):
 def test_only_the_same_options_go_on(tmp_path):
     run = RunDirectory(tmp_path)
     assert not run.resumes(CONFIG)
-    with pytest.raises(InputError, match="holds no unfinished run"):
+    with pytest.raises(InputError, match="holds no run"):
         run.resumes(dataclasses.replace(CONFIG, resume=True))
     fail(run)
     assert run.resumes(CONFIG)
@@ -115,6 +115,8 @@ def test_only_the_same_options_go_on(tmp_path):
         run.resumes(changed)
     write_run(RunDirectory(tmp_path / "other"), accuracy=0.5)
     assert not RunDirectory(tmp_path / "other").resumes(CONFIG)
+    with pytest.raises(InputError, match="holds no unfinished run: this one is finished"):
+        RunDirectory(tmp_path / "other").resumes(dataclasses.replace(CONFIG, resume=True))
 
 
 def test_phases_are_compared_option_by_option(tmp_path):

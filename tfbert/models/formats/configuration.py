@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfbert.errors import InputError
-from tfbert.models.layers.transformer import ActivationName
+from tfbert.types import ActivationName
 
 # By Hugging Face's names. Google's code computes `gelu` by tanh, Hugging Face's by erf.
 _ACTIVATIONS: dict[str, ActivationName] = {

@@ -11,15 +11,16 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from tfbert.errors import InputError, first_line
 from tfbert.io.whole import read_json, write_json
 from tfbert.models.formats.forms import form_of
 from tfbert.models.formats.hub import SCHEME, fetch
-from tfbert.models.layers.transformer import ACTIVATIONS, LAYER_NORM_EPSILON
+from tfbert.models.sizes import LAYER_NORM_EPSILON
 from tfbert.text.tokenizer import BertTokenizer
 from tfbert.text.vocabulary import Vocabulary
+from tfbert.types import ActivationName
 
 if TYPE_CHECKING:
     import keras_hub
@@ -80,7 +81,7 @@ def read_settings(preset: str | os.PathLike) -> dict[str, dict[str, Any]]:
 
 def _is_valid(key: str, value: Any) -> bool:
     if key == "activation":
-        return value in ACTIVATIONS
+        return value in get_args(ActivationName)
     if key == "layer_norm_epsilon":
         return type(value) in (int, float) and 0 < value < 1
     return key not in _TOKENIZER or type(value) is bool

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import keras
 from keras import ops
@@ -11,10 +11,9 @@ from tfbert.models.layer_origins import check_name
 from tfbert.models.layers.attention import attention
 from tfbert.models.layers.dropout import Dropout
 from tfbert.models.layers.kernels import gelu, gelu_tanh, rematerialized
-from tfbert.types import Tensor
+from tfbert.models.sizes import LAYER_NORM_EPSILON
+from tfbert.types import ActivationName, Tensor
 
-LAYER_NORM_EPSILON = 1e-12
-ActivationName = Literal["gelu", "gelu_tanh"]
 ACTIVATIONS = {"gelu": gelu, "gelu_tanh": gelu_tanh}
 
 
