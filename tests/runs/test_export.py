@@ -105,6 +105,27 @@ def test_what_stood_there_is_kept_unless_it_is_to_be_replaced(trained_run, tmp_p
     assert not (output / "old").exists()
 
 
+def test_links_and_the_working_folder(trained_run, tmp_path, monkeypatch):
+    place = tmp_path / "disk"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    make(trained_run, ".")
+    link = tmp_path / "link"
+    link.symlink_to(place)
+    (place / "old").write_text("")
+    make(trained_run, link, overwrite=True)
+    assert link.is_symlink() and (link / "model.safetensors").exists()
+    assert not (place / "old").exists()
+
+
+def test_a_folder_that_holds_the_model(trained_run, tmp_path):
+    make(trained_run, tmp_path / "outer")
+    shutil.copytree(tmp_path / "outer", tmp_path / "outer" / "inner")
+    with pytest.raises(InputError, match="outer: holds the model itself"):
+        make(tmp_path / "outer" / "inner", tmp_path / "outer", overwrite=True)
+    assert (tmp_path / "outer" / "inner" / "model.safetensors").exists()
+
+
 def test_an_empty_folder_and_one_that_is_something_else(trained_run, tmp_path):
     make(trained_run, tmp_path)
     other = tmp_path / "other"

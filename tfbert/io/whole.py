@@ -248,7 +248,7 @@ def read_json(path: AnyPath) -> Any:
     """
     try:
         return json.loads(as_path(path).read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: damaged, not JSON ({error})") from error
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from tfbert.errors import InputError
-from tfbert.io.paths import as_path, exists
+from tfbert.io.paths import as_path, exists, is_remote
 from tfbert.io.whole import read_json, replacing, saving, write_bytes, write_json
 from tfbert.models.classifier import LABELS_FILE, TrainedClassifier
 from tfbert.models.exports.model_card import model_card
@@ -37,6 +37,8 @@ def export(config: ExportConfig) -> None:
     """
     check_export(config)
     output = as_path(config.output)
+    if not is_remote(output):
+        output = output.resolve()  # a link to a folder stays, and what it leads to is replaced
     model = load_trained(config.model)
     keras_model = model.backbone if isinstance(model, Encoder) else model.model
     with saving(output):

@@ -5,7 +5,7 @@ import importlib.util
 from typing import Annotated, Literal
 
 from tfbert.errors import InputError
-from tfbert.io.paths import as_path, exists, same_file, why_unwritable
+from tfbert.io.paths import as_path, exists, is_remote, same_file, why_unwritable
 from tfbert.options import Options, Rule, require
 
 FormatName = Literal["huggingface", "savedmodel", "onnx", "litert"]
@@ -71,6 +71,8 @@ def check_export(config: ExportConfig) -> None:
         )
     if same_file(output, config.model):
         raise InputError(f"--output {output}: is the model itself; choose another")
+    if not is_remote(output) and output.resolve() in as_path(config.model).resolve().parents:
+        raise InputError(f"--output {output}: holds the model itself; choose another")
     if not config.overwrite:
         raise InputError(
             f"--output {output}: holds an exported model; choose another, or replace it with "

@@ -5,6 +5,7 @@ import os
 import pickle
 
 import h5py
+import numpy as np
 import pytest
 from helpers.foreign_models import (
     copy_variant,
@@ -34,6 +35,7 @@ def assert_refused(folder, match, load=load_encoder):
         ({"architectures": ["RobertaModel"]}, "a RobertaModel .architectures., not a BERT"),
         ({"hidden_act": "relu"}, "hidden_act is 'relu', where BERT has GELU"),
         ({"hidden_act": "quick_gelu"}, "hidden_act is 'quick_gelu'"),
+        ({"hidden_act": ["gelu"]}, r"hidden_act is \['gelu'\]"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type is 'relative_key'"),
         ({"position_embedding_type": "alibi"}, "'alibi'"),
         ({"rope_theta": 10000.0}, "rope_theta says rotary positions"),
@@ -132,6 +134,18 @@ def test_hostile_indices(tmp_path, index, match):
     assert_refused(folder, match)
 
 
+def test_json_that_is_nested_without_end(tmp_path):
+    folder = copy_variant("pretraining", tmp_path / "model")
+    (folder / "config.json").write_text("[" * 200_000)
+    assert_refused(folder, r"config\.json: damaged, not JSON")
+
+
+def test_several_files_without_their_index(tmp_path):
+    folder = copy_variant("classifier", tmp_path / "model", without=["*.index.json"])
+    assert len(list(folder.glob("*.safetensors"))) > 1
+    assert_refused(folder, r"several safetensors files in it, and no model\.safetensors\.index")
+
+
 def test_missing_and_quantized_tensors(tmp_path):
     folder = copy_variant("pretraining", tmp_path / "model")
     state = state_of("pretraining")
@@ -140,6 +154,8 @@ def test_missing_and_quantized_tensors(tmp_path):
     assert_refused(folder, r"not a complete BERT: lacks encoder\.layer\.0\.output\.dense\.bias$")
     save_file({**state, name: state[name].astype("int8")}, folder / "model.safetensors")
     assert_refused(folder, "is int8: quantized weights are not read")
+    save_file({**state, name: state[name] * np.nan}, folder / "model.safetensors")
+    assert_refused(folder, rf"{name} has values that are no finite numbers \(NaN\)")
 
 
 def test_damaged_checkpoints_and_h5_files(tmp_path):
@@ -159,6 +175,19 @@ def test_damaged_checkpoints_and_h5_files(tmp_path):
     with h5py.File(path, "w") as file:
         file.create_dataset("bert/x:0", (1,), "f4", external=[(str(tmp_path / "secret"), 0, 4)])
     assert_refused(folder, "lies in another file, which is not read")
+    folder = write_keras_h5("pretraining", tmp_path / "words")
+    with h5py.File(folder / "tf_model.h5", "r+") as file:
+        (name,) = (n for n in _datasets(file) if n.endswith("word_embeddings/weight:0"))
+        shape = file[name].shape
+        del file[name]
+        file[name] = np.full(shape, b"words")
+    assert_refused(folder, r"word_embeddings/weight:0 is .*, no numbers")
+
+
+def _datasets(file):
+    names = []
+    file.visit(names.append)
+    return names
 
 
 def test_heads_that_give_no_labels(tmp_path):
@@ -166,5 +195,26 @@ def test_heads_that_give_no_labels(tmp_path):
         "classifier", tmp_path / "model", problem_type="multi_label_classification"
     )
     assert_refused(folder, "gives several labels .*train one with", load_classifier)
-    folder = copy_variant("classifier", tmp_path / "other", id2label={"0": "a", "1": "b"})
-    assert_refused(folder, "id2label does not name the 3 classes", load_classifier)
+    for number, (names, match) in enumerate(
+        [
+            ({"0": "a", "1": "b"}, "does not name the 3 classes"),
+            ({"0": "a", "1": "b", "3": "c"}, "does not name the 3 classes"),
+            ({"0": "a", "1": "a", "2": "c"}, "gives two classes of its head one name"),
+        ]
+    ):
+        folder = copy_variant("classifier", tmp_path / str(number), id2label=names)
+        assert_refused(folder, f"id2label in config.json {match}", load_classifier)
+        assert load_encoder(str(folder))  # whose head is new in any case
+
+
+def test_a_classification_head_that_is_none(tmp_path):
+    folder = copy_variant("classifier", tmp_path / "one", without=["*.safetensors*"])
+    state = state_of("classifier")
+    save_file({**state, "classifier.weight": np.ones((), "float32")}, folder / "model.safetensors")
+    assert_refused(folder, r"classifier\.weight is no matrix", load_classifier)
+
+
+@pytest.mark.parametrize("rate", ["much", 1.5, [0.1]])
+def test_the_dropout_of_a_head(tmp_path, rate):
+    folder = copy_variant("classifier", tmp_path / "model", classifier_dropout=rate)
+    assert_refused(folder, "classifier_dropout is .*: it must be from 0 to below 1")

@@ -10,6 +10,14 @@ PIECES = json.loads((VARIANTS / "pretraining" / "tokenizer.json").read_text("utf
 PIECES = list(PIECES["vocab"])
 
 
+DESCRIPTION = {
+    "model": {"type": "WordPiece", "vocab": {piece: n for n, piece in enumerate(PIECES)}},
+    "normalizer": {"type": "BertNormalizer"},
+    "pre_tokenizer": {"type": "BertPreTokenizer"},
+}
+NO_ID = {"id": "30", "content": "[NEW]"}
+
+
 @pytest.fixture
 def folder(tmp_path):
     """A model folder without a tokenizer."""
@@ -60,6 +68,9 @@ def test_added_tokens(folder):
     (folder / "added_tokens.json").write_text('{"[NEW]": 40}')
     with pytest.raises(InputError, match="31 word pieces have ids up to 40"):
         read_tokenizer(folder, "bert")
+    (folder / "added_tokens.json").write_text('{"[NEW]": null}')
+    with pytest.raises(InputError, match=r"the id of '\[NEW\]' is None, no integer"):
+        read_tokenizer(folder, "bert")
 
 
 @pytest.mark.parametrize(
@@ -77,6 +88,18 @@ def test_added_tokens(folder):
             "tokenizer.json",
             '{"model": {"type": "WordPiece", "vocab": {}}, "normalizer": {"type": "Sequence"}}',
             "has Sequence where BERT has BertNormalizer",
+        ),
+        ("tokenizer.json", '{"model": {"vocab": {}}, "normalizer": [1]}', "damaged: not the desc"),
+        ("tokenizer.json", '{"model": {"vocab": {}}, "pre_tokenizer": "x"}', "damaged: not the"),
+        (
+            "tokenizer.json",
+            json.dumps(DESCRIPTION | {"added_tokens": [NO_ID]}),
+            r"id .* no integer",
+        ),
+        (
+            "tokenizer.json",
+            json.dumps(DESCRIPTION | {"normalizer": {"type": "BertNormalizer", "lowercase": "no"}}),
+            "lowercase is 'no': it must be true or false",
         ),
         ("vocab.txt", "[PAD]\n[UNK]\n", r"has no \[CLS\]"),
         ("vocab.txt", "\n".join([*PIECES, "good"]), "'good' occurs in it twice"),

@@ -62,13 +62,27 @@ def encoder_arguments(
             f"{where}: num_attention_heads {arguments['num_heads']} does not divide hidden_size "
             f"{arguments['hidden_dim']}"
         )
-    arguments["dropout"] = _rate(config, "hidden_dropout_prob", where)
+    arguments["dropout"] = _rate(config, "hidden_dropout_prob", where, default=0.1)
     epsilon = config.get("layer_norm_eps", 1e-12)
     if type(epsilon) not in (int, float) or not 0 < epsilon < 1:
         raise InputError(f"{where}: layer_norm_eps is {epsilon!r}: it must be above 0 and below 1")
     arguments["layer_norm_epsilon"] = float(epsilon)
     arguments["activation"] = _activation(config, where, gelu)
     return arguments
+
+
+def head_dropout(config: Mapping[str, Any], where: object) -> float:
+    """The rate of the dropout before a classification head, which is the encoder's by default.
+
+    Args:
+        config: As `encoder_arguments` takes it, and has checked it.
+
+    Raises:
+        InputError: If it is no rate.
+    """
+    if config.get("classifier_dropout") is None:  # which the library writes for "as the encoder's"
+        return _rate(config, "hidden_dropout_prob", where, default=0.1)
+    return _rate(config, "classifier_dropout", where, default=0.1)
 
 
 def _check_architecture(config, where):
@@ -110,15 +124,15 @@ def _activation(config, where, gelu):
     name = config.get("hidden_act", "gelu")
     if name == "gelu":
         return gelu
-    if name not in _ACTIVATIONS:
+    if not isinstance(name, str) or name not in _ACTIVATIONS:
         raise InputError(
             f"{where}: hidden_act is {name!r}, where BERT has GELU: gelu, {', '.join(_ACTIVATIONS)}"
         )
     return _ACTIVATIONS[name]
 
 
-def _rate(config, key, where):
-    rate = config.get(key, 0.1)
+def _rate(config, key, where, default):
+    rate = config.get(key, default)
     if type(rate) not in (int, float) or not 0 <= rate < 1:
         raise InputError(f"{where}: {key} is {rate!r}: it must be from 0 to below 1")
     return float(rate)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfbert.errors import InputError
 from tfbert.io.whole import read_json
-from tfbert.models.formats.configuration import encoder_arguments
+from tfbert.models.formats.configuration import encoder_arguments, head_dropout
 from tfbert.models.formats.forms import Form, form_of, weights_file
 from tfbert.models.formats.keras_h5 import read_keras_h5
 from tfbert.models.formats.safetensors_files import read_safetensors
@@ -121,7 +121,7 @@ def open_folder(folder: Path, name: str, prefix: Path | None = None) -> OpenedMo
     """
     files = _file_names(folder)
     form = form_of(files, f"model {name}")
-    config, arguments = _read_arguments(folder, form, name)
+    config_path, config, arguments = _read_arguments(folder, form, name)
     if form == "checkpoint":
         tokenizer = read_plain_vocabulary(folder, name)
         prefix = prefix or checkpoint_prefix(folder, files)
@@ -137,7 +137,7 @@ def open_folder(folder: Path, name: str, prefix: Path | None = None) -> OpenedMo
     deeper = f"transformer_layer_{arguments['num_layers']}/feedforward_output_dense/kernel"
     if weights.has([deeper]):
         log.info("%s: only the first %d layers are taken", name, arguments["num_layers"])
-    labels, why_not = _labels(folder, form, config, weights)
+    labels, why_not = _labels(form, config, weights)
     heads = {head for head, paths in HEADS.items() if weights.has(paths)}
     if not labels:
         heads -= {"classification"}
@@ -149,7 +149,6 @@ def open_folder(folder: Path, name: str, prefix: Path | None = None) -> OpenedMo
     rate = config.get("attention_probs_dropout_prob", arguments["dropout"])
     if rate != arguments["dropout"]:
         log.info("%s: dropout of attention is %s, too, not %s", name, arguments["dropout"], rate)
-    dropout = config.get("classifier_dropout")
     return OpenedModel(
         name=name,
         arguments=arguments,
@@ -158,7 +157,7 @@ def open_folder(folder: Path, name: str, prefix: Path | None = None) -> OpenedMo
         heads=frozenset(heads),
         labels=labels,
         max_length=longest_text(folder, arguments["max_sequence_length"]),
-        head_dropout=arguments["dropout"] if dropout is None else float(dropout),
+        head_dropout=head_dropout(config, config_path),
         why_no_labels=why_not,
     )
 
@@ -168,16 +167,16 @@ def _file_names(folder: Path) -> set[str]:
 
 
 def _read_arguments(folder, form, name):
-    """(configuration, arguments of the encoder)."""
+    """(path of the configuration, its content, arguments of the encoder)."""
     names = ["config.json"] if form != "checkpoint" else ["bert_config.json", "config.json"]
     path = next((folder / file for file in names if (folder / file).exists()), None)
     if path is None:
         raise InputError(f"model {name}: no {names[0]} in it, so it is not a model")
     config = read_json(path)
     if form != "checkpoint":
-        return config, encoder_arguments(config, path)
+        return path, config, encoder_arguments(config, path)
     # Google's code and Model Garden's compute `gelu` by tanh.
-    return config, encoder_arguments(config, path, gelu="gelu_tanh", num_segments=16)
+    return path, config, encoder_arguments(config, path, gelu="gelu_tanh", num_segments=16)
 
 
 def _check_rows(folder, tokenizer, arguments):
@@ -189,9 +188,8 @@ def _check_rows(folder, tokenizer, arguments):
         )
 
 
-def _labels(folder, form, config, weights):
+def _labels(form, config, weights):
     """(names of the classes of a classification head, why there are none where a head is there)."""
-    path = folder / "config.json"
     kinds = config.get("architectures")
     kind = str(kinds[0]).removeprefix("TF") if isinstance(kinds, list) and kinds else ""
     if kind and kind.removeprefix("Bert") not in _KNOWN_HEADS:
@@ -201,6 +199,8 @@ def _labels(folder, form, config, weights):
     if name is None or not (is_sequence or (not kind and weights.has(POOLER))):
         return [], ""
     shape = weights.shapes[name]
+    if len(shape) != 2:
+        return [], f"{name} is no matrix, so it is not a classification head"
     count = shape[0] if weights.is_transposed("logits/kernel") else shape[-1]
     if form == "checkpoint":
         return [str(number) for number in range(count)], ""
@@ -210,8 +210,8 @@ def _labels(folder, form, config, weights):
         return [], "its head gives a number, not a label (one output)"
     names = config.get("id2label") or {str(n): f"LABEL_{n}" for n in range(count)}
     if not isinstance(names, dict) or set(names) != set(map(str, range(count))):
-        raise InputError(f"{path}: id2label does not name the {count} classes of the head")
+        return [], f"id2label in config.json does not name the {count} classes of its head"
     labels = [str(names[str(number)]) for number in range(count)]
     if len(set(labels)) < count:
-        raise InputError(f"{path}: id2label gives two classes one name")
+        return [], "id2label in config.json gives two classes of its head one name"
     return labels, ""

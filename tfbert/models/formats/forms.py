@@ -74,6 +74,11 @@ def form_of(names: Collection[str], where: str) -> Form:
                 raise _not_read(name, where)
     if "config.json" not in names:
         raise InputError(f"{where}: no config.json in it, so it is not a model")
+    if any(name.endswith(".safetensors") for name in names):
+        raise InputError(
+            f"{where}: several safetensors files in it, and no {INDEX_FILE}, which says what is "
+            "in which: fetch it, too, or leave only the file that is meant"
+        )
     raise InputError(f"{where}: no weights in it (such as model.safetensors)")
 
 

@@ -90,7 +90,7 @@ class StoredWeights:
         """The value of the variable with a path, in its own shape, float32.
 
         Raises:
-            InputError: If it is missing, misshapen, or cannot be read.
+            InputError: If it is missing, misshapen, not finite, or cannot be read.
         """
         self.check([(path, shape)])
         name = self.name_of(path)
@@ -101,7 +101,15 @@ class StoredWeights:
                 f"{self.where}: {name} is {value.dtype}: quantized weights are not read; take the "
                 "model in float32 or float16"
             )
-        value = value.astype(np.float32)
+        try:
+            value = value.astype(np.float32)
+        except (ValueError, TypeError) as error:  # strings, or records of several fields
+            raise InputError(f"{self.where}: {name} is {value.dtype}, no numbers") from error
+        if not np.isfinite(value).all():
+            raise InputError(
+                f"{self.where}: {name} has values that are no finite numbers (NaN): the model is "
+                "damaged, or its training diverged; take another checkpoint of it"
+            )
         if value.shape == huggingface_shape(path, shape) and self.is_transposed(path):
             return from_huggingface(path, value, shape)
         return value.reshape(shape)

@@ -135,14 +135,19 @@ def _read_description(path: Path) -> tuple[Vocabulary, Mapping[str, Any]]:
         kind = model.get("type", "WordPiece")
         ids = model["vocab"]
         added = {token["content"]: token["id"] for token in content.get("added_tokens") or []}
+        parts = ((normalizer, "BertNormalizer"), (splitter, "BertPreTokenizer"))
+        found = [part.get("type") for part, _ in parts]
     except (TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{path}: damaged: not the description of a tokenizer") from error
     if kind != "WordPiece" or model.get("continuing_subword_prefix", "##") != "##":
         raise InputError(f"{path}: a {kind} tokenizer, not BERT's WordPiece with ##")
-    for part, wanted in ((normalizer, "BertNormalizer"), (splitter, "BertPreTokenizer")):
-        if part.get("type") != wanted:
-            raise InputError(f"{path}: has {part.get('type')} where BERT has {wanted}")
-    if not isinstance(ids, dict) or not all(type(number) is int for number in ids.values()):
+    for (_, wanted), name in zip(parts, found, strict=True):
+        if name != wanted:
+            raise InputError(f"{path}: has {name} where BERT has {wanted}")
+    for key in ("lowercase", "strip_accents", "handle_chinese_chars"):
+        if normalizer.get(key) not in (None, True, False):
+            raise InputError(f"{path}: {key} is {normalizer[key]!r}: it must be true or false")
+    if not isinstance(ids, dict):
         raise InputError(f"{path}: damaged: its vocabulary is no list of word pieces")
     pieces = _with_added([], {**ids, **added}, path)
     return Vocabulary(pieces, str(path)), {"lowercase": True, **normalizer}
@@ -152,6 +157,8 @@ def _with_added(pieces: Sequence[str], added: Mapping[str, int], path: Path) -> 
     """Word pieces by their ids; those after the last of `pieces`, or that they lack, are new."""
     by_id = dict(enumerate(pieces))
     for piece, number in added.items():
+        if type(number) is not int:
+            raise InputError(f"{path}: damaged: the id of {piece!r} is {number!r}, no integer")
         if by_id.setdefault(number, piece) != piece:
             raise InputError(f"{path}: two word pieces have the id {number}")
     if sorted(by_id) != list(range(len(by_id))):
