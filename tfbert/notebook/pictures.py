@@ -154,7 +154,7 @@ def draw_curves(curves: dict[str, list[Point]], ylabel: str, over: str = "update
     for name, points in curves.items():
         x = [point.seconds / 60 if over == "minutes" else point.update for point in points]
         axes.plot(x, [point.value for point in points], marker=".", label=name)
-    axes.legend()
+    axes.legend(loc="lower right")
     return axes
 
 
