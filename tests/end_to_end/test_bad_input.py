@@ -22,7 +22,7 @@ GOOD = "text,label\n" + "a fine day,good\nan awful day,bad\n" * 5
         (GOOD, "text,label\nmeh,mixed\n", [], "the label 'mixed' of 1 evaluation examples"),
         ("text,label\nx,good\ny,good\n", GOOD, [], "all 2 training examples have the label 'good'"),
         (GOOD + "caf\udce9,good\n", GOOD, [], "train.csv, line 12: byte 0xe9 is not valid utf-8"),
-        (GOOD + "only a text\n", GOOD, [], "train.csv, line 12: 1 columns, the header has 2"),
+        (GOOD + "only a text\n", GOOD, [], "train.csv, line 12: 1 column, the header has 2"),
         (
             GOOD,
             GOOD,
