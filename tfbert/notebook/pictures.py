@@ -87,7 +87,7 @@ def draw_reliability(curves: dict[str, Reliability]) -> Axes:
         axes.scatter(curve.confidence, curve.accuracy, areas, color=line.get_color())
     lowest = min(min(curve.confidence.min(), curve.accuracy.min()) for curve in curves.values())
     axes.set(xlim=(lowest - 0.03, 1.02), ylim=(lowest - 0.03, 1.02))
-    axes.legend(loc="upper left")
+    axes.legend(loc="lower right")
     return axes
 
 
@@ -154,7 +154,7 @@ def draw_curves(curves: dict[str, list[Point]], ylabel: str, over: str = "update
     for name, points in curves.items():
         x = [point.seconds / 60 if over == "minutes" else point.update for point in points]
         axes.plot(x, [point.value for point in points], marker=".", label=name)
-    axes.legend(loc="lower right")
+    axes.legend()
     return axes
 
 
