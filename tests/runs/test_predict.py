@@ -109,6 +109,7 @@ class FakeSeries:
         (np.array([["good"]]), "not ndarray"),
         ({"good": 1}, "not dict"),
         (np.array("good"), "one-dimensional"),
+        (None, "not NoneType"),
     ],
 )
 def test_what_is_no_text_is_named(classifier, texts, message):

@@ -92,7 +92,8 @@ def text_list(texts: Iterable[Any]) -> list[str]:
     """
     if isinstance(texts, (str, bytes)):
         raise TypeError("a list of texts is needed, not one text")
-    if isinstance(texts, (Mapping, Set)) or getattr(texts, "ndim", 1) != 1:
+    is_container = hasattr(texts, "__iter__") or hasattr(texts, "numpy")
+    if not is_container or isinstance(texts, (Mapping, Set)) or getattr(texts, "ndim", 1) != 1:
         raise TypeError(
             f"a list of texts, or anything one-dimensional, is needed, not {type(texts).__name__}"
         )

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from tfbert.errors import InputError
 
 _CHOICE = "--text-column or --label-column chooses another, except for public sets"
+_TEXT_CHOICE = "--text-column chooses another"
 _HEADER = "; a file whose first line is not a header needs one"
 
 
@@ -61,7 +62,9 @@ def find_columns(names: Sequence[str], wanted: Sequence[str], place: str, word: 
     for name in wanted:
         column = column_named(names, name)
         if column is None:
-            choice = _CHOICE + (_HEADER if word == "column" else "")
+            choice = (_CHOICE if len(wanted) > 1 else _TEXT_CHOICE) + (
+                _HEADER if word == "column" else ""
+            )
             raise InputError(
                 f"{place}: no {word} {name!r}; its {word}s are {', '.join(names) or 'none'} "
                 f"({choice})"
