@@ -87,7 +87,7 @@ def draw_reliability(curves: dict[str, Reliability]) -> Axes:
         axes.scatter(curve.confidence, curve.accuracy, areas, color=line.get_color())
     lowest = min(min(curve.confidence.min(), curve.accuracy.min()) for curve in curves.values())
     axes.set(xlim=(lowest - 0.03, 1.02), ylim=(lowest - 0.03, 1.02))
-    axes.legend(loc="lower right")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12))  # off the points
     return axes
 
 
