@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 import tfbert
+from tfbert.io.terminal import silence_libraries
 from tfbert.tasks.labelled_data import LabelledData
 
 SENTENCES = [
@@ -24,6 +25,7 @@ SENTENCES = [
 
 
 def main():
+    silence_libraries()
     run = Path(sys.argv[1])
     metrics = json.loads((run / "metrics.json").read_text())
     train, test = LabelledData("embedded").splits()
