@@ -12,6 +12,18 @@ from tfbert.tasks.formats.rows import Row, Table, find_columns, json_value
 
 
 def open_json(path: str | Path, first: str, wanted: Sequence[str], encoding: str) -> Table:
+    """Opens a JSON table, and looks for its keys.
+
+    Args:
+        path: The file.
+        first: Its first line that is not empty, or "" where there is none.
+        wanted: Keys that the first object must have; the others may spell them in another case.
+        encoding: The file's text encoding, where no byte order mark says it.
+
+    Raises:
+        InputError: If it is not JSON, holds no objects, or lacks a key; its rows raise it where
+            they are broken.
+    """
     begins = first.lstrip()[:1]
     if begins and begins not in "[{":
         raise InputError(
