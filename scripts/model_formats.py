@@ -40,19 +40,16 @@ import tensorflow as tf
 from tokenizers import Tokenizer
 
 from tfbert.io.whole import write_bytes
-from tfbert.models.classifier import (
-    BertClassifier,
-    TrainedClassifier,
-    load_classifier,
-    save_classifier,
-)
+from tfbert.models.classifier import BertClassifier
 from tfbert.models.encoder import weights_by_path
 from tfbert.models.exports.trained import Pretrained, load_trained
 from tfbert.models.sources import load_encoder
+from tfbert.models.trained_model import TrainedModel, load_model, save_model
 from tfbert.runs.export import export
 from tfbert.runs.export_options import ExportConfig
-from tfbert.runs.scoring import predict_logits
-from tfbert.tasks.tokenization import tokenize
+from tfbert.runs.scoring import predict_outputs
+from tfbert.tasks.problems.classification import Classification
+from tfbert.tasks.tokens.tokenization import tokenize
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "models.md"
 TEXTS = ["a fine day, by the sea", "", "no", "a b c d e f g h i j k " * 9, "Straße \u00a0 naïve 中"]
@@ -63,7 +60,7 @@ def computed_by_us(folder, inputs):
     backbone = model.backbone if hasattr(model, "backbone") else model.model.backbone
     encoded = backbone(inputs)
     found = dict(encoded)
-    if isinstance(model, TrainedClassifier):
+    if isinstance(model, TrainedModel):
         found["logits"] = model.model(inputs)
     elif isinstance(model, Pretrained):
         tokens = inputs["token_ids"]
@@ -154,17 +151,19 @@ def classifiers(folder, minilm):
     encoder = load_encoder(str(minilm), "float32")
     model = BertClassifier(encoder.backbone, num_classes=2)
     model.output_dense.kernel.assign(keras.random.normal(model.output_dense.kernel.shape))
-    trained = TrainedClassifier(model, encoder.tokenizer, ["bad", "good"], 128)
-    save_classifier(trained, folder / "minilm")
+    trained = TrainedModel(
+        model, encoder.tokenizer, Classification(["bad", "good"], "accuracy"), 128
+    )
+    save_model(trained, folder / "minilm")
     yield "MiniLM with a head", folder / "minilm"
 
 
 def outgoing(folder, minilm):
     """Rows of the table of what goes out."""
     for name, source in classifiers(folder, minilm):
-        classifier = load_classifier(str(source))
+        classifier = load_model(str(source))
         tokens = tokenize(classifier.tokenizer, TEXTS, classifier.max_length)
-        expected = predict_logits(classifier, tokens, 64)
+        expected = predict_outputs(classifier, tokens, 64)
         for format_name, (runtime, logits_of) in RUNTIMES.items():
             output = folder / f"{source.name}-{format_name}"
             export(ExportConfig(model=str(source), format=format_name, output=str(output)))

@@ -86,6 +86,8 @@ def computed_by_transformers(model_class, folder, inputs):
     }
     if "prediction_logits" in output:
         found |= {"mlm": output.prediction_logits, "nsp": output.seq_relationship_logits}
+    elif "start_logits" in output:
+        found["logits"] = torch.stack([output.start_logits, output.end_logits], -1)
     elif "logits" in output:
         is_mlm = output.logits.ndim == 3 and output.logits.shape[-1] == model.config.vocab_size
         found["mlm" if is_mlm else "logits"] = output.logits
@@ -136,6 +138,16 @@ SOURCES = {
     "`BertForSequenceClassification`": by_transformers(
         "BertForSequenceClassification", id2label={0: "no", 1: "yes", 2: "so so"}
     ),
+    "the same, several labels a text": by_transformers(
+        "BertForSequenceClassification",
+        id2label={0: "no", 1: "yes", 2: "so so"},
+        problem_type="multi_label_classification",
+    ),
+    "the same, a number": by_transformers("BertForSequenceClassification", num_labels=1),
+    "`BertForTokenClassification`": by_transformers(
+        "BertForTokenClassification", id2label={0: "B-place", 1: "I-place", 2: "O"}
+    ),
+    "`BertForQuestionAnswering`": by_transformers("BertForQuestionAnswering"),
     "float16": by_transformers("BertForPreTraining", dtype="float16"),
     "bfloat16": by_transformers("BertForPreTraining", dtype="bfloat16"),
     "several files (shards)": by_transformers("BertForPreTraining", shard_size="20KB"),

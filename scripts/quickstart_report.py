@@ -41,7 +41,7 @@ def main():
     print("It was pre-trained on 1,200 sentences in a minute; real data and a pre-trained model do")
     print("much better (last lines).\n")
 
-    for answer in tfbert.predict_texts(tfbert.load_classifier(str(run)), SENTENCES):
+    for answer in tfbert.predict_texts(tfbert.load_model(str(run)), SENTENCES):
         print(f"  {answer['label']} ({answer['probability']:.2f}): {answer['text']}")
 
     print(f"\nEnvironment: . {shlex.quote(sys.prefix + '/bin/activate')}")

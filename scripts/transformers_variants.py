@@ -6,7 +6,7 @@ tests/models/golden/variants is what it wrote with transformers 5.24.0 and torch
 the extra `benchmarks`. A folder for each kind holds the model as `save_pretrained` leaves it and
 
 - `reference.npz`: `token_ids`, `segment_ids`, `padding_mask`, and as float32 `sequence_output`,
-  `pooled_output`, `mlm`, `nsp` and `logits`, those that the model has;
+  `pooled_output`, `mlm`, `nsp`, `logits`, `starts` and `ends`, those that the model has;
 - `reference.json`: texts and their token ids.
 
 With the folder of all-MiniLM-L6-v2 it also writes `minilm.npz`: the vectors of [CLS] of some texts.
@@ -68,12 +68,26 @@ KINDS = {
     "spans": (t.BertForQuestionAnswering, {}, {"do_lower_case": True}, {}),
     "bfloat16": (t.BertForPreTraining, {}, {"do_lower_case": True}, {}),
     "float16": (t.BertForSequenceClassification, LABELS, {"do_lower_case": True}, {}),
+    "multilabel": (
+        t.BertForSequenceClassification,
+        {**LABELS, "problem_type": "multi_label_classification"},
+        {"do_lower_case": True},
+        {},
+    ),
+    "regression": (
+        t.BertForSequenceClassification,
+        {"num_labels": 1, "problem_type": "regression"},
+        {"do_lower_case": True},
+        {},
+    ),
 }
 OUTPUTS = {
     t.BertForPreTraining: {"prediction_logits": "mlm", "seq_relationship_logits": "nsp"},
     t.BertForMaskedLM: {"logits": "mlm"},
     t.BertForNextSentencePrediction: {"logits": "nsp"},
     t.BertForSequenceClassification: {"logits": "logits"},
+    t.BertForTokenClassification: {"logits": "logits"},
+    t.BertForQuestionAnswering: {"start_logits": "starts", "end_logits": "ends"},
 }
 
 

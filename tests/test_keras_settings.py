@@ -6,8 +6,8 @@ from helpers.small_pretrainer import small_pretrainer
 
 import tfbert
 from tfbert.keras_settings import keras_defaults
-from tfbert.models.classifier import save_classifier
 from tfbert.models.sizes import BertSize
+from tfbert.models.trained_model import save_model
 
 
 def settings():
@@ -39,7 +39,7 @@ def test_they_are_keras_own_inside_and_the_users_after_it(settings_of_a_user):
 def test_saved_models_losses_and_rates_know_nothing_of_them(
     classifier, tmp_path, settings_of_a_user
 ):
-    save_classifier(classifier, tmp_path / "preset")
+    save_model(classifier, tmp_path / "preset")
     files = list((tmp_path / "preset").rglob("*.json"))
     assert any(file.name == "preprocessor.json" for file in files)
     assert [file.name for file in files if "float16" in file.read_text()] == []

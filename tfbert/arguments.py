@@ -108,6 +108,10 @@ def _parsed(hint: Any, words: str | list[str]) -> Any:
         if len(words) == 1 and str not in kinds and words[0][:1] != "[":
             words = words[0].split(",")
         values = [_parsed(hint, word) for word in words]
+        if get_origin(hint) is list and not any(isinstance(value, list) for value in values):
+            return (
+                values  # a name stands for itself where there may be lists, and here are only lists
+            )
         is_whole = len(values) == 1 and str not in kinds and not isinstance(values[0], int | float)
         return values[0] if is_whole else values
     if str in kinds:

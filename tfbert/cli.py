@@ -34,6 +34,7 @@ from tfbert.runs.command_options import (
     StatusConfig,
 )
 from tfbert.runs.export_options import ExportConfig, check_export
+from tfbert.runs.glue.glue_options import OF_ONE_TASK, GlueConfig
 from tfbert.runs.starting import refuse_early
 from tfbert.runs.tuning_data import read_tuning_data
 from tfbert.text.vocab_options import VocabConfig
@@ -55,7 +56,7 @@ def finetune(config: FinetuneConfig) -> None:
 
 
 def evaluate(config: EvaluateConfig) -> None:
-    """Measure a trained classifier on labelled examples."""
+    """Measure a trained model on labelled examples."""
     prints = _joins_as_chief(config)
     from tfbert.runs.evaluate import evaluate
 
@@ -67,13 +68,32 @@ def evaluate(config: EvaluateConfig) -> None:
 
 
 def predict(config: PredictConfig) -> None:
-    """Label texts: one JSON object a line, in the order of the input."""
+    """Answer texts: one JSON object a line, in the order of the input."""
     resolve_source(config.model)
+    if config.glue_submission is not None:
+        from tfbert.runs.glue.submission import submit
+
+        print("\n".join(map(str, submit(config))))
+        return
     from tfbert.runs.predict import predict
 
     unicode = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     for answer in predict(config):
         print(json.dumps(answer, ensure_ascii=not unicode), flush=True)
+
+
+def glue(config: GlueConfig) -> None:
+    """Train and measure all of GLUE's tasks, with several seeds."""
+    from tfbert.runs.glue.results import results_table
+    from tfbert.runs.glue.suite import failures, glue
+
+    results = glue(config)
+    print(results_table(results))
+    print(f"Results: {config.output}")
+    if failed := failures(results):
+        raise InputError(
+            f"{len(failed)} failed, the first one {failed[0]} (the same command tries again)"
+        )
 
 
 def launch(config: LaunchConfig) -> None:
@@ -181,6 +201,7 @@ COMMANDS: dict[str, tuple[Callable[[Any], None], type[Options]]] = {
     "finetune": (finetune, FinetuneConfig),
     "evaluate": (evaluate, EvaluateConfig),
     "predict": (predict, PredictConfig),
+    "glue": (glue, GlueConfig),
     "export": (export, ExportConfig),
     "launch": (launch, LaunchConfig),
     "status": (status, StatusConfig),
@@ -234,7 +255,7 @@ def parse(argv: Sequence[str]) -> tuple[Callable[[Any], None], Any]:
         )
     command_parser.refuse(rest)
     options.update(given)
-    if issubclass(config_class, RecipeOptions):
+    if issubclass(config_class, RecipeOptions | GlueConfig):
         return function, config_class.from_options(**options)
     return function, make_options(config_class, options)
 
@@ -249,12 +270,14 @@ def build_parser() -> tuple[CommandParser, dict[str, CommandParser]]:
     for name, (function, config_class) in COMMANDS.items():
         command = commands.add_parser(name, help=function.__doc__, description=function.__doc__)
         command.add_options(
-            config_class, skip={"recipe", "phases"}, positional=POSITIONAL.get(name)
+            config_class, skip={"recipe", "phases", "options"}, positional=POSITIONAL.get(name)
         )
         if config_class is FinetuneConfig:
             command.add_argument("--config", metavar="FILE", help=_CONFIG_HELP)
         if issubclass(config_class, RecipeOptions):
             command.add_options(PretrainConfig, skip=OF_THE_RUN)
+        if config_class is GlueConfig:
+            command.add_options(FinetuneConfig, skip=OF_ONE_TASK)
         if name in _RECIPE_COMMANDS:
             command.add_argument("--recipe", metavar="NAME|FILE", help=_RECIPE_HELP)
     return parser, commands.choices

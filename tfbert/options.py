@@ -64,7 +64,7 @@ Separator = Annotated[
     str,
     Rule("`tab` or one character", lambda text: text in ("tab", r"\t") or len(text) == 1),
 ]
-# See `tfbert.tasks.token_cache`.
+# See `tfbert.tasks.tokens.token_cache`.
 TokenCacheName = Annotated[
     str,
     Rule("`memory`, `none` or a folder", lambda cache: cache != "" and not os.path.isfile(cache)),

@@ -20,13 +20,15 @@ from sentiment_rows import (
 from shared.turns import Clock
 
 from tfbert.hardware.precision import POLICIES, choose_precision
-from tfbert.models.classifier import BertClassifier, TrainedClassifier
+from tfbert.models.classifier import BertClassifier
 from tfbert.models.encoder import copy_weights, from_stock
+from tfbert.models.trained_model import TrainedModel
 from tfbert.runs.predict import predict_texts
-from tfbert.tasks.batch_sources import prediction_dataset
-from tfbert.tasks.batching import LengthBatches
-from tfbert.tasks.token_cache import tokenize_once
-from tfbert.tasks.tokenization import tokenize
+from tfbert.tasks.problems.classification import Classification
+from tfbert.tasks.tokens.batch_sources import prediction_dataset
+from tfbert.tasks.tokens.batching import LengthBatches
+from tfbert.tasks.tokens.token_cache import tokenize_once
+from tfbert.tasks.tokens.tokenization import tokenize
 
 PREDICT_BATCH = 64
 UPDATES_BEFORE = 50  # of a model whose answers are compared: an untrained head's are all alike
@@ -201,8 +203,8 @@ def prediction_forms(setting):
         backbone = from_stock(stock.backbone, dtype=POLICIES[precision])
         model = BertClassifier(backbone, setting.examples[2])
         copy_weights(stock, model)
-        labels = [str(number) for number in range(setting.examples[2])]
-        trained = TrainedClassifier(model, setting.tokenizer, labels, setting.max_length)
+        problem = Classification([str(i) for i in range(setting.examples[2])], "accuracy")
+        trained = TrainedModel(model, setting.tokenizer, problem, setting.max_length)
         forms[f"tfbert, {precision}"] = lambda texts, trained=trained: predict_texts(
             trained, texts, PREDICT_BATCH
         )

@@ -16,11 +16,13 @@ from tfbert.models.sources import load_encoder, resolve_source
 from tfbert.optimizers.adamw import AdamW
 from tfbert.optimizers.lamb import LAMB
 from tfbert.optimizers.schedules import WarmupPolynomialDecay
-from tfbert.tasks.batch_sources import TrainingBatches
-from tfbert.tasks.batching import LengthBatches, TokenBatches, padded_lengths
 from tfbert.tasks.known_tasks import TASKS
-from tfbert.tasks.labelled_data import LabelledData, label_ids, label_names
-from tfbert.tasks.token_cache import tokenize_once
+from tfbert.tasks.labelled_data import LabelledData
+from tfbert.tasks.problems.classification import label_ids, label_names
+from tfbert.tasks.tokens.batch_sources import TrainingBatches
+from tfbert.tasks.tokens.batching import LengthBatches, TokenBatches, padded_lengths
+from tfbert.tasks.tokens.encoded import RowTargets
+from tfbert.tasks.tokens.token_cache import tokenize_once
 
 # LAMB moves a weight by this share of its norm a step; Adam's 5e-5 moves MiniLM's by about half.
 LAMB_RATE = 2e-3
@@ -108,13 +110,13 @@ class Setting:
     def examples(self):
         """(texts, labels) of training, (texts, labels) of evaluation, number of classes."""
         train, evaluation = LabelledData(self.task, self.data, *self.columns).splits()
-        names = label_names(train, evaluation)
+        names = label_names(train.labels, evaluation.labels)
         order = np.random.default_rng(0).permutation(len(train.texts))
         order = order[: self.limit][: self.train_limit]
-        ids = label_ids(train, names)
+        ids = label_ids(train.labels, names)
         return (
             ([train.texts[i] for i in order], ids[order]),
-            (evaluation.texts[: self.limit], label_ids(evaluation, names)[: self.limit]),
+            (evaluation.texts[: self.limit], label_ids(evaluation.labels, names)[: self.limit]),
             len(names),
         )
 
@@ -171,8 +173,9 @@ def training_batches(row, setting, seed, kind=None):
         batches = TokenBatches(tokens.lengths, lengths, budget, seed)
     else:
         batches = UniformBatches(len(tokens), size, seed)
-    (_, labels), _, classes = setting.examples
-    return TrainingBatches(tokens, batches, lengths, labels, np.ones(classes, np.float32))
+    (_, labels), _, _ = setting.examples
+    targets = RowTargets(labels, np.ones(len(labels), np.float32))
+    return TrainingBatches(tokens, batches, lengths, targets)
 
 
 def make_model(row, setting, seed, preprocessed):

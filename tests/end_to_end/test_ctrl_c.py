@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers.processes import finish, start
 
-from tfbert.models.classifier import load_classifier
+from tfbert.models.trained_model import load_model
 from tfbert.runs.outputs.status import read_status
 
 WORDS = ["-m", "tfbert", "finetune", "--task", "embedded", "--train-examples", "400"]
@@ -41,6 +41,6 @@ def test_the_same_command_goes_on_to_the_same_end(tmp_path):
     runs = (run, tmp_path / "whole")
     one, two = (json.loads((path / "metrics.json").read_text()) for path in runs)
     assert {**one, "seconds": 0} == {**two, "seconds": 0}
-    one, two = (load_classifier(str(path)).model.get_weights() for path in runs)
+    one, two = (load_model(str(path)).model.get_weights() for path in runs)
     for ours, theirs in zip(one, two, strict=True):
         np.testing.assert_array_equal(ours, theirs)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tfbert.cli import main
-from tfbert.models.classifier import load_classifier
+from tfbert.models.trained_model import load_model
 from tfbert.runs.predict import predict_texts
 
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"
@@ -29,7 +29,7 @@ def test_the_code_of_the_page(trained_run, tmp_path, monkeypatch, capsys):
     names: dict = {}
     for block in re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL):
         exec(block, names)
-    classifier = load_classifier(str(trained_run))
+    classifier = load_model(str(trained_run))
     good, dull = predict_texts(classifier, ["Not bad at all.", "Dull."])
     for answer, served in zip((good, dull), names["answer"]["label"].numpy(), strict=True):
         assert served.decode() == answer["label"]

@@ -15,7 +15,7 @@ tfbert.xla.compiled = lambda function, reduce_retracing=False: function
 import googleapiclient.discovery, oauth2client.client
 import keras, keras_nlp, numpy as np, tensorflow as tf, tensorflow_text
 import tfbert
-from tfbert.tasks.tokenization import tokenize
+from tfbert.tasks.tokens.tokenization import tokenize
 from tfbert.models.sources import load_encoder
 
 assert "gs" in tf.io.gfile.get_registered_schemes()

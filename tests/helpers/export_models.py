@@ -3,8 +3,13 @@
 import keras
 from helpers.small_encoder import move_weights
 
-from tfbert.models.classifier import BertClassifier, TrainedClassifier
 from tfbert.models.encoder import BertEncoder
+from tfbert.models.trained_model import TrainedModel, make_model
+from tfbert.tasks.problems.classification import Classification
+from tfbert.tasks.problems.multilabel import Multilabel
+from tfbert.tasks.problems.regression import Regression
+from tfbert.tasks.problems.span import Span
+from tfbert.tasks.problems.tagging import Tagging
 from tfbert.text.tokenizer import BertTokenizer
 from tfbert.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
@@ -29,8 +34,22 @@ TEXTS = [
 ]
 
 
+PROBLEMS = {
+    "classification": Classification(["bad", "good", "so so"], "accuracy"),
+    "multilabel": Multilabel(["bad", "good", "so so"], "macro_f1"),
+    "regression": Regression([], "pearson", mean=3.0, deviation=2.0),
+    "tagging": Tagging(["B-day", "I-day", "O"], "f1"),
+    "span": Span(["start", "end"], "f1", True),
+}
+
+
 def make_small_classifier(setting):
-    """A `TrainedClassifier` with three labels, for texts of up to 24 tokens."""
+    """A `TrainedModel` with three labels, for texts of up to 24 tokens."""
+    return make_small_model("classification", setting)
+
+
+def make_small_model(problem, setting="tanh"):
+    """A `TrainedModel` for one of `PROBLEMS`, for texts of up to 24 tokens."""
     activation, epsilon = SETTINGS[setting]
     keras.utils.set_random_seed(2)
     encoder = BertEncoder(
@@ -43,5 +62,5 @@ def make_small_classifier(setting):
         activation=activation,
         layer_norm_epsilon=epsilon,
     )
-    model = move_weights(BertClassifier(encoder, num_classes=3), 0.3)
-    return TrainedClassifier(model, BertTokenizer(Vocabulary(PIECES)), ["bad", "good", "so so"], 24)
+    model = move_weights(make_model(encoder, PROBLEMS[problem]), 0.3)
+    return TrainedModel(model, BertTokenizer(Vocabulary(PIECES)), PROBLEMS[problem], 24)

@@ -41,10 +41,13 @@ def copy_variant(kind, folder, without=(), **config):
 
 
 def write_tensorflow1(kind, folder):
-    """A folder as Google released them, by TensorFlow 1's saver, with slots of its optimizer."""
+    """A folder as Google released them, by TensorFlow 1's saver, with slots of its optimizer.
+
+    A model of spans has the head of run_squad.py.
+    """
     values = {}
     for name, value in state_of(kind).items():
-        # As in Google's modeling.py, run_pretraining.py and run_classifier.py.
+        # As in Google's modeling.py, run_pretraining.py, run_classifier.py and run_squad.py.
         name = re.sub(r"\.layer\.(\d+)\.", r".layer_\1.", name)
         is_matrix = name.endswith(".weight") and "embeddings" not in name
         name = name.replace("_embeddings.weight", "_embeddings").replace(
@@ -54,6 +57,8 @@ def write_tensorflow1(kind, folder):
         name = name.replace("cls.predictions.bias", "cls.predictions.output_bias")
         name = name.replace("seq_relationship.weight", "seq_relationship.output_weights")
         name = name.replace("seq_relationship.bias", "seq_relationship.output_bias")
+        name = name.replace("qa_outputs.weight", "cls.squad.output_weights")
+        name = name.replace("qa_outputs.bias", "cls.squad.output_bias")
         name = name.replace("classifier.weight", "output_weights")
         name = name.replace("classifier.bias", "output_bias").replace(".", "/")
         if is_matrix and name.endswith("/weight"):

@@ -10,7 +10,8 @@ from helpers.pretraining_run import QUICK, make_records
 from tfbert.embedded import SENTIMENT_DIRECTORY
 from tfbert.recipes.pretrain_options import PretrainConfig
 from tfbert.runs.command_options import FinetuneConfig
-from tfbert.tasks.tables import read_table
+from tfbert.tasks.formats.tables import Layout
+from tfbert.tasks.problems.classification import Classification
 
 TEXTS = ["What a lovely day.", "", "Awful!", "The soup was cold and the waiter rude to us all."]
 # Options of `trained_run`, in addition to those of `config`.
@@ -21,8 +22,9 @@ PRETRAINED = {"dropout": 0.1, "checkpoint_steps": 1, "num_layers": 1}
 
 def write_csv(path, count, skip=0):
     """`count` of the embedded training sentences as a CSV file of one's own."""
-    examples = read_table(SENTIMENT_DIRECTORY / "train.tsv", "tsv", "sentence", "label")
-    rows = list(zip(*examples, strict=True))[skip : skip + count]
+    layout = Layout("tsv", "sentence")
+    examples = Classification.read(SENTIMENT_DIRECTORY / "train.tsv", layout)
+    rows = list(zip(examples.texts, examples.labels, strict=True))[skip : skip + count]
     quoted = (f'"{text}",{label}\n'.replace('""', '"') for text, label in rows)
     path.write_text("review,mood\n" + "".join(quoted))
     return path
@@ -102,6 +104,17 @@ def config(data, small_model, tmp_path):
     return make
 
 
+@pytest.fixture
+def no_dropout(monkeypatch):
+    """Also none before the classifier, which has no option of its own."""
+    import keras
+
+    from tfbert.models.layers.dropout import Dropout
+
+    monkeypatch.setattr(keras.layers.Dropout, "call", lambda self, inputs, training=False: inputs)
+    monkeypatch.setattr(Dropout, "draw_seed", lambda self, training: None)
+
+
 @pytest.fixture(scope="session")
 def trained_run(data, small_model, tmp_path_factory):
     """The directory of a finished run, for reading only."""
@@ -119,9 +132,9 @@ def trained_run(data, small_model, tmp_path_factory):
 @pytest.fixture(scope="session")
 def classifier(trained_run):
     """The classifier of that run, loaded once: what it has traced is shared."""
-    from tfbert.models.classifier import load_classifier
+    from tfbert.models.trained_model import load_model
 
-    return load_classifier(str(trained_run))
+    return load_model(str(trained_run))
 
 
 @pytest.fixture(scope="session")

@@ -59,3 +59,17 @@ def their_name(path):
     if match := re.match(r"transformer_layer_(\d+)/(.*)", layer):
         prefix, layer = f"bert.encoder.layer.{match[1]}.", match[2]
     return f"{prefix}{_RENAMED[layer]}.{_LAST[last]}"
+
+
+def assign_head(model, weights, prefix, outputs=None):
+    """Assigns the head of a classifier the weights of transformers' classifier.
+
+    Args:
+        weights: Arrays by name, among them `prefix` and the layer's name.
+        prefix: Of the head's weights.
+        outputs: (outputs,) which of their outputs each of ours is; None takes their order.
+    """
+    found = {name.rpartition(".")[2]: weights[name] for name in weights if name.startswith(prefix)}
+    order = slice(None) if outputs is None else outputs
+    model.output_dense.kernel.assign(found["weight"][order].T)
+    model.output_dense.bias.assign(found["bias"][order])

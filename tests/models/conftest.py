@@ -7,8 +7,10 @@ from helpers.encoder_steps import results
 from helpers.small_encoder import make_stock, move_weights
 from helpers.small_pretrainer import PIECES, small_pretrainer
 
-from tfbert.models.classifier import BertClassifier, TrainedClassifier, save_classifier
+from tfbert.models.classifier import BertClassifier
 from tfbert.models.pretrainer import save_pretrainer
+from tfbert.models.trained_model import TrainedModel, save_model
+from tfbert.tasks.problems.classification import Classification
 from tfbert.text.tokenizer import BertTokenizer
 from tfbert.text.vocabulary import Vocabulary
 
@@ -32,10 +34,15 @@ def pretrainer():
 
 @pytest.fixture(scope="package")
 def classifier():
-    """A `TrainedClassifier`."""
+    """A `TrainedModel`."""
     backbone = small_pretrainer(max_sequence_length=64, dtype="mixed_bfloat16").backbone
     model = move_weights(BertClassifier(backbone, num_classes=3), 0.3)
-    return TrainedClassifier(model, BertTokenizer(Vocabulary(PIECES)), ["bad", "fair", "good"], 24)
+    return TrainedModel(
+        model,
+        BertTokenizer(Vocabulary(PIECES)),
+        Classification(["bad", "fair", "good"], "accuracy"),
+        24,
+    )
 
 
 @pytest.fixture(scope="package")
@@ -48,7 +55,7 @@ def saved_pretrainer(pretrainer, tmp_path_factory):
 @pytest.fixture(scope="package")
 def saved_classifier(classifier, tmp_path_factory):
     directory = tmp_path_factory.mktemp("classifier") / "model"
-    save_classifier(classifier, directory)
+    save_model(classifier, directory)
     return directory
 
 

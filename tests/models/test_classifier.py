@@ -9,10 +9,11 @@ import pytest
 from helpers.small_encoder import assert_same_weights
 
 from tfbert.errors import InputError
-from tfbert.models.classifier import LABELS_FILE, BertClassifier, load_classifier
+from tfbert.models.classifier import BertClassifier
 from tfbert.models.encoder import copy_weights, from_stock, to_stock
-from tfbert.tasks.batching import collate, padded_lengths
-from tfbert.tasks.tokenization import tokenize
+from tfbert.models.trained_model import LABELS_FILE, load_model
+from tfbert.tasks.tokens.batching import collate, padded_lengths
+from tfbert.tasks.tokens.tokenization import tokenize
 
 IDS = np.random.default_rng(0).integers(5, 50, (3, 9)).astype("int32")
 INPUTS = {"token_ids": IDS, "segment_ids": 0 * IDS, "padding_mask": (np.arange(9) < 7) + 0 * IDS}
@@ -40,7 +41,7 @@ def test_logits_are_float32_whatever_the_encoder_computes_in(classifier, exporte
 def test_what_was_saved_is_opened_with_tfbert_and_with_stock_classes(
     classifier, exported, saved_classifier, copied
 ):
-    loaded = load_classifier(str(saved_classifier))
+    loaded = load_model(str(saved_classifier))
     assert (loaded.labels, loaded.max_length) == (["bad", "fair", "good"], 24)
     opened = keras_hub.models.TextClassifier.from_preset(str(saved_classifier))
     assert type(opened) is keras_hub.models.BertTextClassifier
@@ -50,8 +51,10 @@ def test_what_was_saved_is_opened_with_tfbert_and_with_stock_classes(
         assert_same_weights(model, classifier.model)
         np.testing.assert_allclose(model(INPUTS), exported(INPUTS), atol=1e-5)
     unnamed = copied(saved_classifier)
-    (unnamed / LABELS_FILE).unlink()
-    assert load_classifier(str(unnamed)).labels == ["0", "1", "2"]
+    (unnamed / "problem.json").unlink()
+    assert load_model(str(unnamed)).labels == ["0", "1", "2"]
+    (unnamed / LABELS_FILE).write_text('["c", "b", "a"]')  # as older versions wrote them
+    assert load_model(str(unnamed)).labels == ["c", "b", "a"]
 
 
 def test_stock_classes_open_saved_models_where_tfbert_was_never_imported(
@@ -102,12 +105,13 @@ def test_keras_format_round_trip(classifier, tmp_path):
 
 def test_what_is_not_a_whole_classifier_is_named(saved_classifier, copied):
     with pytest.raises(InputError, match="without a classification head; train one with"):
-        load_classifier("embedded")
+        load_model("embedded")
     damaged = copied(saved_classifier)
+    (damaged / "problem.json").unlink()
     for content in ("{{", "5", '["a"]'):
         (damaged / LABELS_FILE).write_text(content)
         with pytest.raises(InputError, match=r"labels\.json: damaged"):
-            load_classifier(str(damaged))
+            load_model(str(damaged))
 
 
 def test_a_classifier_without_a_preprocessor_has_no_tokenizer(saved_classifier, copied):
@@ -118,4 +122,4 @@ def test_a_classifier_without_a_preprocessor_has_no_tokenizer(saved_classifier, 
     (folder / "task.json").write_text(json.dumps(task))
     (folder / "preprocessor.json").unlink()
     with pytest.raises(InputError, match="no tokenizer"):
-        load_classifier(str(folder))
+        load_model(str(folder))

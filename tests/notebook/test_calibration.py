@@ -11,8 +11,7 @@ from tfbert.notebook.calibration import (
     reliability,
     unused_examples,
 )
-from tfbert.tasks.labelled_data import draw
-from tfbert.tasks.tables import Examples
+from tfbert.tasks.examples import Examples
 
 
 def softmax(logits):
@@ -82,11 +81,11 @@ def test_what_is_by_chance():
 
 def test_examples_that_no_run_used():
     train = Examples([f"text {i}" for i in range(50)], [str(i % 2) for i in range(50)])
-    used = draw(train, 30, 0)
+    used = train.draw(30, 0)
     unused = unused_examples(train, 30, 15)
     assert len(set(unused.texts)) == 15
     assert not set(unused.texts) & set(used.texts)
-    labels = dict(zip(*train, strict=True))
+    labels = dict(zip(train.texts, train.labels, strict=True))
     assert unused.labels == [labels[text] for text in unused.texts]
     assert len(unused_examples(train, 30, 100).texts) == 20
     with pytest.raises(InputError, match="all 50 training examples are used"):

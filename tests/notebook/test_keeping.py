@@ -29,10 +29,10 @@ def colab(monkeypatch, tmp_path):
 def test_the_zip_holds_a_model_that_opens(saved_run, small_classifier, tmp_path):
     line = keep_model(saved_run, "sentiment")
     path = saved_run.parent / "sentiment.zip"
-    assert line.startswith(f"{path} (") and "load_classifier('sentiment')" in line
+    assert line.startswith(f"{path} (") and "load_model('sentiment')" in line
     with zipfile.ZipFile(path) as packed:
         packed.extractall(tmp_path)
-    opened = tfbert.load_classifier(str(tmp_path / "sentiment"))
+    opened = tfbert.load_model(str(tmp_path / "sentiment"))
     texts = ["good", "a bad film"]
     found, expected = (tfbert.predict_texts(each, texts) for each in (opened, small_classifier))
     assert [row["label"] for row in found] == [row["label"] for row in expected]

@@ -115,6 +115,8 @@ WRONG_IN_ALL = [
     ({"max_grad_norm": 0.0}, "max_grad_norm must be positive"),
     ({"clipnorm": -1.0}, "clipnorm must be positive"),
     ({"clipvalue": 0.0}, "clipvalue must be positive"),
+    ({"learning_rate": float("nan")}, "learning_rate must be at least 0 and finite"),
+    ({"learning_rate": -1e-3}, "learning_rate must be at least 0 and finite"),
     ({"weight_decay": -0.1}, "weight_decay must be at least 0"),
     ({"weight_decay": float("inf")}, "weight_decay must be at least 0 and finite"),
     ({"loss_scale_factor": 0}, "loss_scale_factor must be a positive number"),

@@ -118,10 +118,12 @@ def _bert(strategy, xla):
     import keras_hub
 
     from tfbert.embedded import MODEL_DIRECTORY
-    from tfbert.tasks.batch_sources import TrainingBatches, evaluation_dataset
-    from tfbert.tasks.batching import LengthBatches
-    from tfbert.tasks.labelled_data import LabelledData, label_ids, label_names
-    from tfbert.tasks.tokenization import tokenize
+    from tfbert.tasks.labelled_data import LabelledData
+    from tfbert.tasks.problems.classification import label_ids, label_names
+    from tfbert.tasks.tokens.batch_sources import TrainingBatches
+    from tfbert.tasks.tokens.batching import LengthBatches
+    from tfbert.tasks.tokens.encoded import RowTargets
+    from tfbert.tasks.tokens.tokenization import tokenize
     from tfbert.text.tokenizer import BertTokenizer
     from tfbert.text.vocabulary import read_vocabulary
 
@@ -143,21 +145,19 @@ def _bert(strategy, xla):
             seed=5,
         )
     train, evaluation = LabelledData("embedded", None, None, None, "utf-8").splits(None, 0.1, 0)
-    labels = label_names(train, evaluation)
+    labels = label_names(train.labels, evaluation.labels)
     vocabulary = read_vocabulary(MODEL_DIRECTORY / "assets/tokenizer/vocabulary.txt")
     tokenizer = BertTokenizer(vocabulary)
     lengths = np.array([32])
     rows = STEPS * BATCH
     texts = tokenize(tokenizer, train.texts[:rows], 32)
     held_out = tokenize(tokenizer, evaluation.texts[:13], 32)
-    batches = TrainingBatches(
-        texts,
-        LengthBatches(texts.lengths, BATCH, 1),
-        lengths,
-        label_ids(train, labels)[:rows],
-        np.ones(2, np.float32),
-    )
-    held_out_batches = evaluation_dataset(
-        held_out, LengthBatches(held_out.lengths, BATCH), lengths, label_ids(evaluation, labels)
-    )
-    return model, batches, held_out_batches
+
+    def batches_of(tokens, examples, seed):
+        ids = label_ids(examples.labels[: len(tokens)], labels)
+        targets = RowTargets(ids, np.ones(len(ids), np.float32))
+        return TrainingBatches(tokens, LengthBatches(tokens.lengths, BATCH, seed), lengths, targets)
+
+    held_out_batches = batches_of(held_out, evaluation, None)
+    one_pass = held_out_batches.dataset(0, 0).take(held_out_batches.steps_per_epoch)
+    return model, batches_of(texts, train, 1), one_pass

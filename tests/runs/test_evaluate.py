@@ -1,8 +1,10 @@
+import json
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from helpers.foreign_models import VARIANTS
 
 from tfbert.errors import InputError
 from tfbert.runs.command_options import EvaluateConfig
@@ -91,3 +93,20 @@ def test_model_and_data_are_looked_for_before_tensorflow_starts(trained_run, wor
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 2, done.stderr
     assert "tfbert: error: " in done.stderr and "absent" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels"),
+    [("multilabel", [["good", "bad"], []]), ("regression", [1.5, 2]), ("tagger", None)],
+)
+def test_a_model_of_another_program_says_how_labels_are_read(kind, labels, tmp_path):
+    path = tmp_path / "data.jsonl"
+    rows = [{"text": "good film", "label": labels and labels[0]}]
+    rows.append({"text": "bad", "label": labels and labels[1]})
+    if kind == "tagger":
+        rows = [{"text": ["good", "film"], "label": ["fair", "bad"]}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    options = {"model": str(VARIANTS / kind), "task": "jsonl", "data": str(path)}
+    metrics = evaluate(EvaluateConfig(**options, progress=False))
+    assert metrics["problem"] == {"tagger": "tagging"}.get(kind, kind)
+    assert metrics["examples"] == len(rows)

@@ -9,9 +9,9 @@ from tfbert.cli import main
 from tfbert.errors import InputError
 from tfbert.io.paths import as_path
 from tfbert.io.whole import is_whole
-from tfbert.models.classifier import load_classifier
 from tfbert.models.encoder import weights_by_path
 from tfbert.models.pretrainer import HEADS_FILE, load_pretrainer
+from tfbert.models.trained_model import load_model
 from tfbert.runs import export as export_module
 from tfbert.runs import export_options
 from tfbert.runs.export import export
@@ -32,7 +32,7 @@ def test_a_classifier_for_transformers(trained_run, tmp_path, capsys):
     names = {"README.md", "config.json", "model.safetensors", "vocab.txt", "tokenizer.json"}
     names |= {"tokenizer_config.json", "special_tokens_map.json"}
     assert {path.name for path in output.iterdir()} == names
-    ours, again = (load_classifier(str(path)) for path in (trained_run, output))
+    ours, again = (load_model(str(path)) for path in (trained_run, output))
     for path, variable in weights_by_path(ours.model).items():
         assert (variable.numpy() == weights_by_path(again.model)[path].numpy()).all(), path
     assert (again.labels, again.max_length) == (ours.labels, ours.max_length)

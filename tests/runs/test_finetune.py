@@ -6,7 +6,6 @@ import shutil
 import signal
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -16,18 +15,20 @@ from helpers.training_fixtures import TRAINED, quick_options
 
 from tfbert.cli import main, parse
 from tfbert.errors import InputError, MachineError, TfbertError
-from tfbert.models.classifier import BertClassifier, load_classifier
+from tfbert.models.classifier import BertClassifier
 from tfbert.models.encoder import weights_by_path
 from tfbert.models.layers.dropout import Dropout
 from tfbert.models.sources import load_encoder
+from tfbert.models.trained_model import load_model
 from tfbert.optimizers.loss_scale import LossScaleOptimizer
 from tfbert.recovery.preemption import Preempted, Stopped
 from tfbert.runs import finetune as finetune_module
+from tfbert.runs import scoring
 from tfbert.runs.command_options import EvaluateConfig, FinetuneConfig
 from tfbert.runs.evaluate import evaluate
 from tfbert.runs.finetune import finetune
 from tfbert.runs.outputs.status import read_status
-from tfbert.runs.tuning_data import class_weights
+from tfbert.tasks.problems.classification import Classification
 
 
 def encoder_weights(model):
@@ -92,7 +93,7 @@ def test_metrics_and_the_saved_model_are_those_of_the_trained_one(second_run):
     run = Path(second_run.run_directory)
     assert json.loads((run / "metrics.json").read_text()) == second_run.metrics
     assert second_run.metrics["examples"] == 13
-    loaded = load_classifier(second_run.run_directory)
+    loaded = load_model(second_run.run_directory)
     ours = {v.path: v.numpy() for v in second_run.model.trainable_variables}
     assert len(ours) > 10
     for variable in loaded.model.variables:
@@ -123,24 +124,14 @@ def test_frozen_layers_stay_and_the_others_move(second_run, trained_run):
 
 
 def test_class_weights(second_run, begun):
-    ids, labels = np.array([0, 0, 0, 1]), ["a", "b"]
-    assert class_weights("none", ids, labels).tolist() == [1, 1]
-    balanced = class_weights("balanced", ids, labels)
-    np.testing.assert_allclose(balanced, [2 / 3, 2])
     assert second_run.metrics["per_class"]["negative"]["recall"] == 1.0
     _, batches = begun(class_weights="balanced")
-    counts = np.bincount(batches.labels)
-    np.testing.assert_allclose(batches.class_weights, 60 / (2 * counts))
+    ids = batches.targets.values
+    expected = 60 / (2 * np.bincount(ids))
+    np.testing.assert_allclose(batches.targets.weights, expected[ids])
 
 
 # Runs of their own.
-
-
-@pytest.fixture
-def no_dropout(monkeypatch):
-    """Also none before the classifier, which has no option of its own."""
-    monkeypatch.setattr(keras.layers.Dropout, "call", lambda self, inputs, training=False: inputs)
-    monkeypatch.setattr(Dropout, "draw_seed", lambda self, training: None)
 
 
 def test_it_learns_from_its_own_training_data(config, data):
@@ -183,15 +174,22 @@ def scripted(config, monkeypatch, script, after=None):
         The `RunResult`, and the head's weights in each evaluation.
     """
     found, seen = iter(script), []
+    measure = Classification.measure
 
-    def evaluate(self, *arguments):
-        seen.append(self.output_dense.kernel.numpy())
+    def outputs_of(trained, *arguments, **keywords):
+        seen.append(trained.model.output_dense.kernel.numpy())
         if after:
             after(len(seen), seen[-1])
-        return dict(zip(("loss", "accuracy"), next(found), strict=True))
+        return next(found)
+
+    def scripted_measure(self, outputs, *arguments):
+        if isinstance(outputs, tuple):
+            return dict(zip(("loss", "accuracy"), outputs, strict=True))
+        return measure(self, outputs, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(BertClassifier, "_evaluate", evaluate)
+        patch.setattr(finetune_module, "predict_examples", outputs_of)
+        patch.setattr(Classification, "measure", scripted_measure)
         return finetune(config), seen
 
 
@@ -208,7 +206,7 @@ def test_the_best_epoch_is_kept_and_named(config, monkeypatch, caplog):
         result, seen = scripted(config(epochs=3, max_length=8), monkeypatch, script)
     line = "kept epoch 2 of 3: evaluation accuracy 0.8000, that of the last is 0.7000"
     assert caplog.messages[-1].startswith(line)
-    kernel = load_classifier(result.run_directory).model.output_dense.kernel.numpy()
+    kernel = load_model(result.run_directory).model.output_dense.kernel.numpy()
     np.testing.assert_array_equal(kernel, seen[1])
     assert not np.array_equal(seen[1], seen[2])
     written = json.loads((Path(result.run_directory) / "metrics.json").read_text())
@@ -243,7 +241,7 @@ def test_a_run_that_was_stopped_keeps_the_same_epoch(
     assert len(heads) == len(seen) == 2
     np.testing.assert_array_equal(heads[1], seen[0])
     expected = heads[0] if kept == 1 else seen[1]
-    saved = load_classifier(result.run_directory).model.output_dense.kernel.numpy()
+    saved = load_model(result.run_directory).model.output_dense.kernel.numpy()
     np.testing.assert_array_equal(saved, expected)
     assert result.metrics["kept_epoch"] == kept
     assert caplog.messages[-1].startswith(line)
@@ -296,8 +294,8 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(
     def refused(*arguments):
         raise AssertionError("tokenized again")
 
-    monkeypatch.setattr("tfbert.tasks.token_cache.tokenize", refused)
-    with stopped(finetune_module.StatusUpdates, 8, "on_test_batch_end"):
+    monkeypatch.setattr("tfbert.tasks.tokens.token_cache.tokenize", refused)
+    with stopped(scoring._Interrupted, 8, "on_predict_batch_begin"):
         finetune(config(**options))
     assert read_status(run)["phase"] == "preempted"
     assert read_status(run)["checkpoint"]["step"] == 8
@@ -306,7 +304,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(
     _, resumed = parse(["finetune", "--resume", "--output", str(run)])
     result = finetune(resumed)
     assert result.history == json.loads((trained_run / "history.json").read_text())
-    one, two = (load_classifier(str(path)).model.get_weights() for path in (run, trained_run))
+    one, two = (load_model(str(path)).model.get_weights() for path in (run, trained_run))
     for ours, theirs in zip(one, two, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     curves = [scalars(path / "logs" / "train") for path in (run, trained_run)]
@@ -340,7 +338,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(config, trained_run, tmp_path
     assert ": stopped\n" in shown and "the same command goes on from there" in shown
     result = finetune(config(**TRAINED))
     assert result.history == json.loads((trained_run / "history.json").read_text())
-    one, two = (load_classifier(str(path)).model.get_weights() for path in (run, trained_run))
+    one, two = (load_model(str(path)).model.get_weights() for path in (run, trained_run))
     for ours, theirs in zip(one, two, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
@@ -454,7 +452,7 @@ def test_the_division_of_the_work_is_as_asked_for(begun):
 def test_truncation_is_reported(begun, caplog):
     with caplog.at_level("INFO", "tfbert"):
         begun(max_length=8)
-    assert "training texts are longer than 8 tokens and were cut:" in caplog.text
+    assert "training: 57 of 60 texts are longer than 8 tokens and were cut," in caplog.text
 
 
 def test_weight_decay_leaves_biases_and_norms_alone(begun):

@@ -10,7 +10,7 @@ import tensorflow as tf
 from helpers.training_fixtures import TEXTS
 
 from tfbert.errors import InputError
-from tfbert.models.classifier import load_classifier
+from tfbert.models.trained_model import load_model
 from tfbert.runs import predict as predict_module
 from tfbert.runs.command_options import PredictConfig
 from tfbert.runs.predict import predict, predict_texts
@@ -155,7 +155,7 @@ def test_two_replicas_give_the_same_answers(trained_run, classifier, two_replica
     """Fewer texts than replicas, an uneven number, one batch and several."""
     texts = [TEXTS[i % 4] + " More." * (i % 5) for i in range(count)]
     with two_replicas.scope():
-        shared = load_classifier(str(trained_run))
+        shared = load_model(str(trained_run))
     assert shared.model.distribute_strategy is two_replicas
     expected = predict_texts(classifier, texts, batch_size=4)
     found = predict_texts(shared, texts, batch_size=4)
@@ -235,7 +235,7 @@ def test_another_column_of_a_table(trained_run, tmp_path):
 def test_a_wrong_table_is_found_before_the_model_is_loaded(
     trained_run, tmp_path, monkeypatch, name, content, options, message
 ):
-    monkeypatch.setattr(predict_module, "load_classifier", None)
+    monkeypatch.setattr(predict_module, "load_model", None)
     (tmp_path / name).write_text(content)
     with pytest.raises(InputError, match=message):
         answers(trained_run, input=str(tmp_path / name), **options)

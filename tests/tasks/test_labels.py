@@ -55,6 +55,10 @@ def test_labels_are_spelled_as_in_training(names, labels, expected):
         (["1", "5", "1,5"] * 2, "'1,5' of 2 examples .*1.5 if it is a number"),
         (["['a']", "['b']", "['a', 'b']"], r"several labels at once.*a\+b"),
         (["1", "2", "1;2", "1;2"], "'1;2' of 2 examples is several labels at once"),
+        ([f"{i / 10}" for i in range(41)] * 10, "scores; --problem regression learns scores"),
+        (["a", "b", "a,b"], "--problem multilabel --label-separator , learns them"),
+        (["a", "b", "a|b"], r"--problem multilabel --label-separator '\|' learns them"),
+        (["a", "b", "a\tb"], "--problem multilabel --label-separator tab learns them"),
     ],
 )
 def test_labels_that_are_no_classes(labels, message):

@@ -21,7 +21,7 @@ import keras
 
 from tfbert.fit import keras_internals
 from tfbert.fit.batches.class_weights import checked_class_weights
-from tfbert.fit.batches.epoch_data import EpochData, require_some
+from tfbert.fit.batches.epoch_data import EpochData, Evaluation, require_some
 from tfbert.fit.batches.preprocessing import preprocessed, sliceable
 from tfbert.fit.callback_list import make_callback_list
 from tfbert.fit.compilation import (
@@ -172,8 +172,10 @@ class DistributedTrainer(SavedCompilation, SingleBatches):
             recovery: `tfbert.Recovery`, to save the run, and to resume one that was saved.
             initial_step: Step of the initial epoch to begin with; the metrics then continue from
                 their values. Data that is not a `BatchSource` begins at its first batch.
-            y, batch_size, epochs, verbose, callbacks, validation_split, validation_data, shuffle,
-                class_weight, sample_weight, initial_epoch, steps_per_epoch, validation_steps,
+            validation_data: As in Keras, or a function that returns a dict of metrics. Its argument
+                is a function; where that returns True, the evaluation is to end at once.
+            y, batch_size, epochs, verbose, callbacks, validation_split, shuffle, class_weight,
+                sample_weight, initial_epoch, steps_per_epoch, validation_steps,
                 validation_batch_size, validation_freq: As in Keras.
 
         Returns:
@@ -201,8 +203,8 @@ class DistributedTrainer(SavedCompilation, SingleBatches):
             shuffle=shuffle,
             class_weight=class_weight,
         )
-        validation = None
-        if validation_data is not None:
+        validation = validation_data if callable(validation_data) else None
+        if validation_data is not None and validation is None:
             held_out, targets, weights = keras.utils.unpack_x_y_sample_weight(validation_data)
             validation = self._prepare(
                 held_out,
@@ -243,7 +245,7 @@ class DistributedTrainer(SavedCompilation, SingleBatches):
     def _fit_epoch(
         self,
         data: EpochData,
-        validation: EpochData | None,
+        validation: EpochData | Evaluation | None,
         callbacks: keras.callbacks.CallbackList,
         session: FitHooks,
     ) -> dict[str, float]:
@@ -281,7 +283,10 @@ class DistributedTrainer(SavedCompilation, SingleBatches):
         logs = dict(keras_internals.pythonify_logs(logs))
         if validation is not None:
             session.before_evaluation()
-            held_out = self._evaluate(validation, callbacks, session.interrupts_evaluation)
+            if isinstance(validation, EpochData):
+                held_out = self._evaluate(validation, callbacks, session.interrupts_evaluation)
+            else:
+                held_out = validation(session.interrupts_evaluation)
             session.after_evaluation()
             logs |= {f"val_{name}": value for name, value in held_out.items()}
         callbacks.on_epoch_end(epoch, logs)

@@ -250,7 +250,7 @@ def has_masked_lm_head(source: str) -> bool:
     """
     opened = open_source(source)
     if isinstance(opened, OpenedModel):
-        return "masked-LM" in opened.heads and not opened.labels
+        return "masked-LM" in opened.heads and opened.problem is None
     folder = Path(opened)
     return (folder / HEADS_FILE).exists() and not (folder / "task.json").exists()
 

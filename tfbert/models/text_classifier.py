@@ -9,11 +9,12 @@ import keras
 import keras_hub
 import tensorflow as tf
 
+from tfbert.errors import InputError
 from tfbert.fit.trainer import DistributedTrainer
-from tfbert.models.classifier import load_classifier
 from tfbert.models.encoder import BertEncoder, copy_weights, to_stock
 from tfbert.models.formats.presets import write_settings
 from tfbert.models.sources import load_encoder
+from tfbert.models.trained_model import in_data_unit, load_model
 from tfbert.text.tokenizer import BertTokenizer
 
 # Batches are cut to a multiple of it, but to at most 16 lengths: XLA makes a program for each.
@@ -60,7 +61,8 @@ class TextClassifier(DistributedTrainer, keras_hub.models.BertTextClassifier):
 
         Args:
             preset: What `--model` may name: a KerasHub preset, a Hugging Face folder, a run.
-            num_classes: Number of labels, of a new head; None keeps the head of a classifier.
+            num_classes: Number of labels, of a new head; None keeps the head of a classifier, or
+                of a regression, whose outputs are then in the unit of its data.
             sequence_length: Tokens that texts are cut to; by default those of the classifier, or
                 as many as the encoder has positions.
             dtype: Keras dtype policy; by default Keras' own setting.
@@ -69,12 +71,18 @@ class TextClassifier(DistributedTrainer, keras_hub.models.BertTextClassifier):
             kwargs: Further arguments of the constructor.
 
         Raises:
-            InputError: If there is no such model, or `num_classes` is None and it has no head.
+            InputError: If there is no such model, or `num_classes` is None and it has no head on
+                texts.
         """
         dtype = dtype or keras.config.dtype_policy().name
         trained = None
         if num_classes is None:
-            trained = load_classifier(preset, dtype)
+            trained = in_data_unit(load_model(preset, dtype))
+            if trained.problem.head != "pooled":
+                raise InputError(
+                    f"model {preset}: its head, of {trained.problem.name}, is on tokens, not on "
+                    "texts: tfbert.load_model opens it; num_classes=2, for example, makes a new one"
+                )
             backbone, tokenizer = trained.model.backbone, trained.tokenizer
             num_classes, dropout = trained.model.num_classes, trained.model.dropout
             sequence_length = sequence_length or trained.max_length

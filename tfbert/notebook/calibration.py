@@ -13,11 +13,11 @@ from typing import NamedTuple
 import numpy as np
 
 from tfbert.errors import InputError
-from tfbert.models.classifier import TrainedClassifier
-from tfbert.runs.scoring import log_probabilities, predict_logits
-from tfbert.tasks.labelled_data import draw, label_ids
-from tfbert.tasks.tables import Examples
-from tfbert.tasks.tokenization import tokenize
+from tfbert.models.trained_model import TrainedModel
+from tfbert.runs.scoring import predict_outputs
+from tfbert.tasks.examples import Examples
+from tfbert.tasks.problems.classification import label_ids, log_probabilities
+from tfbert.tasks.tokens.tokenization import tokenize
 
 _LOWEST, _HIGHEST = 0.05, 20.0  # what a temperature may be
 
@@ -42,7 +42,7 @@ class Reliability(NamedTuple):
 
 
 def logits_and_labels(
-    classifier: TrainedClassifier, examples: Examples, batch_size: int = 64
+    classifier: TrainedModel, examples: Examples, batch_size: int = 64
 ) -> tuple[np.ndarray, np.ndarray]:
     """What a classifier computes for labelled examples, and what is right.
 
@@ -50,8 +50,8 @@ def logits_and_labels(
         (examples, classes) float32 and (examples,) int32.
     """
     tokens = tokenize(classifier.tokenizer, examples.texts, classifier.max_length)
-    logits = predict_logits(classifier, tokens, batch_size)
-    return logits, label_ids(examples, classifier.labels)
+    logits = predict_outputs(classifier, tokens, batch_size)
+    return np.asarray(logits), label_ids(examples.labels or [], classifier.labels)
 
 
 def reliability(logits: np.ndarray, label_ids: np.ndarray, bins: int = 20) -> Reliability:
@@ -117,15 +117,15 @@ def unused_examples(train: Examples, used: int, count: int, split_seed: int = 0)
         InputError: If the run uses so many that none are left.
     """
     positions = [str(position) for position in range(len(train.texts))]
-    taken = set(draw(Examples(positions, train.labels), used, split_seed).texts)
+    taken = set(Examples(positions, None).draw(used, split_seed).texts)
     left = [position for position in positions if position not in taken]
     if not left:
         raise InputError(
             f"all {len(positions):,} training examples are used: none is left to fit a temperature "
             "on; train on fewer"
         )
-    chosen = list(map(int, draw(Examples(left, left), count, split_seed).texts))
-    return Examples([train.texts[i] for i in chosen], [train.labels[i] for i in chosen])
+    chosen = Examples(left, None).draw(count, split_seed).texts
+    return train.take(list(map(int, chosen)))
 
 
 def _in_bins(confidence: np.ndarray, right: np.ndarray, bins: int) -> Reliability:

@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfbert.models.classifier import TrainedClassifier
-from tfbert.runs.scoring import log_probabilities, predict_logits
-from tfbert.tasks.tokenization import tokenize
+from tfbert.models.trained_model import TrainedModel
+from tfbert.runs.scoring import predict_outputs
+from tfbert.tasks.problems.classification import log_probabilities
+from tfbert.tasks.tokens.tokenization import tokenize
 
 
 class Explanation(NamedTuple):
@@ -29,7 +30,7 @@ class Explanation(NamedTuple):
     probability: float
 
 
-def explain(classifier: TrainedClassifier, texts: Sequence[str]) -> list[Explanation]:
+def explain(classifier: TrainedModel, texts: Sequence[str]) -> list[Explanation]:
     """Leaves out every word of every text in turn.
 
     What it shows is what the model does without a word, not why: two words that say the same
@@ -41,7 +42,7 @@ def explain(classifier: TrainedClassifier, texts: Sequence[str]) -> list[Explana
         variants.append(text)
         variants += [" ".join(words[:i] + words[i + 1 :]) for i in range(len(words))]
     tokens = tokenize(classifier.tokenizer, variants, classifier.max_length)
-    rows = np.exp(log_probabilities(predict_logits(classifier, tokens, 64)))
+    rows = np.exp(log_probabilities(predict_outputs(classifier, tokens, 64)))
     explanations, first = [], 0
     for words in all_words:
         whole, without = rows[first], rows[first + 1 : first + 1 + len(words)]

@@ -52,7 +52,7 @@ def keep_model(run: str | Path, name: str, to: str = "zip", drive: str | Path = 
     if to == "zip" and colab is not None:
         colab.download(str(path))
     megabytes = path.stat().st_size / 1e6
-    return f"{path} ({megabytes:.0f} MB): unpack it, and tfbert.load_classifier({name!r}) opens it"
+    return f"{path} ({megabytes:.0f} MB): unpack it, and tfbert.load_model({name!r}) opens it"
 
 
 def _colab(module):

@@ -89,6 +89,9 @@ class OptimizerOptions(keras.optimizers.Optimizer):
                 raise ValueError(f"{other}: this optimizer's name for it is {ours}")
         clips = {name: kwargs.get(name) for name in ("clipnorm", "clipvalue")}
         _check_clipping(max_grad_norm=max_grad_norm, **clips)
+        is_number = isinstance(learning_rate, (int, float))
+        if is_number and not 0 <= learning_rate < math.inf:
+            raise ValueError(f"learning_rate must be at least 0 and finite: {learning_rate}")
         weight_decay = weight_decay or 0.0
         if not 0 <= weight_decay < math.inf:
             raise ValueError(f"weight_decay must be at least 0 and finite: {weight_decay}")

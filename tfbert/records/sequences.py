@@ -3,7 +3,7 @@
 This is the one place where the text of records is cut to length: `tokenize_shard` divides sentences
 that are longer than any pair could hold, `make_pairs` drops the tokens that a pair has too many
 (`cut_from_first`), and `make_packed` divides running text and drops nothing. Texts for fine-tuning
-are cut in `tfbert.tasks.tokenization`.
+are cut in `tfbert.tasks.tokens.tokenization`.
 """
 
 import random

@@ -8,6 +8,7 @@ import dataclasses
 from typing import Annotated, Literal
 
 from tfbert.errors import InputError
+from tfbert.io.paths import why_unwritable
 from tfbert.options import (
     Count,
     DropoutRate,
@@ -25,17 +26,20 @@ from tfbert.options import (
     require,
 )
 from tfbert.recovery.recovery_options import RunOptions
+from tfbert.tasks.known_problems import problem_class
 from tfbert.tasks.known_tasks import TASKS, TaskName
+from tfbert.tasks.problem_options import ProblemOptions
 
 
 @dataclasses.dataclass(frozen=True)
-class FinetuneConfig(RunOptions):
-    """Train a sentence classifier from a pre-trained BERT.
+class FinetuneConfig(ProblemOptions, RunOptions):
+    """Train a pre-trained BERT for a task.
 
     Args:
         task: What the data is. `embedded` is the small sentiment set that ships with the package;
-            `sst2`, `movie_reviews` and `imdb` are public sets in their original layout;
-            `csv`, `tsv` and `jsonl` are files of your own.
+            `cola`, `sst2`, `mrpc`, `stsb`, `qqp`, `mnli`, `qnli`, `rte`, `wnli` and `ax` are those
+            of GLUE (docs/glue.md), `movie_reviews`, `imdb`, `goemotions` and `wnut17` other public
+            sets, all in their original layout; `csv`, `tsv` and `jsonl` are files of your own.
         output: The run directory to write.
         data: The data's file or folder (`embedded` needs none).
         model: Where to start: a run directory, `embedded`, a KerasHub preset name,
@@ -46,6 +50,9 @@ class FinetuneConfig(RunOptions):
         split_seed: Seed of that split (the same for every training seed).
         text_column: Name of the column with the text (csv, tsv, jsonl); by default `text`.
         label_column: Name of the column with the label (csv, tsv, jsonl); by default `label`.
+            Several names with commas between them are columns of 1 and 0, one a label (multilabel).
+            Of conll, the number of the column, from 0, or from the end from -1, which is the
+            default.
         separator: What separates the columns of csv and tsv files, `tab` or a character; by default
             found by the header (docs/data.md).
         train_examples: Train on this many of the training examples, drawn with `split_seed`; by
@@ -68,14 +75,15 @@ class FinetuneConfig(RunOptions):
         weight_decay: Decoupled weight decay; biases and layer normalisation have none.
         optimizer: `adamw` or `lamb`.
         class_weights: `none`, `balanced` (each class counts the same in the loss), or one number
-            a class in the order of the labels.
+            a class in the order of the labels. Where a text may have several labels, they weigh
+            that it has a label against that it has it not.
         freeze_layers: Leave the embeddings and this many of the lowest layers as they are.
         dropout: Rate of dropout in the encoder; by default that of the model. A model that was
             pre-trained without dropout may need some when there are few labels.
-        early_stopping: Stop after this many epochs without a lower evaluation loss; 0 trains all
-            epochs.
+        early_stopping: Stop after this many epochs in which the main metric (docs/tasks.md) on the
+            evaluation examples was not better; 0 trains all epochs.
         keep_epoch: Whose weights the run ends with: `best`, those of the epoch with the highest
-            evaluation accuracy (of equal ones, the lowest evaluation loss), or `last`. The
+            main metric on the evaluation examples (of equal ones, the lowest loss), or `last`. The
             evaluation examples then choose the epoch, and its numbers on them are a little too
             good: for an unbiased number measure on others with `tfbert evaluate --data`.
         precision: Arithmetic of the encoder; `auto` takes the fastest one of the hardware.
@@ -90,6 +98,8 @@ class FinetuneConfig(RunOptions):
         steps_per_execution: Updates that run in one call.
         seed: Seed of the head's weights, of the batches and of dropout.
         progress: Show a progress bar.
+        problem, text_pair_column, label_separator, long_texts, doc_stride, max_question_length,
+            max_answer_length: As in `ProblemOptions`.
         checkpoint_steps, checkpoint_minutes, keep_checkpoints, on_nan, max_rollbacks, resume,
             overwrite: As in `RunOptions`.
     """
@@ -146,14 +156,19 @@ class FinetuneConfig(RunOptions):
                 if not getattr(self, name):
                     raise InputError(f"--{name} must be given for --task {self.task}")
         if not task.own_columns:
-            for name in ("text_column", "label_column", "separator"):
+            columns = ("text_column", "text_pair_column", "label_column", "label_separator")
+            for name in (*columns, "separator"):
                 value = getattr(self, name)
                 require(value is None, name, value, f"left out: --task {self.task} knows its own")
+        if self.problem is not None:
+            problem_class(self.problem)
+            is_own = task.problem in (None, self.problem)
+            require(is_own, "problem", self.problem, f"{task.problem}: that is --task {self.task}")
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateConfig(Options):
-    """Measure a trained classifier on labelled examples.
+    """Measure a trained model on labelled examples.
 
     Args:
         model: A run directory, or any classifier's directory or name (docs/models.md).
@@ -161,8 +176,9 @@ class EvaluateConfig(Options):
             split is used; by default the data that the run was evaluated on.
         task: What the data is; by default the run's own task.
         text_column: Name of the column with the text; by default the run's.
+        text_pair_column: Name of the column with the second text; by default the run's.
         label_column: Name of the column with the label; by default the run's.
-        separator: As in `finetune`; by default the run's.
+        separator, label_separator: As in `finetune`; by default the run's.
         encoding: Text encoding of the files; by default the run's.
         batch_size: Examples a step.
         token_cache: As in `finetune`.
@@ -177,8 +193,10 @@ class EvaluateConfig(Options):
     data: str | None = None
     task: TaskName | None = None
     text_column: str | None = None
+    text_pair_column: str | None = None
     label_column: str | None = None
     separator: Separator | None = None
+    label_separator: str | None = None
     encoding: str | None = None
     batch_size: Count = 64
     token_cache: TokenCacheName = "memory"
@@ -191,7 +209,7 @@ class EvaluateConfig(Options):
 
 @dataclasses.dataclass(frozen=True)
 class PredictConfig(Options):
-    """Label texts with a trained classifier: one JSON object a line, in the order of the input.
+    """Answer texts with a trained model: one JSON object a line, in the order of the input.
 
     Args:
         model: A run directory, or any classifier's directory or name (docs/models.md). With a
@@ -199,8 +217,17 @@ class PredictConfig(Options):
         input: A file with one text a line; a table (.csv, .tsv, .jsonl or .json), whose other
             columns come with the answers; `-` is standard input, with one text a line.
         text_column: Name of a table's column with the text; by default the run's.
+        text_pair_column: Name of that with the second text, of a model that judges pairs; by
+            default the run's. On a line, a tab stands before the second text.
+        question: A question about a passage, of a model that answers such: the whole input is the
+            passage.
+        n_best: How many answers to give to each text, where there are several: the label with
+            the highest probability, the next one, ...
         separator: What separates the columns of a table, `tab` or a character; by default found by
             the header.
+        glue_submission: A folder: write the predictions for a GLUE task's test files there, in the
+            form of the benchmark's leaderboard, and print the files' names. `input` is then the
+            task's folder or a test file (docs/glue.md).
         encoding: Text encoding of the input.
         batch_size: Texts a step.
         precision: Arithmetic of the encoder; float32 gives the same numbers on any hardware.
@@ -210,11 +237,28 @@ class PredictConfig(Options):
     model: str
     input: str = "-"
     text_column: str | None = None
+    text_pair_column: str | None = None
+    question: str | None = None
+    n_best: Count = 1
     separator: Separator | None = None
+    glue_submission: str | None = None
     encoding: str = "utf-8"
     batch_size: Count = 64
     precision: PrecisionName = "float32"
     progress: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.glue_submission is None:
+            return
+        if self.input == "-":
+            raise InputError("--glue-submission: give --input, a GLUE task's folder or test file")
+        for name in ("text_column", "text_pair_column", "separator"):
+            value = getattr(self, name)
+            require(value is None, name, value, "left out: the task knows its own columns")
+        require(self.n_best == 1, "n_best", self.n_best, "left out: a submission has one answer")
+        if reason := why_unwritable(self.glue_submission):
+            raise InputError(f"--glue-submission {self.glue_submission}: {reason}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,7 @@
-"""`tfbert evaluate`: measures a trained classifier on labelled examples."""
+"""`tfbert evaluate`: measures a trained model on labelled examples."""
 
+import functools
+from pathlib import Path
 from typing import Any
 
 from tfbert.errors import InputError
@@ -8,58 +10,84 @@ from tfbert.hardware.strategies import get_strategy
 from tfbert.models.sources import resolve_source
 from tfbert.runs.command_options import EvaluateConfig
 from tfbert.runs.outputs.run_directory import read_run_config
+from tfbert.tasks.examples import Examples
+from tfbert.tasks.known_problems import read_problem
 from tfbert.tasks.known_tasks import TASKS
 from tfbert.tasks.labelled_data import LabelledData
-from tfbert.tasks.labels import spelled_like
-from tfbert.tasks.tables import Examples
 
 
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
-    """Metrics of a classifier.
+    """Metrics of a trained model.
 
     Args:
         config: An `EvaluateConfig`. What it leaves out is taken from the run's `config.yaml`.
 
     Returns:
-        The dict of `scoring.classification_metrics`.
+        The dict of the problem's `measure`, and the name of the `problem`; of a task with further
+        evaluations also, by name, a dict of each.
 
     Raises:
         InputError: If model or data cannot be read, or a label is not the model's.
     """
-    # Both are looked for before TensorFlow starts.
-    model, examples = resolve_source(config.model), _examples(config)
-    from tfbert.models.classifier import load_classifier
+    model = resolve_source(config.model)
+    data = _Data(config)
+    problem = read_problem(Path(model))
+    # Examples are read before TensorFlow starts, unless only the opened model says how they are to
+    # be read, as one of another program.
+    found = data.examples(problem.name) if problem else None
+    from tfbert.models.trained_model import load_model
     from tfbert.runs.scoring import evaluate_examples
 
     with get_strategy(config.strategy, config.replicas).scope():
-        classifier = load_classifier(model, POLICIES[choose_precision(config.precision)])
-    examples = Examples(examples.texts, spelled_like(examples.labels, classifier.labels))
-    return evaluate_examples(
-        classifier, examples, config.batch_size, config.progress, config.token_cache
-    )
+        trained = load_model(model, POLICIES[choose_precision(config.precision)])
+    source, examples, further = found or data.examples(trained.problem.name)
+    measured_with = (config.batch_size, config.progress, config.token_cache)
+    with source.naming_places():
+        metrics = evaluate_examples(trained, examples, *measured_with)
+        for name, others in further.items():
+            metrics[name] = evaluate_examples(trained, others, *measured_with)
+    return metrics
 
 
-def _examples(config: EvaluateConfig) -> Examples:
-    """The examples that the options name or, where they do not, those that the run recorded."""
-    run = read_run_config(config.model)
-    if config.task and config.task != run.get("task"):
-        run = {}  # what the run recorded is about other data
-    task = config.task or run.get("task")
-    if task is None:
-        raise InputError(f"--model {config.model}: no run, so its task is unknown: give --task")
-    recorded = run.get("resolved", {})
-    path = config.data or recorded.get("eval_data") or recorded.get("data")
-    if path is None and TASKS[task].data is None:
-        raise InputError(f"--data must be given for --task {task}")
-    source = LabelledData(
-        task,
-        path,
-        config.text_column or run.get("text_column"),
-        config.label_column or run.get("label_column"),
-        config.encoding or run.get("encoding", "utf-8"),
-        config.separator or run.get("separator"),
-    )
-    split = {"fraction": run.get("eval_fraction", 0.1), "seed": run.get("split_seed", 0)}
-    if config.data or recorded.get("eval_data"):
-        return source.evaluation(**split)
-    return source.splits(**split)[1]
+class _Data:
+    """The data that the options name or, where they do not, that the run recorded."""
+
+    def __init__(self, config: EvaluateConfig) -> None:
+        run = read_run_config(config.model)
+        if config.task and config.task != run.get("task"):
+            run = {}  # what the run recorded is about other data
+        task = config.task or run.get("task")
+        if task is None:
+            raise InputError(f"--model {config.model}: no run, so its task is unknown: give --task")
+        recorded = run.get("resolved", {})
+        path = config.data or recorded.get("eval_data") or recorded.get("data")
+        if path is None and TASKS[task].data is None:
+            raise InputError(f"--data must be given for --task {task}")
+        self._source = functools.partial(
+            LabelledData,
+            task,
+            path,
+            config.text_column or run.get("text_column"),
+            config.label_column or run.get("label_column"),
+            config.encoding or run.get("encoding", "utf-8"),
+            config.separator or run.get("separator"),
+            config.text_pair_column or run.get("text_pair_column"),
+            config.label_separator or run.get("label_separator"),
+        )
+        self._split = {
+            "fraction": run.get("eval_fraction", 0.1),
+            "seed": run.get("split_seed", 0),
+        }
+        self._is_for_evaluation = bool(config.data or recorded.get("eval_data"))
+
+    def examples(self, problem: str) -> tuple[LabelledData, Examples, dict[str, Examples]]:
+        """The examples as a problem reads them, behind the data that they are of.
+
+        And, by name, those of further evaluations.
+        """
+        source = self._source(problem)
+        if self._is_for_evaluation:
+            examples = source.evaluation(**self._split)
+        else:
+            examples = source.splits(**self._split)[1]
+        return source, examples, source.further_evaluations()

@@ -14,16 +14,17 @@ import yaml
 from tfbert.errors import InputError
 from tfbert.io.paths import as_path, exists, is_remote
 from tfbert.io.whole import read_json, replacing, saving, write_bytes, write_json
-from tfbert.models.classifier import LABELS_FILE, TrainedClassifier
 from tfbert.models.exports.model_card import model_card
 from tfbert.models.exports.tokenizer_files import write_tokenizer
 from tfbert.models.exports.trained import Pretrained, Trained, load_trained
 from tfbert.models.sources import Encoder
+from tfbert.models.trained_model import LABELS_FILE, TrainedModel
 from tfbert.options import RUN_RECORD_KEYS
 from tfbert.recipes.pretrain_options import PretrainConfig
 from tfbert.runs.command_options import FinetuneConfig
 from tfbert.runs.export_options import MAIN_FILES, ExportConfig, check_export
 from tfbert.runs.outputs.run_directory import size_in_bytes
+from tfbert.tasks.known_problems import PROBLEM_FILE
 
 log = logging.getLogger("tfbert")
 
@@ -51,8 +52,8 @@ def export(config: ExportConfig) -> None:
 def _huggingface(model: Trained, folder: Path, config: ExportConfig) -> None:
     from tfbert.models.exports import huggingface
 
-    if isinstance(model, TrainedClassifier):
-        huggingface.write_classifier(model, folder, config.dtype)
+    if isinstance(model, TrainedModel):
+        huggingface.write_trained(model, folder, config.dtype)
     elif isinstance(model, Pretrained):
         huggingface.write_pretrainer(model.model, model.tokenizer, folder, config.dtype)
     else:
@@ -71,10 +72,15 @@ def _huggingface(model: Trained, folder: Path, config: ExportConfig) -> None:
 def _savedmodel(model: Trained, folder: Path, config: ExportConfig) -> None:
     from tfbert.models.exports.savedmodel import write_savedmodel
 
-    if not isinstance(model, TrainedClassifier):
+    if not isinstance(model, TrainedModel):
         raise InputError(
             f"--format savedmodel labels texts, and model {config.model} has no classification "
             f"head; train one with `tfbert finetune --model {config.model}`"
+        )
+    if model.problem.head == "tokens":
+        raise InputError(
+            f"--format savedmodel answers whole texts, and model {config.model} each token of "
+            "them: huggingface, onnx and litert take its token ids"
         )
     write_savedmodel(model, folder)
 
@@ -85,9 +91,11 @@ def _file(model: Trained, folder: Path, config: ExportConfig) -> None:
     from tfbert.models.exports.onnx import write_onnx
     from tfbert.models.exports.plain import plain_classifier, plain_encoder
 
-    if isinstance(model, TrainedClassifier):
+    if isinstance(model, TrainedModel):
         plain, max_length = plain_classifier(model.model), model.max_length
-        write_json(folder / LABELS_FILE, model.labels)
+        if model.labels:
+            write_json(folder / LABELS_FILE, model.labels)
+        write_json(folder / PROBLEM_FILE, model.problem.config())
     else:
         encoder = model.model.backbone if isinstance(model, Pretrained) else model.backbone
         plain, max_length = plain_encoder(encoder), encoder.max_sequence_length

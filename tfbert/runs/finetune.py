@@ -1,4 +1,4 @@
-"""`tfbert finetune`: from labelled texts and a pre-trained encoder to a run with a classifier."""
+"""`tfbert finetune`: from labelled texts and a pre-trained encoder to a trained model."""
 
 import contextlib
 import functools
@@ -6,7 +6,7 @@ import hashlib
 import logging
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import keras
 import numpy as np
@@ -18,14 +18,9 @@ from tfbert.hardware.memory import out_of_memory_advice
 from tfbert.hardware.precision import POLICIES, choose_precision
 from tfbert.io.paths import absolute
 from tfbert.io.whole import replacing, saving
-from tfbert.models.classifier import (
-    BertClassifier,
-    TrainedClassifier,
-    load_classifier,
-    save_classifier,
-)
 from tfbert.models.encoder import freeze_lower_layers
 from tfbert.models.sources import load_encoder
+from tfbert.models.trained_model import TrainedModel, load_model, make_model, save_model
 from tfbert.optimizers.schedules import WarmupPolynomialDecay
 from tfbert.recipes.batch_size import accumulate_steps
 from tfbert.runs.command_options import FinetuneConfig
@@ -33,22 +28,20 @@ from tfbert.runs.outputs.callbacks import ProgressBar, StatusUpdates, TensorBoar
 from tfbert.runs.outputs.kept_epoch import keep_epoch, kept_epoch_line
 from tfbert.runs.outputs.run_directory import RunDirectory, size_in_bytes
 from tfbert.runs.outputs.status import RunStatus
-from tfbert.runs.scoring import batch_lengths, evaluate_examples, fixed_rows
+from tfbert.runs.scoring import batch_lengths, evaluate_examples, fixed_rows, predict_examples
 from tfbert.runs.starting import RunResult, start
 from tfbert.runs.tuning_data import TuningData, read_tuning_data
-from tfbert.tasks.batch_sources import TrainingBatches, evaluation_dataset
-from tfbert.tasks.batching import LengthBatches, TokenBatches
+from tfbert.tasks.examples import Examples
 from tfbert.tasks.known_tasks import TASKS
-from tfbert.tasks.labelled_data import label_ids
-from tfbert.tasks.tables import Examples
-from tfbert.tasks.token_cache import tokenize_once
-from tfbert.tasks.tokenization import TokenizedTexts
+from tfbert.tasks.tokens.batch_sources import TrainingBatches
+from tfbert.tasks.tokens.batching import LengthBatches, TokenBatches
+from tfbert.tasks.tokens.encoded import EncodedExamples
 
 log = logging.getLogger("tfbert")
 
 
 def finetune(config: FinetuneConfig, data: TuningData | None = None) -> RunResult:
-    """Trains a sentence classifier (Devlin et al. 2019, section 4.1) with `model.fit`.
+    """Trains a head and the encoder below it (Devlin et al. 2019, section 4) with `model.fit`.
 
     Args:
         config: The options.
@@ -88,21 +81,23 @@ def _finetune(
             config.model or "embedded", POLICIES[precision], config.rematerialize, config.dropout
         )
         freeze_lower_layers(encoder.backbone, config.freeze_layers)
-        classifier = TrainedClassifier(
-            BertClassifier(encoder.backbone, len(data.labels)),
+        trained = TrainedModel(
+            make_model(encoder.backbone, data.problem),
             encoder.tokenizer,
-            data.labels,
+            data.problem,
             _max_length(config, encoder.backbone),
         )
-    batches = _training_batches(classifier, data, config)
+    batches = _training_batches(trained, data, config)
+    evaluation = _encode(trained, data.evaluation, "evaluation", config.token_cache)
     with strategy.scope():
         updates = epochs * batches.steps_per_epoch
-        _compile(classifier.model, config, learning_rate, updates, micro_batches)
+        _compile(trained, config, learning_rate, updates, micro_batches)
 
     resolved = {
         "epochs": epochs,
         "learning_rate": learning_rate,
-        "max_length": classifier.max_length,
+        "max_length": trained.max_length,
+        "problem": data.problem.name,
         "precision": precision,
         "replicas": replicas,
         "accumulate_steps": micro_batches,
@@ -110,22 +105,29 @@ def _finetune(
         "data": config.data and absolute(config.data),
         "eval_data": config.eval_data and absolute(config.eval_data),
     }
-    record = {"command": "finetune", "labels": data.labels, "resolved": resolved}
+    record = {"command": "finetune", "labels": data.problem.labels, "resolved": resolved}
     with run.writing(config, resumes, **record) as status:
-        history, kept = _fit(classifier, batches, data, config, epochs, run, status)
-        size = size_in_bytes(classifier.model.variables)
+        history, kept = _fit(trained, batches, evaluation, data, config, epochs, run, status)
+        if data.problem.calibrates:
+            outputs = predict_examples(trained, evaluation, config.global_batch_size)
+            problem = data.problem.calibrated(outputs, evaluation, data.evaluation)
+            trained = trained._replace(problem=problem)
+        size = size_in_bytes(trained.model.variables)
         with saving(run.model, size), replacing(run.model) as temporary:
-            save_classifier(classifier, temporary)
+            save_model(trained, temporary)
         # Measured on what was saved, so that `tfbert evaluate` prints the same numbers.
-        saved = load_classifier(str(run.path), "float32")
-        metrics = evaluate_examples(
-            saved, data.evaluation, config.global_batch_size, config.progress, config.token_cache
-        )
+        saved = load_model(str(run.path), "float32")
+        measured_with = (config.global_batch_size, config.progress, config.token_cache)
+        metrics = evaluate_examples(saved, data.evaluation, *measured_with)
+        for name, examples in data.further.items():
+            metrics[name] = evaluate_examples(saved, examples, *measured_with)
         metrics |= {"epochs": len(history["loss"]), "kept_epoch": kept}
         metrics |= {"seconds": time.perf_counter() - began}
         run.write_metrics(metrics)
-    log.info(kept_epoch_line(config.keep_epoch, kept, history.get("val_accuracy", [])))
-    return RunResult(classifier.model, history, metrics, str(run.path))
+    main_metric = data.problem.main_metric
+    values = history.get(f"val_{main_metric}", [])
+    log.info(kept_epoch_line(config.keep_epoch, kept, main_metric, values))
+    return RunResult(trained.model, history, metrics, str(run.path))
 
 
 def _max_length(config: FinetuneConfig, backbone: keras.Model) -> int:
@@ -136,12 +138,13 @@ def _max_length(config: FinetuneConfig, backbone: keras.Model) -> int:
 
 
 def _compile(
-    model: BertClassifier,
+    trained: TrainedModel,
     config: FinetuneConfig,
     learning_rate: float,
     updates: int,
     accumulate_steps: int,
 ) -> None:
+    model = trained.model
     schedule = WarmupPolynomialDecay(
         learning_rate, updates, warmup_steps=round(config.warmup_fraction * updates)
     )
@@ -149,8 +152,8 @@ def _compile(
         optimizer=make_optimizer(
             config.optimizer, model, schedule, weight_decay=config.weight_decay
         ),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        weighted_metrics=[keras.metrics.SparseCategoricalAccuracy("accuracy")],
+        loss=trained.problem.make_loss(),
+        weighted_metrics=trained.problem.make_metrics(),
         accumulate_steps=accumulate_steps,
         steps_per_execution=config.steps_per_execution,
         jit_compile=_jit_compile(config),
@@ -164,22 +167,23 @@ def _jit_compile(config: FinetuneConfig) -> bool | str:
 
 
 def _training_batches(
-    classifier: TrainedClassifier, data: TuningData, config: FinetuneConfig
+    trained: TrainedModel, data: TuningData, config: FinetuneConfig
 ) -> TrainingBatches:
     """The `TrainingBatches` of a run.
 
     Raises:
         InputError: If a batch cannot hold the longest text.
     """
-    if config.tokens_per_batch and config.tokens_per_batch < classifier.max_length:
+    if config.tokens_per_batch and config.tokens_per_batch < trained.max_length:
         raise InputError(
             f"--tokens-per-batch {config.tokens_per_batch}: a single text may have "
-            f"{classifier.max_length} tokens; give at least as many, or a lower --max-length"
+            f"{trained.max_length} tokens; give at least as many, or a lower --max-length"
         )
-    texts = _tokenize(classifier, data.train, "training", config.token_cache)
-    is_compiled = resolve_jit_compile(classifier.model, _jit_compile(config))
-    lengths = batch_lengths(classifier, is_compiled, config.pad_to_max_length)
-    rows = fixed_rows(classifier, config.global_batch_size)
+    encoded = _encode(trained, data.train, "training", config.token_cache, data.class_weights)
+    texts = encoded.texts
+    is_compiled = resolve_jit_compile(trained.model, _jit_compile(config))
+    lengths = batch_lengths(trained, is_compiled, config.pad_to_max_length)
+    rows = fixed_rows(trained, config.global_batch_size)
     if config.tokens_per_batch and rows:
         raise InputError(
             "--tokens-per-batch: batches on a TPU have one shape; give --global-batch-size instead"
@@ -197,13 +201,14 @@ def _training_batches(
         # Where all are padded alike, none is longer than another.
         token_counts = texts.lengths * (len(lengths) > 1)
         batches = LengthBatches(token_counts, config.global_batch_size, config.seed)
-    labels = label_ids(data.train, data.labels)
-    return TrainingBatches(texts, batches, lengths, labels, data.class_weights, rows)
+    assert encoded.targets is not None, "training examples have labels"
+    return TrainingBatches(texts, batches, lengths, encoded.targets, rows)
 
 
 def _fit(
-    classifier: TrainedClassifier,
+    trained: TrainedModel,
     batches: TrainingBatches,
+    evaluation: EncodedExamples,
     data: TuningData,
     config: FinetuneConfig,
     epochs: int,
@@ -211,31 +216,37 @@ def _fit(
     status: RunStatus,
 ) -> tuple[dict[str, list[float]], int]:
     """Trains on `TrainingBatches`; returns Keras' history, and which epoch is kept, from 1."""
-    model, examples = classifier.model, len(data.train.texts)
-    evaluation_texts = _tokenize(classifier, data.evaluation, "evaluation", config.token_cache)
-    evaluation_batches = evaluation_dataset(
-        evaluation_texts,
-        LengthBatches(evaluation_texts.lengths, config.global_batch_size),
-        batches.lengths,
-        label_ids(data.evaluation, data.labels),
-        batches.rows,
-    )
+    model, problem, examples = trained.model, trained.problem, len(batches.texts)
+
+    def evaluate(interrupts: Callable[[], bool]) -> dict[str, float]:
+        status.update(phase="evaluating")
+        outputs = predict_examples(
+            trained, evaluation, config.global_batch_size, interrupts=interrupts
+        )
+        if interrupts():
+            return {}
+        metrics = problem.measure(outputs, evaluation, data.evaluation)
+        return {name: value for name, value in metrics.items() if isinstance(value, float)}
+
     # An average, if batches are measured in tokens.
     examples_a_step = (
         examples / batches.steps_per_epoch if config.tokens_per_batch else config.global_batch_size
     )
+    monitor = f"val_{problem.main_metric}"
     callbacks = [TensorBoardCurves(run.logs, batches), StatusUpdates(status)]
     if config.progress:
         callbacks.append(ProgressBar(epochs * examples, round(examples_a_step), "training"))
     if config.early_stopping:
-        callbacks.append(keras.callbacks.EarlyStopping("val_loss", patience=config.early_stopping))
+        callbacks.append(
+            keras.callbacks.EarlyStopping(monitor, mode="max", patience=config.early_stopping)
+        )
     recovery = config.recovery(
         # The chief's, from which all workers continue.
         RunDirectory(config.output).checkpoints,
-        monitor="val_accuracy",
+        monitor=monitor,
         mode="max",
         fingerprint={
-            "data": _digest_of_data(batches, evaluation_texts, data.evaluation.labels),
+            "data": _digest_of_data(batches, evaluation, data.evaluation),
             # Of what lengths there are, a TPU and XLA decide.
             "division into batches, which depends on the kind of device": _digest(
                 batches.batches.epoch(0)
@@ -243,11 +254,11 @@ def _fit(
             "precision": model.backbone.dtype_policy.name,
         },
     )
-    with _out_of_memory_advice(classifier, config):
+    with _out_of_memory_advice(trained, config):
         history = model.fit(
             batches,
             epochs=epochs,
-            validation_data=evaluation_batches,
+            validation_data=evaluate,
             callbacks=callbacks,
             verbose=0,
             recovery=recovery,
@@ -257,9 +268,9 @@ def _fit(
 
 
 def _out_of_memory_advice(
-    classifier: TrainedClassifier, config: FinetuneConfig
+    trained: TrainedModel, config: FinetuneConfig
 ) -> contextlib.AbstractContextManager[None]:
-    model, max_length = classifier.model, classifier.max_length
+    model, max_length = trained.model, trained.max_length
     shorter = max(3, max_length // 2)
     others = f", --rematerialize, --max-length {shorter}, --freeze-layers, or a smaller model"
     replicas = model.distribute_strategy.num_replicas_in_sync
@@ -276,11 +287,11 @@ def _out_of_memory_advice(
 
 
 def _digest_of_data(
-    batches: TrainingBatches, evaluation_texts: TokenizedTexts, evaluation_labels: list[str]
+    batches: TrainingBatches, evaluation: EncodedExamples, examples: Examples
 ) -> str:
     texts = batches.texts
-    arrays = (texts.values, texts.lengths, batches.labels, evaluation_texts.values)
-    return _digest((*arrays, np.array(evaluation_labels, np.str_)))
+    arrays = [texts.values, texts.lengths, *batches.targets.arrays(), evaluation.texts.values]
+    return _digest([*arrays, np.array(list(map(str, examples.labels or [])), np.str_)])
 
 
 def _digest(arrays: Iterable[np.ndarray]) -> str:
@@ -288,18 +299,16 @@ def _digest(arrays: Iterable[np.ndarray]) -> str:
     return hashlib.sha256(b"".join(np.ascontiguousarray(a).data for a in arrays)).hexdigest()[:16]
 
 
-def _tokenize(
-    classifier: TrainedClassifier, examples: Examples, title: str, cache: str
-) -> TokenizedTexts:
-    texts = tokenize_once(classifier.tokenizer, examples.texts, classifier.max_length, cache)
-    if texts.truncated_texts:
-        log.info(
-            "%d of %d %s texts are longer than %d tokens and were cut: %d tokens (%.1f %%) dropped",
-            texts.truncated_texts,
-            len(texts),
-            title,
-            classifier.max_length,
-            texts.dropped_tokens,
-            100 * texts.dropped_tokens / (texts.dropped_tokens + len(texts.values)),
-        )
-    return texts
+def _encode(
+    trained: TrainedModel,
+    examples: Examples,
+    title: str,
+    cache: str,
+    class_weights: np.ndarray | None = None,
+) -> EncodedExamples:
+    encoded = trained.problem.encode(
+        trained.tokenizer, examples, trained.max_length, cache, class_weights
+    )
+    if encoded.cut:
+        log.info("%s: %s", title, encoded.cut)
+    return encoded

@@ -11,8 +11,8 @@ import numpy as np
 
 from tfbert.errors import InputError
 from tfbert.models.pretrainer import BertPretrainer, has_masked_lm_head, load_pretrainer
-from tfbert.runs.scoring import log_probabilities
-from tfbert.tasks.batching import PAD_MULTIPLE
+from tfbert.tasks.problems.classification import log_probabilities
+from tfbert.tasks.tokens.batching import PAD_MULTIPLE
 from tfbert.text.tokenizer import BertTokenizer
 
 MASK = "[MASK]"

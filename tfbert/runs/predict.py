@@ -1,28 +1,33 @@
-"""`tfbert predict`: labels for texts."""
+"""`tfbert predict`: a trained model's answers to texts."""
 
 import functools
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
+from tfbert.errors import InputError
 from tfbert.hardware.precision import POLICIES, choose_precision
 from tfbert.hardware.strategies import check_backend
 from tfbert.io.text_files import read_lines
-from tfbert.models.classifier import TrainedClassifier, load_classifier
+from tfbert.models.sources import resolve_source
+from tfbert.models.trained_model import TrainedModel, load_model
 from tfbert.options import require
+from tfbert.runs import masked_words
 from tfbert.runs.command_options import PredictConfig
-from tfbert.runs.masked_words import answers, load_masked_word_model, require_masks
 from tfbert.runs.outputs.run_directory import read_run_config
-from tfbert.runs.scoring import log_probabilities, predict_logits
-from tfbert.tasks.formats.rows import text_of
-from tfbert.tasks.known_tasks import TASKS
-from tfbert.tasks.tables import form_of, open_table
-from tfbert.tasks.tokenization import text_list, tokenize
+from tfbert.runs.scoring import predict_examples
+from tfbert.tasks.examples import Examples, joined
+from tfbert.tasks.formats.tables import Layout, form_of
+from tfbert.tasks.inputs import Input, read_inputs
+from tfbert.tasks.known_problems import read_problem
+from tfbert.tasks.known_tasks import TASKS, layout_of
+from tfbert.tasks.problem import Problem
+from tfbert.tasks.tokens.tokenization import text_list
 
 log = logging.getLogger("tfbert")
 
@@ -30,69 +35,126 @@ _CHUNK = 4096  # lines read before the first answer: enough to sort into batches
 
 
 def predict(config: PredictConfig) -> Iterator[dict[str, Any]]:
-    """Labels the lines of a file or of standard input, or the rows of a table.
+    """Answers the lines of a file or of standard input, or the rows of a table.
 
     Memory does not grow with their number, except for a JSON array.
 
     Yields:
-        One answer a text, in order: a dict of `text`, `label` and `probability`, the label's own;
-        of a model with a masked-LM head and no other, the dict of `masked_words.answers`. Of a
-        table: its row, and the answer's other keys; where the row has columns of these names, they
-        come as `given_label` and so on.
+        One answer an example, in order: of a line a dict of `text` and what the problem's `answers`
+        returns (of classes `label` and `probability`, the label's own); of a model with a masked-LM
+        head and no other, the dict of `masked_words.answers`. Of a table: its row, and the answer's
+        other keys; where the row has columns of these names, they come as `given_label` and so on.
 
     Raises:
         InputError: If the input or the model cannot be read.
     """
     check_backend()
-    if config.input == "-" and sys.stdin.isatty():
-        log.info("one text a line, please; Ctrl-D ends")
-    inputs = _inputs(config)
+    _check_table_options(config)
     # A person who types expects an answer to each line.
     is_typed = config.input == "-" and sys.stdin.isatty()
+    if is_typed:
+        asked = "one text a line" if config.question is None else "the passage"
+        log.info("%s, please; Ctrl-D ends", asked)
     chunk_size = 1 if is_typed else _CHUNK
-    first = list(islice(inputs, chunk_size))  # a wrong file is found before a model is loaded
-    answer_texts = _answerer(config, [text for text, _ in first])
+    if config.input != "-":
+        next(read_lines(config.input, config.encoding), None)  # before a model is looked for
+    problem = read_problem(Path(resolve_source(config.model)))
+    layout = _layout(config)
+    if problem is not None:
+        inputs = _inputs(problem, config, layout)
+        first = list(islice(inputs, chunk_size))  # a wrong file is found before a model is loaded
+        answer = _answerer_of(load_model(config.model, _policy(config)), config)
+    else:
+        answer, read = _answerer(config)
+        inputs = read(layout)
+        first = list(islice(inputs, chunk_size))
     inputs = chain(first, inputs)
     # On a terminal the answers themselves show how far it is, and a bar would run into them.
     hides_bar = not config.progress or is_typed or sys.stdout.isatty()
     with tqdm(unit=" texts", file=sys.stderr, disable=hides_bar) as bar:
         while chunk := list(islice(inputs, chunk_size)):
-            texts, rows = zip(*chunk, strict=True)
-            for answer, row in zip(answer_texts(list(texts)), rows, strict=True):
-                found = {name: value for name, value in answer.items() if name != "text"}
-                yield answer if row is None else {**_given(row, found), **found}
+            examples = joined([example for example, _ in chunk])
+            for (given, found), (_, row) in zip(answer(examples), chunk, strict=True):
+                yield {**(given if row is None else _given(row, found)), **found}
             bar.update(len(chunk))
 
 
-def _answerer(
-    config: PredictConfig, first: list[str]
-) -> Callable[[list[str]], Iterable[dict[str, Any]]]:
-    """What answers some texts, of which `first` are the first: a classifier, or masked words."""
-    policy = POLICIES[choose_precision(config.precision)]
-    if masked := load_masked_word_model(config.model, policy):
-        require_masks(masked, first)
-        return functools.partial(answers, masked, batch_size=config.batch_size)
-    classifier = load_classifier(config.model, policy)
-    return functools.partial(predict_texts, classifier, batch_size=config.batch_size)
+# From examples to what was given of each, and the answer.
+_Answerer = Callable[[Examples], Iterable[tuple[dict[str, Any], dict[str, Any]]]]
 
 
-def _inputs(config: PredictConfig) -> Iterator[tuple[str, dict[str, Any] | None]]:
-    """Yields (text, its row of a table, or None of a line)."""
-    form = None if config.input == "-" else form_of(config.input)
-    if form is None:
-        for name in ("text_column", "separator"):
-            value = getattr(config, name)
-            words = "left out: only tables (.csv, .tsv, .jsonl, .json) have columns"
-            require(value is None, name, value, words)
-        for _, line in read_lines(config.input, config.encoding):
-            yield line.rstrip("\r\n"), None
+def _inputs(problem: Problem, config: PredictConfig, layout: Layout) -> Iterator[Input]:
+    if config.question is None:
+        return problem.read_inputs(config.input, layout)
+    return problem.read_passage(config.question, config.input, layout)
+
+
+def _answerer(config: PredictConfig) -> tuple[_Answerer, Callable[[Layout], Iterator[Input]]]:
+    """What answers examples, and what reads them, of a model whose files do not say its problem."""
+    masked = masked_words.load_masked_word_model(config.model, _policy(config))
+    if masked is None:
+        trained = load_model(config.model, _policy(config))
+        return _answerer_of(trained, config), functools.partial(_inputs, trained.problem, config)
+    if config.question is not None:
+        raise InputError(f"--question: model {config.model} predicts masked words")
+
+    def answer(examples: Examples) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        for found in masked_words.answers(masked, examples.texts, batch_size=config.batch_size):
+            yield {"text": found.pop("text")}, found
+
+    def read(layout: Layout) -> Iterator[Input]:
+        inputs = read_inputs(config.input, layout)
+        first = list(islice(inputs, _CHUNK))
+        masked_words.require_masks(masked, [example.texts[0] for example, _ in first])
+        return chain(first, inputs)
+
+    return answer, read
+
+
+def _answerer_of(trained: TrainedModel, config: PredictConfig) -> _Answerer:
+    return functools.partial(_answers, trained, batch_size=config.batch_size, n_best=config.n_best)
+
+
+def _answers(
+    trained: TrainedModel, examples: Examples, batch_size: int, n_best: int
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    problem = trained.problem
+    encoded = problem.encode(trained.tokenizer, examples, trained.max_length)
+    outputs = predict_examples(trained, encoded, batch_size)
+    found = problem.answers(outputs, encoded, examples, n_best)
+    for number, answer in enumerate(found):
+        yield problem.given(examples.take([number])), answer
+
+
+def _policy(config: PredictConfig) -> str:
+    return POLICIES[choose_precision(config.precision)]
+
+
+def _check_table_options(config: PredictConfig) -> None:
+    is_table = config.input != "-" and form_of(config.input)
+    if is_table and config.question is None:
         return
+    if is_table:
+        raise InputError(
+            f"--question asks about one passage, and {config.input} is a table: its own questions "
+            "are answered without --question"
+        )
+    for name in ("text_column", "text_pair_column", "separator"):
+        value = getattr(config, name)
+        words = "left out: only tables (.csv, .tsv, .jsonl, .json) have columns"
+        require(value is None, name, value, words)
+
+
+def _layout(config: PredictConfig) -> Layout:
+    """Where things stand in a table: as the options say, else as in the run's own data."""
     run = read_run_config(config.model)
-    recorded = run.get("text_column") or TASKS[run.get("task", "csv")].text_column
-    column = config.text_column or recorded
-    table = open_table(config.input, form, (column,), config.encoding, config.separator)
-    for place, row in table.rows:
-        yield text_of(row[table.columns[0]], config.input, place), row
+    return layout_of(
+        TASKS[run.get("task", "csv")],
+        text_column=config.text_column or run.get("text_column"),
+        pair_column=config.text_pair_column or run.get("text_pair_column"),
+        encoding=config.encoding,
+        separator=config.separator,
+    )
 
 
 def _given(row: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
@@ -107,25 +169,35 @@ def _given(row: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def predict_texts(
-    classifier: TrainedClassifier, texts: Iterable[str], batch_size: int = 64
+    trained: TrainedModel,
+    texts: Iterable[str],
+    batch_size: int = 64,
+    pairs: Iterable[str] | None = None,
+    n_best: int = 1,
 ) -> list[dict[str, Any]]:
-    """Labels texts with a `TrainedClassifier`; the answers are those of `predict`.
+    """Answers texts with a `TrainedModel`; the answers are those of `predict`.
 
     Args:
         texts: A list, tuple, one-dimensional array, pandas Series or string tensor; a text may be
             empty.
+        pairs: The second texts, of a model that judges pairs; the passages, where `texts` are
+            questions.
+        n_best: As in `PredictConfig`.
 
     Raises:
         TypeError: If it is none of these, or one of the texts is something else, such as NaN.
+        ValueError: If there are not as many pairs as texts, or the model judges pairs and there
+            are none.
         InputError: If Keras does not run on TensorFlow.
     """
     check_backend()
     texts = text_list(texts)
+    seconds = None if pairs is None else text_list(pairs)
+    if seconds is not None and len(seconds) != len(texts):
+        raise ValueError(f"{len(texts)} texts, and {len(seconds)} pairs: give one each")
+    if trained.problem.has_pairs and seconds is None:
+        raise ValueError("the model judges pairs of texts: give `pairs`")
     if not texts:
         return []
-    tokens = tokenize(classifier.tokenizer, texts, classifier.max_length)
-    probabilities = np.exp(log_probabilities(predict_logits(classifier, tokens, batch_size)))
-    return [
-        {"text": text, "label": classifier.labels[row.argmax()], "probability": float(row.max())}
-        for text, row in zip(texts, probabilities, strict=True)
-    ]
+    examples = trained.problem.from_texts(texts, seconds)
+    return [{**given, **found} for given, found in _answers(trained, examples, batch_size, n_best)]

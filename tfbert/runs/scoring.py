@@ -1,118 +1,176 @@
-"""A classifier's logits for texts, their metrics, and a table of these."""
+"""A trained model's outputs for examples, and their metrics."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-from tfbert.errors import InputError
 from tfbert.hardware.memory import out_of_memory_advice
-from tfbert.models.classifier import TrainedClassifier
+from tfbert.models.trained_model import TrainedModel
 from tfbert.runs.outputs.callbacks import ProgressBar
-from tfbert.runs.uncertainty import log_wide_interval
-from tfbert.tasks.batch_sources import prediction_dataset, prediction_inputs
-from tfbert.tasks.batching import LengthBatches, padded_lengths
-from tfbert.tasks.labelled_data import label_ids
-from tfbert.tasks.tables import Examples
-from tfbert.tasks.token_cache import tokenize_once
-from tfbert.tasks.tokenization import TokenizedTexts
+from tfbert.tasks.examples import Examples
+from tfbert.tasks.known_problems import problem_class
+from tfbert.tasks.problem import Outputs
+from tfbert.tasks.tokens.batch_sources import prediction_dataset, prediction_inputs
+from tfbert.tasks.tokens.batching import LengthBatches, padded_length, padded_lengths
+from tfbert.tasks.tokens.encoded import EncodedExamples
+from tfbert.tasks.tokens.long_texts import mean_by_example
+from tfbert.tasks.tokens.tokenization import TokenizedTexts
 
 log = logging.getLogger("tfbert")
 
 
 def evaluate_examples(
-    classifier: TrainedClassifier,
+    trained: TrainedModel,
     examples: Examples,
     batch_size: int,
     progress: bool,
     token_cache: str = "memory",
 ) -> dict[str, Any]:
-    """The `classification_metrics` of a classifier on labelled examples.
+    """The metrics of a model on labelled examples: what its problem measures, and its name.
 
     Args:
-        classifier: Its model may be distributed.
-        batch_size: Texts a step, over all replicas together.
+        trained: Its model may be distributed.
+        batch_size: Rows of tokens a step, over all replicas together.
         token_cache: As in `EvaluateConfig`.
 
     Raises:
         InputError: If a label is not one of the model's.
     """
-    unknown = set(examples.labels) - set(classifier.labels)
-    if unknown:
-        raise InputError(
-            f"the label {min(unknown)!r} is not among the labels that the model was trained on "
-            f"({', '.join(classifier.labels)})"
-        )
-    texts = tokenize_once(classifier.tokenizer, examples.texts, classifier.max_length, token_cache)
-    logits = predict_logits(classifier, texts, batch_size, "evaluating" if progress else None)
-    ids = label_ids(examples, classifier.labels)
-    metrics = classification_metrics(logits, ids, classifier.labels)
-    log_wide_interval(metrics)
-    _log_single_answer(logits, ids, classifier.labels)
+    problem = trained.problem
+    encoded = problem.encode(trained.tokenizer, examples, trained.max_length, token_cache)
+    title = "evaluating" if progress else None
+    outputs = predict_examples(trained, encoded, batch_size, title)
+    metrics = {"problem": problem.name, **problem.measure(outputs, encoded, examples)}
+    for remark in problem.remarks(outputs, examples, metrics):
+        log.info("%s", remark)
     return metrics
 
 
-def _log_single_answer(logits: np.ndarray, ids: np.ndarray, labels: Sequence[str]) -> None:
-    """Says in the log if a classifier gives one answer to examples of several classes."""
-    answers = np.unique(logits.argmax(-1))
-    if len(answers) == 1 and len(np.unique(ids)) > 1:
-        log.warning(
-            "every one of the %d examples was answered with %r: the classifier does not tell the "
-            "classes apart; train it with a lower --learning-rate, more --epochs or, where a class "
-            "is rare, --class-weights balanced",
-            *(len(ids), labels[answers[0]]),
-        )
+def metrics_table(metrics: dict[str, Any]) -> str:
+    """The metrics as lines of text, those of further evaluations below the first."""
+    table = problem_class(metrics["problem"]).table
+    further = {
+        name: value
+        for name, value in metrics.items()
+        if isinstance(value, dict) and "problem" in value
+    }
+    return "\n".join([table(metrics), *(f"{name}: {table(further[name])}" for name in further)])
 
 
-def predict_logits(
-    classifier: TrainedClassifier,
+def predict_examples(
+    trained: TrainedModel,
+    encoded: EncodedExamples,
+    batch_size: int,
+    title: str | None = None,
+    interrupts: Callable[[], bool] | None = None,
+) -> Outputs:
+    """What a problem makes its results of: `predict_outputs`, but one row for each example.
+
+    A text that was read in parts has the mean of their logits. Of a head on tokens, the rows stay
+    as they are.
+    """
+    outputs = predict_outputs(trained, encoded.texts, batch_size, title, interrupts)
+    return outputs if trained.problem.head == "tokens" else mean_by_example(outputs, encoded)
+
+
+def predict_outputs(
+    trained: TrainedModel,
     texts: TokenizedTexts,
     batch_size: int,
     title: str | None = None,
-) -> np.ndarray:
-    """The logits of tokenized texts, in their order.
+    interrupts: Callable[[], bool] | None = None,
+) -> Outputs:
+    """The head's outputs for tokenized texts, in their order.
 
     Args:
-        classifier: Its model may be distributed.
+        trained: Its model may be distributed.
         batch_size: Texts a step, over all replicas together.
         title: Title of the progress bar; None shows none.
+        interrupts: Where it returns True, prediction ends, and the outputs are not complete.
 
     Returns:
-        (texts, classes) float32.
+        (texts, outputs) float32; of a head on tokens, a (tokens, outputs) array for each text.
 
     Raises:
         MachineError: If memory is exhausted.
     """
-    rows, count = fixed_rows(classifier, batch_size), len(texts)
+    rows, count = fixed_rows(trained, batch_size), len(texts)
     if not rows and 0 < count < batch_size:
         # Every number of rows has programs of its own (see `tfbert.models.layers.kernels.fused`): a
         # service that gets a few texts at a time must not make them for each number.
         texts = texts.filled_up(min(batch_size, 1 << (count - 1).bit_length()))
     # Batches of as many texts as rows: only the last one may be filled up.
     batches = LengthBatches(texts.lengths, rows or batch_size)
-    lengths = batch_lengths(classifier, classifier.model.jit_compile)
-    with out_of_memory_advice(batch_size, classifier.max_length):
+    lengths = batch_lengths(trained, trained.model.jit_compile)
+    with out_of_memory_advice(batch_size, trained.max_length):
         if batches.steps == 1 and not title:
             (positions,) = batches.epoch(0)
             inputs = prediction_inputs(texts, positions, lengths, rows)
-            found = classifier.model.predict_on_batch(inputs)
+            found = trained.model.predict_on_batch(inputs)
         else:
             dataset = prediction_dataset(texts, batches, lengths, rows)
-            bar = [ProgressBar(count, batch_size, title)] if title else []
-            found = classifier.model.predict(dataset, verbose=0, callbacks=bar)
-    logits = np.empty((len(texts), found.shape[-1]), np.float32)
-    logits[np.concatenate(batches.epoch(0))] = found[: len(texts)]
-    return logits[:count]
+            callbacks: list[keras.callbacks.Callback] = []
+            if title:
+                callbacks.append(ProgressBar(count, batch_size, title))
+            if interrupts:
+                callbacks.append(_Interrupted(interrupts))
+            found = trained.model.predict(dataset, verbose=0, callbacks=callbacks)
+    if trained.problem.head == "tokens":
+        width = trained.problem.outputs
+        return _rows_of_tokens(found, width, texts, batches.epoch(0), lengths)[:count]
+    outputs = np.empty((len(texts), found.shape[-1]), np.float32)
+    order = np.concatenate(batches.epoch(0))[: len(found)]
+    outputs[order] = found[: len(order)]
+    return outputs[:count]
+
+
+class _Interrupted(keras.callbacks.Callback):
+    """Ends a prediction where a function says so."""
+
+    def __init__(self, interrupts: Callable[[], bool]) -> None:
+        super().__init__()
+        self._interrupts = interrupts
+
+    def on_predict_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self._interrupts():
+            self.model.stop_predicting = True
+
+
+def _rows_of_tokens(
+    found: Any,
+    width: int,
+    texts: TokenizedTexts,
+    batches: list[np.ndarray],
+    lengths: np.ndarray,
+) -> list[np.ndarray]:
+    """What a head on tokens gave, (padded tokens, outputs) for each text, without the padding.
+
+    Args:
+        found: (texts, length, width), or a ragged tensor where lengths differ.
+    """
+    if isinstance(found, tf.RaggedTensor):
+        found = found.flat_values.numpy()
+    flat = np.reshape(found, (-1, width))
+    rows: list[np.ndarray] = [np.empty((0, width), np.float32)] * len(texts)
+    begin = 0
+    for positions in batches:
+        length = padded_length(texts.lengths[positions], lengths)
+        for position in positions:
+            rows[position] = flat[begin : begin + texts.lengths[position]]
+            begin += length
+    return rows
 
 
 def batch_lengths(
-    classifier: TrainedClassifier, jit_compile: bool, only_longest: bool = False
+    trained: TrainedModel, jit_compile: bool, only_longest: bool = False
 ) -> np.ndarray:
-    """The lengths that a classifier's batches may be padded to.
+    """The lengths that a model's batches may be padded to.
 
     Args:
         jit_compile: Whether XLA compiles its steps: then the lengths are few, as it makes a program
@@ -123,78 +181,21 @@ def batch_lengths(
     Returns:
         (lengths,) ascending.
     """
-    if only_longest or _is_on_tpu(classifier):
-        return np.array([classifier.max_length])
-    return padded_lengths(classifier.max_length, few=jit_compile)
+    if only_longest or _is_on_tpu(trained):
+        return np.array([trained.max_length])
+    return padded_lengths(trained.max_length, few=jit_compile)
 
 
-def fixed_rows(classifier: TrainedClassifier, batch_size: int) -> int | None:
+def fixed_rows(trained: TrainedModel, batch_size: int) -> int | None:
     """The rows that every batch must have, or None where they may differ.
 
     On a TPU all batches have one shape, which its cores can share.
     """
-    if not _is_on_tpu(classifier):
+    if not _is_on_tpu(trained):
         return None
-    cores = classifier.model.distribute_strategy.num_replicas_in_sync
+    cores = trained.model.distribute_strategy.num_replicas_in_sync
     return -(-batch_size // cores) * cores
 
 
-def _is_on_tpu(classifier: TrainedClassifier) -> bool:
-    return isinstance(classifier.model.distribute_strategy, tf.distribute.TPUStrategy)
-
-
-def log_probabilities(logits: Any) -> np.ndarray:
-    """Logarithms of the classes' probabilities: (examples, classes) float64, as the logits."""
-    logits = np.asarray(logits, np.float64)
-    return logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
-
-
-def classification_metrics(logits: Any, label_ids: Any, labels: Sequence[str]) -> dict[str, Any]:
-    """Metrics of a classifier, computed in float64.
-
-    Args:
-        logits: (examples, classes).
-        label_ids: (examples,) int, the right class of each.
-
-    Returns:
-        A dict of `accuracy`, `macro_f1`, `loss` (mean cross-entropy in nats), `examples`, and
-        `per_class`: by label `precision`, `recall`, `f1` and `examples`.
-    """
-    from sklearn.metrics import precision_recall_fscore_support
-
-    logits = np.asarray(logits, np.float64)
-    predictions = logits.argmax(-1)
-    loss = -log_probabilities(logits)[np.arange(len(logits)), label_ids].mean()
-    classes = range(len(labels))
-    rows = precision_recall_fscore_support(label_ids, predictions, labels=classes, zero_division=0)
-    names = ("precision", "recall", "f1")
-    return {
-        "accuracy": float((predictions == label_ids).mean()),
-        "macro_f1": float(rows[2].mean()),
-        "loss": float(loss),
-        "examples": len(logits),
-        "per_class": {
-            label: {
-                **{name: float(row[i]) for name, row in zip(names, rows, strict=False)},
-                "examples": int(rows[3][i]),
-            }
-            for i, label in enumerate(labels)
-        },
-    }
-
-
-def metrics_table(metrics: dict[str, Any]) -> str:
-    """The metrics as lines of text."""
-    per_class = metrics["per_class"]
-    width = max(len(label) for label in (*per_class, "accuracy"))
-    lines = [
-        f"{metrics['examples']} examples: accuracy {metrics['accuracy']:.4f}, "
-        f"macro F1 {metrics['macro_f1']:.4f}, loss {metrics['loss']:.4f}",
-        f"{'':{width}}  precision  recall      F1  examples",
-    ]
-    for label, row in per_class.items():
-        lines.append(
-            f"{label:{width}}  {row['precision']:9.4f}  {row['recall']:6.4f}  {row['f1']:6.4f}  "
-            f"{row['examples']:8d}"
-        )
-    return "\n".join(lines)
+def _is_on_tpu(trained: TrainedModel) -> bool:
+    return isinstance(trained.model.distribute_strategy, tf.distribute.TPUStrategy)

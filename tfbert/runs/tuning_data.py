@@ -7,26 +7,32 @@ import numpy as np
 
 from tfbert.errors import InputError
 from tfbert.runs.command_options import FinetuneConfig
-from tfbert.tasks.labelled_data import LabelledData, draw, label_ids, label_names
-from tfbert.tasks.tables import Examples
+from tfbert.tasks.examples import Examples
+from tfbert.tasks.labelled_data import LabelledData
+from tfbert.tasks.problem import Problem
 
 log = logging.getLogger("tfbert")
 
 
 class TuningData(NamedTuple):
-    """Both splits, the labels' names, and the weight of each label in the loss, float32."""
+    """The examples, what is asked of them, and the weights of the outputs in the loss.
+
+    Args:
+        further: Evaluation examples beside the first ones, by name, where the task has some.
+    """
 
     train: Examples
     evaluation: Examples
-    labels: list[str]
-    class_weights: np.ndarray
+    problem: Problem
+    class_weights: np.ndarray | None
+    further: dict[str, Examples]
 
 
 def read_tuning_data(config: FinetuneConfig) -> TuningData:
     """The data that a configuration names, with a log line about it.
 
     Raises:
-        InputError: If it cannot be read, or its labels are not those of a classifier.
+        InputError: If it cannot be read, or nothing can be learned from its labels.
     """
     source = LabelledData(
         config.task,
@@ -35,39 +41,30 @@ def read_tuning_data(config: FinetuneConfig) -> TuningData:
         config.label_column,
         config.encoding,
         config.separator,
+        config.text_pair_column,
+        config.label_separator,
+        config.problem,
     )
     train, evaluation = source.splits(config.eval_data, config.eval_fraction, config.split_seed)
     if config.train_examples:
-        train = draw(train, config.train_examples, config.split_seed)
-    labels = label_names(train, evaluation)
+        train = train.draw(config.train_examples, config.split_seed)
+    further = {} if config.eval_data else source.further_evaluations()
+    try:
+        with source.naming_places():
+            for examples in further.values():  # are all labels known?
+                source.problem.from_data(train, examples, config)
+            problem = source.problem.from_data(train, evaluation, config, source.task.main_metric)
+    except InputError as error:
+        if not config.train_examples:
+            raise
+        drawn = f"--train-examples {config.train_examples} may be too few"
+        raise InputError(f"{error}; {drawn}") from error
     log.info(
-        "data: %d training and %d evaluation examples; labels: %s",
+        "data: %d training and %d evaluation examples; %s%s",
         len(train.texts),
         len(evaluation.texts),
-        ", ".join(labels),
+        problem.name,
+        f"; labels: {', '.join(problem.labels)}" if problem.labels else "",
     )
-    weights = class_weights(config.class_weights, label_ids(train, labels), labels)
-    return TuningData(train, evaluation, labels, weights)
-
-
-def class_weights(requested: str | list[float], ids: np.ndarray, labels: list[str]) -> np.ndarray:
-    """(classes,) float32: the weight of each class in the loss.
-
-    Args:
-        requested: As in `FinetuneConfig`.
-        ids: (examples,) int, the class of each training example.
-
-    Raises:
-        InputError: If there are not as many numbers as labels.
-    """
-    if requested == "none":
-        return np.ones(len(labels), np.float32)
-    if requested == "balanced":
-        counts = np.bincount(ids, minlength=len(labels))
-        return (len(ids) / (len(labels) * counts)).astype(np.float32)
-    if len(requested) != len(labels):
-        raise InputError(
-            f"--class-weights has {len(requested)} numbers for {len(labels)} labels "
-            f"({', '.join(labels)})"
-        )
-    return np.array(requested, np.float32)
+    weights = problem.class_weights(config.class_weights, train)
+    return TuningData(train, evaluation, problem, weights, further)

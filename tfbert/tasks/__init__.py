@@ -1,7 +1,8 @@
-"""Labelled data for fine-tuning: what a task is, reading its data, its tokens, batches by length.
+"""Labelled data for fine-tuning: known tasks, what is asked of a text, examples as batches.
 
-`known_tasks` is where a new task goes. The data's way: `tables` (in `formats/`) or `documents` ->
-`labelled_data` -> `tokenization` (cuts a text to length) -> `batching` -> `batch_sources`.
+`known_tasks` says where data of a known name stands, `problem` what a kind of problem must have,
+`problems/` has one file for each kind. The data's way: `formats/` -> `labelled_data` -> a problem's
+`encode` -> `tokens/` (cut to length, batched).
 
 May import `text/` and what that may import.
 """

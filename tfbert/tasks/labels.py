@@ -5,12 +5,18 @@ value. All else is compared letter by letter: "Good" and "good" are two labels.
 """
 
 import logging
+import math
 import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from tfbert.errors import InputError
+from tfbert.tasks.formats.rows import check_characters
 
 _log = logging.getLogger("tfbert")
 
@@ -24,6 +30,33 @@ _LIST = " []()'\""  # around and within lists as Python writes them
 _MOST_NUMBERS = 20
 # Whole numbers may well be classes (a catalogue's, say), but then most of them come again.
 _LEAST_EXAMPLES = 3
+
+
+def label_text(value: Any, path: str | Path, place: str) -> str | None:
+    """A label as text: whole numbers without decimals, `true` and `false` as JSON has them.
+
+    Args:
+        value: What a cell holds.
+        path, place: File and line, for messages.
+
+    Returns:
+        None of an empty cell.
+
+    Raises:
+        InputError: If it is no label.
+    """
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    is_number = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+    if not isinstance(value, str) and not is_number:
+        raise InputError(
+            f"{path}, {place}: the label must be a string, a number, true or false, not {value!r}"
+        )
+    label = str(value).strip()
+    check_characters(label, path, place)
+    return label or None
 
 
 def label_key(label: str) -> str:
@@ -52,6 +85,61 @@ def spelled_like(labels: Sequence[str], names: Iterable[str]) -> list[str]:
     names = set(names)
     by_key = {label_key(name): name for name in names}
     return [label if label in names else by_key.get(label_key(label), label) for label in labels]
+
+
+def ordered(labels: Iterable[str]) -> list[str]:
+    """The different labels in order: integers by value, else alphabetical."""
+    names = set(labels)
+    integers = all(re.fullmatch("-?[0-9]{1,18}", name) for name in names)
+    # `1` and `01` are two labels: the name decides where the value does not.
+    return sorted(names, key=lambda name: (int(name) if integers else 0, name))
+
+
+class UnknownLabelError(InputError):
+    """A label that training had not.
+
+    Args:
+        label: As the model's labels are written.
+    """
+
+    def __init__(self, message: str, label: str) -> None:
+        super().__init__(message)
+        self.label = label
+
+
+def check_known(labels: Iterable[str], names: Sequence[str], what: str = "label") -> None:
+    """Compares the labels of evaluation examples with those of a model.
+
+    Args:
+        what: What a label is called, for messages.
+
+    Raises:
+        UnknownLabelError: If one is not among the names.
+    """
+    known = set(names)
+    unknown = Counter(label for label in labels if label not in known)
+    if unknown:
+        label, count = unknown.most_common(1)[0]
+        of = "words" if what == "tag" else "examples"
+        raise UnknownLabelError(
+            f"the {what} {label!r} of {count} evaluation {of} is not among the {what}s that the "
+            f"model was trained on ({', '.join(names)})",
+            label,
+        )
+
+
+def given_weights(requested: str | list[float], labels: Sequence[str]) -> np.ndarray:
+    """`--class-weights` of a number for each label: (labels,) float32.
+
+    Raises:
+        InputError: If there are not as many numbers as labels.
+    """
+    if len(requested) != len(labels):
+        raise InputError(
+            f"--class-weights has {len(requested)} numbers for {len(labels)} labels "
+            f"({', '.join(labels)})"
+        )
+    return np.array(requested, np.float32)
 
 
 def check_labels(labels: Sequence[str]) -> None:
@@ -90,14 +178,14 @@ def _check_numbers(counts: Counter[str]) -> None:
     found = f"the label column has {len(counts)} different"
     if are_numbers and (few or not all(map(_WHOLE.fullmatch, counts))):
         raise InputError(
-            f"{found} numbers in {examples} examples: they look like scores, and a classifier "
-            f"needs classes; write ranges of them as classes (low, high), at most {_MOST_NUMBERS} "
-            "numbers, or words if they are classes (class 7); or is it another --label-column?"
+            f"{found} numbers in {examples} examples: they look like scores; --problem regression "
+            f"learns scores, and classes are at most {_MOST_NUMBERS} numbers, ranges of them (low, "
+            "high) or words (class 7); or is it another --label-column?"
         )
     if are_numbers:
         _log.info(
-            "%d different whole numbers are taken for as many classes; if they are scores, write "
-            "ranges of them as classes",
+            "%d different whole numbers are taken for as many classes; if they are scores, give "
+            "--problem regression",
             len(counts),
         )
     elif len(counts) * 4 > examples * 3:
@@ -117,9 +205,11 @@ def _check_parts(counts: Counter[str]) -> None:
             continue
         if len(known) == len(parts):
             are_numbers = len(parts) == 2 and all(part.isdigit() for part in parts)
+            separator = (_PARTS.findall(label))[0].replace("\t", "tab")
+            separator = f"'{separator}'" if separator in ";|" else separator  # for the shell
             raise InputError(
-                f"the label {label!r} of {counts[label]} examples is several labels at once, and a "
-                "text has one here: keep one of them, leave such texts out, or, if it is a class "
+                f"the label {label!r} of {counts[label]} examples is several labels at once: "
+                f"--problem multilabel --label-separator {separator} learns them; if it is a class "
                 f"of its own, write it without the separator ({'+'.join(parts)}"
                 + (f", or {'.'.join(parts)} if it is a number)" if are_numbers else ")")
             )

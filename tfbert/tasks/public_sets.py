@@ -22,13 +22,50 @@ class PublicSet(NamedTuple):
     folder: str | None = None
 
 
-# Checksums of the first two: as tensorflow-datasets publishes them. Of the last: that of the file
-# whose MD5 is 155de2b77c6834dd8eea7cbe88e93acb, by which NLTK's file is known.
+# Checksums of GLUE's sets and of IMDB: as tensorflow-datasets publishes them. Of movie_reviews:
+# that of the file whose MD5 is 155de2b77c6834dd8eea7cbe88e93acb, by which NLTK's file is known.
+# MRPC is several files at several places, and is not downloaded.
+_GLUE = "https://dl.fbaipublicfiles.com/glue/data/"
 PUBLIC_SETS = {
+    "cola": PublicSet(
+        _GLUE + "CoLA.zip",
+        "f212fcd832b8f7b435fb991f101abf89f96b933ab400603bf198960dfc32cbff",
+        "CoLA",
+    ),
     "sst2": PublicSet(
-        "https://dl.fbaipublicfiles.com/glue/data/SST-2.zip",
+        _GLUE + "SST-2.zip",
         "d67e16fb55739c1b32cdce9877596db1c127dc322d93c082281f64057c16deaa",
         "SST-2",
+    ),
+    "stsb": PublicSet(
+        _GLUE + "STS-B.zip",
+        "e60a6393de5a8b5b9bac5020a1554b54e3691f9d600b775bd131e613ac179c85",
+        "STS-B",
+    ),
+    "qqp": PublicSet(
+        _GLUE + "QQP-clean.zip",
+        "40e7c862c04eb26ee04b67fd900e76c45c6ba8e6d8fab4f8f1f8072a1a3fbae0",
+        "QQP",
+    ),
+    "mnli": PublicSet(
+        _GLUE + "MNLI.zip",
+        "e7c1d896d26ed6caf700110645df426cc2d8ebf02a5ab743d5a5c68ac1c83633",
+        "MNLI",
+    ),
+    "qnli": PublicSet(
+        _GLUE + "QNLIv2.zip",
+        "e634e78627a29adaecd4f955359b22bf5e70f2cbd93b493f2d624138a0c0e5f5",
+        "QNLI",
+    ),
+    "rte": PublicSet(
+        _GLUE + "RTE.zip",
+        "6bf86de103ecd335f3441bd43574d23fef87ecc695977a63b82d5efb206556ee",
+        "RTE",
+    ),
+    "wnli": PublicSet(
+        _GLUE + "WNLI.zip",
+        "ae0e8e4d16f4d46d4a0a566ec7ecceccfd3fbfaa4a7a4b4e02848c0f2561ac46",
+        "WNLI",
     ),
     "imdb": PublicSet(
         "https://ai.stanford.edu/~amaas/data/sentiment/aclImdb_v1.tar.gz",
@@ -63,7 +100,7 @@ def find_data(
     if path or TASKS[task].data:
         return str(path) if path else None
     if task not in PUBLIC_SETS:
-        raise InputError(f"the task {task} is for files of your own: give their path")
+        raise InputError(f"the task {task} is for files that you have: give their path")
     import keras
 
     public = PUBLIC_SETS[task]

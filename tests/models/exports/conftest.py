@@ -4,8 +4,8 @@ from helpers.export_models import SETTINGS, make_small_classifier
 from tokenizers import Tokenizer
 
 from tfbert.models.exports.tokenizer_files import write_tokenizer
-from tfbert.runs.scoring import predict_logits
-from tfbert.tasks.tokenization import tokenize
+from tfbert.runs.scoring import predict_outputs
+from tfbert.tasks.tokens.tokenization import tokenize
 from tfbert.text.tokenizer import BertTokenizer
 from tfbert.text.vocabulary import SPECIAL_TOKENS, Vocabulary
 
@@ -43,6 +43,6 @@ def logits_of(small_classifier):
 
     def predict(texts):
         tokens = tokenize(small_classifier.tokenizer, texts, small_classifier.max_length)
-        return predict_logits(small_classifier, tokens, 64)
+        return predict_outputs(small_classifier, tokens, 64)
 
     return predict

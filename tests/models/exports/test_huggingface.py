@@ -11,15 +11,15 @@ from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
 from tfbert.errors import InputError
-from tfbert.models.classifier import load_classifier
 from tfbert.models.encoder import BertEncoder
 from tfbert.models.exports.huggingface import (
-    write_classifier,
     write_encoder,
     write_pretrainer,
+    write_trained,
 )
 from tfbert.models.pretrainer import BertPretrainer, load_pretrainer
 from tfbert.models.sources import Encoder, load_encoder
+from tfbert.models.trained_model import load_model
 from tfbert.runs.export import export
 from tfbert.runs.export_options import ExportConfig
 
@@ -85,10 +85,10 @@ def test_weights_have_the_names_and_values_of_transformers(
 
 
 def test_a_classifier_out_and_in_again(small_classifier, tmp_path):
-    write_classifier(small_classifier, tmp_path)
+    write_trained(small_classifier, tmp_path)
     config, _ = read(tmp_path)
     assert config["label2id"] == {"bad": 0, "good": 1, "so so": 2}
-    again = load_classifier(str(tmp_path))
+    again = load_model(str(tmp_path))
     assert_same_weights(again.model, small_classifier.model)
     assert again.labels == small_classifier.labels
     assert again.max_length == small_classifier.max_length
@@ -137,7 +137,7 @@ def test_an_encoder_alone_has_names_without_a_prefix(small_classifier, tmp_path)
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_half_the_size(small_classifier, tmp_path, dtype):
-    write_classifier(small_classifier, tmp_path, dtype)
+    write_trained(small_classifier, tmp_path, dtype)
     config, weights = read(tmp_path)
     assert config["dtype"] == dtype
     kernel = np.asarray(small_classifier.model.output_dense.kernel).T
@@ -152,7 +152,7 @@ def test_a_weight_beyond_the_range_of_float16(pretrainer, small_vocabulary_token
 
 
 def test_the_tokenizer_of_transformers(small_classifier, tmp_path):
-    write_classifier(small_classifier, tmp_path)
+    write_trained(small_classifier, tmp_path)
     theirs = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     ours = small_classifier.tokenizer
     texts = [text for text in TEXTS if "[" not in text]
@@ -170,7 +170,7 @@ def test_transformers_opens_it(small_classifier, pretrainer, small_vocabulary_to
     torch = pytest.importorskip("torch")
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    write_classifier(small_classifier, tmp_path / "a")
+    write_trained(small_classifier, tmp_path / "a")
     label = transformers.pipeline("text-classification", str(tmp_path / "a"))
     texts = [text for text in TEXTS if "[" not in text]
     answers = label(texts, truncation=True)

@@ -2,8 +2,8 @@ import pytest
 from helpers.foreign_models import VARIANTS, reference
 
 from tfbert.errors import InputError
-from tfbert.models.classifier import load_classifier
 from tfbert.models.formats.hub import fetch
+from tfbert.models.trained_model import load_model
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def hub(monkeypatch):
 
 
 def test_only_what_is_read_is_fetched(hub):
-    classifier = load_classifier("hf://owner/name@v2")
+    classifier = load_model("hf://owner/name@v2")
     assert classifier.labels == ["bad", "fair", "good"]
     assert classifier.model(reference("classifier")[0]).shape == (3, 3)
     ((name, revision, files),) = hub

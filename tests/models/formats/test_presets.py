@@ -6,16 +6,13 @@ import pytest
 from helpers.foreign_models import VARIANTS, copy_variant, reference
 
 from tfbert.errors import InputError
-from tfbert.models.classifier import (
-    BertClassifier,
-    TrainedClassifier,
-    load_classifier,
-    save_classifier,
-)
+from tfbert.models.classifier import BertClassifier
 from tfbert.models.encoder import BertEncoder
 from tfbert.models.formats.presets import SETTINGS_FILE
 from tfbert.models.pretrainer import load_pretrainer, save_pretrainer
 from tfbert.models.sources import load_encoder
+from tfbert.models.trained_model import TrainedModel, load_model, save_model
+from tfbert.tasks.problems.classification import Classification
 
 
 def test_a_saved_classifier_is_opened_as_it_was(tmp_path, caplog):
@@ -25,11 +22,11 @@ def test_a_saved_classifier_is_opened_as_it_was(tmp_path, caplog):
     (source / "tokenizer_config.json").write_text(json.dumps(config))
     encoder = load_encoder(str(source))
     model = BertClassifier(encoder.backbone, 2)
-    trained = TrainedClassifier(model, encoder.tokenizer, ["bad", "good"], 8)
+    trained = TrainedModel(model, encoder.tokenizer, Classification(["bad", "good"], "accuracy"), 8)
     with caplog.at_level("INFO", "tfbert"):
-        save_classifier(trained, tmp_path / "saved")
+        save_model(trained, tmp_path / "saved")
     assert caplog.text.count("which a KerasHub preset cannot hold") == 1
-    loaded = load_classifier(str(tmp_path / "saved"))
+    loaded = load_model(str(tmp_path / "saved"))
     assert loaded.model.backbone.activation == "gelu"
     np.testing.assert_array_equal(loaded.model(inputs), model(inputs))
     for name in ("lowercase", "strip_accents", "tokenize_chinese_chars"):

@@ -16,8 +16,8 @@ from helpers.foreign_models import (
 from safetensors.numpy import save_file
 
 from tfbert.errors import InputError
-from tfbert.models.classifier import load_classifier
 from tfbert.models.sources import load_encoder, resolve_source
+from tfbert.models.trained_model import load_model
 
 
 def assert_refused(folder, match, load=load_encoder):
@@ -191,10 +191,10 @@ def _datasets(file):
 
 
 def test_heads_that_give_no_labels(tmp_path):
-    folder = copy_variant(
-        "classifier", tmp_path / "model", problem_type="multi_label_classification"
-    )
-    assert_refused(folder, "gives several labels .*train one with", load_classifier)
+    folder = copy_variant("tagger", tmp_path / "model", architectures=["BertForMultipleChoice"])
+    assert_refused(folder, "BertForMultipleChoice, is of a kind .*train one with", load_model)
+    spans = copy_variant("classifier", tmp_path / "s", architectures=["BertForQuestionAnswering"])
+    assert_refused(spans, "its head has 3 outputs a token", load_model)
     for number, (names, match) in enumerate(
         [
             ({"0": "a", "1": "b"}, "does not name the 3 classes"),
@@ -203,7 +203,7 @@ def test_heads_that_give_no_labels(tmp_path):
         ]
     ):
         folder = copy_variant("classifier", tmp_path / str(number), id2label=names)
-        assert_refused(folder, f"id2label in config.json {match}", load_classifier)
+        assert_refused(folder, f"id2label in config.json {match}", load_model)
         assert load_encoder(str(folder))  # whose head is new in any case
 
 
@@ -211,7 +211,7 @@ def test_a_classification_head_that_is_none(tmp_path):
     folder = copy_variant("classifier", tmp_path / "one", without=["*.safetensors*"])
     state = state_of("classifier")
     save_file({**state, "classifier.weight": np.ones((), "float32")}, folder / "model.safetensors")
-    assert_refused(folder, r"classifier\.weight is no matrix", load_classifier)
+    assert_refused(folder, r"classifier\.weight is no matrix", load_model)
 
 
 @pytest.mark.parametrize("rate", ["much", 1.5, [0.1]])

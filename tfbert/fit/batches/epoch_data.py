@@ -6,7 +6,7 @@ import itertools
 import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import keras
 import tensorflow as tf
@@ -16,6 +16,9 @@ from tfbert.fit.batches.class_weights import with_class_weights
 from tfbert.fit.batches.division import divide_among_replicas
 
 log = logging.getLogger("tfbert")
+
+# An evaluation of one's own: from a function that says whether to stop at once to metrics by name.
+Evaluation: TypeAlias = Callable[[Callable[[], bool]], dict[str, float]]
 
 
 @runtime_checkable

@@ -12,21 +12,39 @@ from safetensors.numpy import save
 
 from tfbert.errors import InputError
 from tfbert.io.whole import write_bytes, write_json
-from tfbert.models.classifier import TrainedClassifier
 from tfbert.models.encoder import BertEncoder, weights_by_path
 from tfbert.models.exports.tokenizer_files import write_tokenizer, write_transformers_settings
-from tfbert.models.formats.huggingface_names import huggingface_name, to_huggingface
+from tfbert.models.formats.huggingface_names import (
+    SPAN_HEAD,
+    huggingface_name,
+    to_huggingface,
+)
+from tfbert.models.formats.stored_weights import POOLER
 from tfbert.models.pretrainer import BertPretrainer
 from tfbert.models.sources import Encoder
+from tfbert.models.trained_model import TrainedModel
 from tfbert.text.tokenizer import BertTokenizer
 
 WEIGHTS_FILE = "model.safetensors"
 DTYPES = {"float32": np.float32, "float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
+_WITHOUT_POOLER = {"BertForTokenClassification", "BertForQuestionAnswering"}
 _HIDDEN_ACT = {"gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh"}
 
 
-def write_classifier(classifier: TrainedClassifier, folder: Path, dtype: str = "float32") -> None:
-    """Writes a `BertForSequenceClassification` with the labels' names.
+# By the name of a problem; others are written by where their head is.
+_ARCHITECTURES = {"tagging": "BertForTokenClassification", "span": "BertForQuestionAnswering"}
+_PROBLEM_TYPES = {
+    "classification": "single_label_classification",
+    "multilabel": "multi_label_classification",
+    "regression": "regression",
+}
+
+
+def write_trained(trained: TrainedModel, folder: Path, dtype: str = "float32") -> None:
+    """Writes a `BertForSequenceClassification` with the labels' names and the type of the problem.
+
+    Of a head on tokens, a `BertForTokenClassification` or `BertForQuestionAnswering`. The outputs
+    of a regression are those of the head: see `trained.in_data_unit`.
 
     Args:
         folder: A folder that is there.
@@ -35,21 +53,25 @@ def write_classifier(classifier: TrainedClassifier, folder: Path, dtype: str = "
     Raises:
         InputError: If a weight is too large for the dtype.
     """
-    labels = dict(enumerate(classifier.labels))
-    config = {
-        "id2label": {str(number): label for number, label in labels.items()},
-        "label2id": {label: number for number, label in labels.items()},
-        "classifier_dropout": classifier.model.dropout,
-        "problem_type": "single_label_classification",
-    }
+    problem = trained.problem
+    is_pooled = problem.head == "pooled"
+    usual = "BertForSequenceClassification" if is_pooled else "BertForTokenClassification"
+    architecture = _ARCHITECTURES.get(problem.name, usual)
+    config: dict[str, Any] = {"classifier_dropout": trained.model.dropout}
+    if architecture != "BertForQuestionAnswering":
+        labels = problem.labels or [f"LABEL_{number}" for number in range(problem.outputs)]
+        config["id2label"] = {str(number): label for number, label in enumerate(labels)}
+        config["label2id"] = {label: number for number, label in enumerate(labels)}
+    if problem.name in _PROBLEM_TYPES:
+        config["problem_type"] = _PROBLEM_TYPES[problem.name]
     _write(
-        classifier.model,
-        classifier.model.backbone,
-        classifier.tokenizer,
+        trained.model,
+        trained.model.backbone,
+        trained.tokenizer,
         folder,
         dtype,
-        architecture="BertForSequenceClassification",
-        max_length=classifier.max_length,
+        architecture=architecture,
+        max_length=trained.max_length,
         **config,
     )
 
@@ -59,14 +81,14 @@ def write_pretrainer(
 ) -> None:
     """Writes a `BertForPreTraining`, or a `BertForMaskedLM` where there is no next-sentence head.
 
-    Arguments and errors are those of `write_classifier`.
+    Arguments and errors are those of `write_trained`.
     """
     architecture = "BertForPreTraining" if model.next_sentence else "BertForMaskedLM"
     _write(model, model.backbone, tokenizer, folder, dtype, architecture)
 
 
 def write_encoder(encoder: Encoder, folder: Path, dtype: str = "float32") -> None:
-    """Writes a `BertModel`; arguments and errors are those of `write_classifier`."""
+    """Writes a `BertModel`; arguments and errors are those of `write_trained`."""
     _write(encoder.backbone, encoder.backbone, encoder.tokenizer, folder, dtype, "BertModel")
 
 
@@ -83,7 +105,10 @@ def _write(
     weights = {
         huggingface_name(path): _cast(path, keras.ops.convert_to_numpy(variable), dtype)
         for path, variable in weights_by_path(model).items()
+        if architecture not in _WITHOUT_POOLER or path not in POOLER
     }
+    if architecture == "BertForQuestionAnswering":
+        weights = {name.replace("classifier.", f"{SPAN_HEAD}."): v for name, v in weights.items()}
     if model is encoder:
         weights = {name.removeprefix("bert."): value for name, value in weights.items()}
     write_bytes(folder / WEIGHTS_FILE, save(weights, metadata={"format": "pt"}))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -14,12 +13,32 @@ from tfbert.options import RUN_RECORD_KEYS, option_name
 
 _TASKS = {  # by architecture: its class of pipeline, and the model in words
     "BertForSequenceClassification": ("text-classification", "A BERT that labels texts"),
+    "BertForTokenClassification": ("token-classification", "A BERT that labels the words of texts"),
+    "BertForQuestionAnswering": (
+        "question-answering",
+        "A BERT that finds the answers to questions in passages",
+    ),
     "BertForPreTraining": (
         "fill-mask",
         "A BERT with the two heads of its pre-training, masked words and next sentences",
     ),
     "BertForMaskedLM": ("fill-mask", "A BERT with the head of its pre-training, masked words"),
     "BertModel": ("feature-extraction", "A BERT encoder, without a head"),
+}
+
+
+_PROBLEM_TYPES = {  # what a BertForSequenceClassification does, where it is not one label
+    "multi_label_classification": "A BERT that gives texts any number of labels",
+    "regression": "A BERT that scores texts",
+}
+# What is called of a pipeline: by its class, the arguments.
+_CALLS = {
+    "text-classification": '"A text to label.", truncation=True',
+    "multi_label_classification": '"A text to label.", truncation=True, top_k=None',
+    "regression": '"A text to score.", truncation=True, function_to_apply="none"',
+    "token-classification": '"A text with names in it."',
+    "question-answering": 'question="A question?", context="A passage with its answer."',
+    "fill-mask": '"A [MASK] to fill."',
 }
 
 
@@ -40,6 +59,8 @@ def model_card(
         export: The command that wrote the folder.
     """
     pipeline, words = _TASKS[config["architectures"][0]]
+    kind = config.get("problem_type", "")
+    words = _PROBLEM_TYPES.get(kind, words)
     head = {
         "library_name": "transformers",
         "pipeline_tag": pipeline,
@@ -54,16 +75,17 @@ def model_card(
         f"# {name}",
         f"{words}: {size}. Written by tfbert {__version__}.",
     ]
-    if labels := config.get("id2label"):
+    if (labels := config.get("id2label")) and kind != "regression":
         parts.append("Labels: " + ", ".join(f"`{label}`" for label in labels.values()) + ".")
     parts += _data(record) + _metrics(metrics) + _making(record, export)
-    if pipeline in ("text-classification", "fill-mask"):
-        text = "A text to label." if pipeline == "text-classification" else "A [MASK] to fill."
+    call = _CALLS.get(kind) or _CALLS.get(pipeline)
+    if call:
+        options = ', aggregation_strategy="first"' if pipeline == "token-classification" else ""
         parts += [
             "## Use",
             "```python\nfrom transformers import pipeline\n\n"
-            f'model = pipeline("{pipeline}", model="THIS_FOLDER")\n'
-            f"model({json.dumps(text)}{', truncation=True' if 'label' in text else ''})\n```",
+            f'model = pipeline("{pipeline}", model="THIS_FOLDER"{options})\n'
+            f"model({call})\n```",
         ]
     return "\n\n".join(parts) + "\n"
 

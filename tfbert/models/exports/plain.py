@@ -10,8 +10,9 @@ import keras_hub
 from keras import ops
 from keras_hub.layers import PositionEmbedding
 
-from tfbert.models.classifier import BertClassifier
 from tfbert.models.encoder import BertEncoder, copy_weights
+from tfbert.models.token_classifier import PADDING_LOGIT, BertTokenClassifier
+from tfbert.models.trained_model import HeadedModel
 from tfbert.types import Tensor
 
 
@@ -49,14 +50,19 @@ def plain_encoder(encoder: BertEncoder) -> keras.Model:
     return model
 
 
-def plain_classifier(classifier: BertClassifier) -> keras.Model:
-    """A Keras model with the weights and inputs of a classifier; its output is `logits`.
+def plain_classifier(classifier: HeadedModel) -> keras.Model:
+    """A Keras model with the weights and inputs of a model with a head; its output is `logits`.
 
-    (batch, classes) float32.
+    (batch, outputs) float32 or, of a head on tokens, (batch, tokens, outputs), -1e9 at padding.
     """
     encoder = plain_encoder(classifier.backbone)
     head = keras.layers.Dense(classifier.num_classes, dtype="float32", name="logits")
-    logits = head(encoder(encoder.input)["pooled_output"])
+    encoded = encoder(encoder.input)
+    if isinstance(classifier, BertTokenClassifier):
+        is_token = ops.expand_dims(ops.cast(encoder.input["padding_mask"], "bool"), -1)
+        logits = ops.where(is_token, head(encoded["sequence_output"]), PADDING_LOGIT)
+    else:
+        logits = head(encoded["pooled_output"])
     model = keras.Model(encoder.input, {"logits": logits})
     copy_weights(classifier, model)
     return model

@@ -1,4 +1,4 @@
-"""TensorFlow's SavedModel: text in, labels and probabilities out, without this package."""
+"""TensorFlow's SavedModel: text in, labels or scores out, without this package."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tfbert.models.classifier import TrainedClassifier
 from tfbert.models.exports.graph_tokenizer import GraphTokenizer
 from tfbert.models.exports.plain import plain_classifier
+from tfbert.models.trained_model import TrainedModel
+from tfbert.tasks.problems.classification import Classification
+from tfbert.tasks.problems.multilabel import Multilabel
+from tfbert.tasks.problems.regression import Regression
 
 
-def write_savedmodel(classifier: TrainedClassifier, folder: Path) -> None:
+def write_savedmodel(classifier: TrainedModel, folder: Path) -> None:
     """Writes a SavedModel with the signature `serving_default` of `TextServer.classify`.
 
-    Where the model knows two segments, `pairs` of `TextServer.classify_pairs` as well.
+    The model's head is one on the whole text. Where the model knows two segments, `pairs` of
+    `TextServer.classify_pairs` as well.
     """
     server = TextServer(classifier)
     functions = {"serving_default": server.classify}
@@ -28,19 +32,24 @@ def write_savedmodel(classifier: TrainedClassifier, folder: Path) -> None:
 
 
 class TextServer:
-    """What a SavedModel of a classifier does.
+    """What a SavedModel does.
 
     Both functions take any number of texts, of any length, and cut what is too long for the
-    model. They return, for each text: `label`, strings (batch,); `probability`, the label's own,
-    (batch,) float32; `labels`, all labels, strings (batch, classes); `probabilities` and `logits`
-    in this order, (batch, classes) float32.
+    model. They return, for each text, `logits`, (batch, outputs) float32, and by the problem:
+
+    - classification: `label`, strings (batch,); `probability`, the label's own, (batch,) float32;
+      `labels`, all labels, strings (batch, outputs); `probabilities` in this order, (batch,
+      outputs) float32;
+    - multilabel: `labels` and `probabilities`, likewise: those above 0.5 are the text's;
+    - regression: `score`, (batch,) float32, in the data's unit.
     """
 
-    def __init__(self, classifier: TrainedClassifier) -> None:
+    def __init__(self, classifier: TrainedModel) -> None:
         self._model = plain_classifier(classifier.model)
         self._tokenizer = GraphTokenizer(classifier.tokenizer)
         self._ids = classifier.tokenizer
-        self._labels = tf.constant(classifier.labels)
+        self._problem = classifier.problem
+        self._labels = tf.constant(classifier.labels, tf.string)
         self._max_length = classifier.max_length
 
     @property
@@ -70,13 +79,24 @@ class TextServer:
 
     def _answer(self, parts: list[tf.RaggedTensor]) -> dict[str, tf.Tensor]:
         logits = self._model(self._inputs(parts), training=False)["logits"]
+        return {**self._meaning(logits), "logits": logits}
+
+    def _meaning(self, logits: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What the logits say, by the problem."""
+        problem = self._problem
+        if isinstance(problem, Regression):
+            return {"score": logits[:, 0] * problem.deviation + problem.mean}
+        labels = tf.repeat(self._labels[None], tf.shape(logits)[0], axis=0)
+        if isinstance(problem, Multilabel):
+            return {"labels": labels, "probabilities": tf.nn.sigmoid(logits)}
+        if not isinstance(problem, Classification):  # one of the user's own
+            return {}
         probabilities = tf.nn.softmax(logits)
         return {
             "label": tf.gather(self._labels, tf.argmax(logits, axis=1)),
             "probability": tf.reduce_max(probabilities, axis=1),
-            "labels": tf.repeat(self._labels[None], tf.shape(logits)[0], axis=0),
+            "labels": labels,
             "probabilities": probabilities,
-            "logits": logits,
         }
 
     def _inputs(self, parts: list[tf.RaggedTensor]) -> dict[str, tf.Tensor]:

@@ -11,10 +11,11 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from tfbert.errors import InputError
-from tfbert.models.classifier import TrainedClassifier, load_classifier
 from tfbert.models.formats.folder import OpenedModel
+from tfbert.models.formats.stored_weights import TASK_HEAD
 from tfbert.models.pretrainer import HEADS_FILE, BertPretrainer, load_pretrainer
 from tfbert.models.sources import Encoder, load_encoder, open_source
+from tfbert.models.trained_model import HEAD_FILE, TrainedModel, in_data_unit, load_model
 from tfbert.text.tokenizer import BertTokenizer
 
 log = logging.getLogger("tfbert")
@@ -27,7 +28,7 @@ class Pretrained(NamedTuple):
     tokenizer: BertTokenizer
 
 
-Trained: TypeAlias = TrainedClassifier | Pretrained | Encoder
+Trained: TypeAlias = TrainedModel | Pretrained | Encoder
 
 
 def load_trained(source: str) -> Trained:
@@ -43,10 +44,10 @@ def load_trained(source: str) -> Trained:
     if isinstance(opened, str) and not Path(opened).is_dir():
         # A preset by its name: only KerasHub, which fetches it, finds out whether it has a head.
         with contextlib.suppress(InputError):
-            return load_classifier(source)
+            return in_data_unit(load_model(source))
     heads = _heads(opened)
-    if "classification" in heads:
-        return load_classifier(source)
+    if TASK_HEAD in heads:
+        return in_data_unit(load_model(source))
     if "masked-LM" in heads:
         return Pretrained(*load_pretrainer(source, next_sentence="next-sentence" in heads))
     if heads:
@@ -55,12 +56,12 @@ def load_trained(source: str) -> Trained:
 
 
 def _heads(opened: OpenedModel | str) -> set[str]:
-    """Which of `classification`, `masked-LM` and `next-sentence` there is a head for."""
+    """Keys of `stored_weights.HEADS`: which heads there are."""
     if isinstance(opened, OpenedModel):
         return set(opened.heads)
     folder = Path(opened)
-    if (folder / "task.json").exists():
-        return {"classification"}
+    if (folder / "task.json").exists() or (folder / HEAD_FILE).exists():
+        return {TASK_HEAD}
     if not (folder / HEADS_FILE).exists():
         return set()
     try:

@@ -14,13 +14,22 @@ from tfbert.models.formats.configuration import encoder_arguments, head_dropout
 from tfbert.models.formats.forms import Form, form_of, weights_file
 from tfbert.models.formats.keras_h5 import read_keras_h5
 from tfbert.models.formats.safetensors_files import read_safetensors
-from tfbert.models.formats.stored_weights import HEADS, POOLER, StoredWeights, encoder_shapes
+from tfbert.models.formats.stored_weights import (
+    HEADS,
+    POOLER,
+    TASK_HEAD,
+    StoredWeights,
+    encoder_shapes,
+)
 from tfbert.models.formats.tensorflow_checkpoints import checkpoint_prefix, read_checkpoint
 from tfbert.models.formats.tokenizer_files import (
     longest_text,
     read_plain_vocabulary,
     read_tokenizer,
 )
+from tfbert.tasks.known_problems import PROBLEMS
+from tfbert.tasks.problem import Problem
+from tfbert.tasks.tags.entities import is_tagging_of_entities
 from tfbert.text.tokenizer import BertTokenizer
 
 if TYPE_CHECKING:
@@ -33,7 +42,7 @@ log = logging.getLogger("tfbert")
 # Hugging Face's classes whose heads this package has.
 _KNOWN_HEADS = {
     *("Model", "ForPreTraining", "ForMaskedLM", "LMHeadModel", "ForNextSentencePrediction"),
-    "ForSequenceClassification",
+    *("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering"),
 }
 
 
@@ -47,10 +56,10 @@ class OpenedModel:
         weights: All of them, heads included.
         tokenizer: The model's own.
         heads: Keys of `HEADS`: those that are there and that this package has.
-        labels: Names of the classes, in their order; empty without a classification head.
+        problem: What the model was fine-tuned for, which its head answers; None if for nothing.
         max_length: Tokens that a text may have.
-        head_dropout: Rate of the dropout before the classification head.
-        why_no_labels: What its head is instead, for messages; empty if there is none.
+        head_dropout: Rate of the dropout before that head.
+        why_no_problem: What its head is instead, for messages; empty if there is none.
     """
 
     name: str
@@ -58,10 +67,10 @@ class OpenedModel:
     weights: StoredWeights
     tokenizer: BertTokenizer
     heads: frozenset[str]
-    labels: list[str]
+    problem: Problem | None
     max_length: int
     head_dropout: float
-    why_no_labels: str = ""
+    why_no_problem: str = ""
 
     def make_encoder(self, **options: Any) -> BertEncoder:
         """The encoder with its weights.
@@ -69,12 +78,20 @@ class OpenedModel:
         Args:
             **options: Of `BertEncoder`, such as `dtype`; they go before the model's own.
         """
+        if not self.weights.has(POOLER):
+            log.info("%s has no pooler: a new one is trained", self.name)
+        return self._make_encoder(options)
+
+    def make_token_encoder(self, **options: Any) -> BertEncoder:
+        """The same where its pooler is not used."""
+        return self._make_encoder(options)
+
+    def _make_encoder(self, options):
         from tfbert.models.encoder import BertEncoder, weights_by_path
 
         encoder = BertEncoder(**{**self.arguments, **options})
         variables = weights_by_path(encoder)
         if not self.weights.has(POOLER):
-            log.info("%s has no pooler: a new one is trained", self.name)
             variables = {path: v for path, v in variables.items() if path not in POOLER}
         self.assign(variables.values())
         return encoder
@@ -137,10 +154,10 @@ def open_folder(folder: Path, name: str, prefix: Path | None = None) -> OpenedMo
     deeper = f"transformer_layer_{arguments['num_layers']}/feedforward_output_dense/kernel"
     if weights.has([deeper]):
         log.info("%s: only the first %d layers are taken", name, arguments["num_layers"])
-    labels, why_not = _labels(form, config, weights)
+    problem, why_not = _problem(form, config, weights)
     heads = {head for head, paths in HEADS.items() if weights.has(paths)}
-    if not labels:
-        heads -= {"classification"}
+    if problem is None:
+        heads -= {TASK_HEAD}
     if config.get("tie_word_embeddings") is False and "masked-LM" in heads:
         heads -= {"masked-LM"}
         log.info("%s: its masked-LM head has a table of its own: it is left out", name)
@@ -155,10 +172,10 @@ def open_folder(folder: Path, name: str, prefix: Path | None = None) -> OpenedMo
         weights=weights,
         tokenizer=tokenizer,
         heads=frozenset(heads),
-        labels=labels,
+        problem=problem,
         max_length=longest_text(folder, arguments["max_sequence_length"]),
         head_dropout=head_dropout(config, config_path),
-        why_no_labels=why_not,
+        why_no_problem=why_not,
     )
 
 
@@ -188,30 +205,65 @@ def _check_rows(folder, tokenizer, arguments):
         )
 
 
-def _labels(form, config, weights):
-    """(names of the classes of a classification head, why there are none where a head is there)."""
+def _problem(form, config, weights):
+    """(what the head answers, or None; why None where there is a head)."""
     kinds = config.get("architectures")
     kind = str(kinds[0]).removeprefix("TF") if isinstance(kinds, list) and kinds else ""
-    if kind and kind.removeprefix("Bert") not in _KNOWN_HEADS:
-        return [], f"its head, of a {kind}, is of a kind that tfbert does not have"
+    kind = kind.removeprefix("Bert")
+    if kind and kind not in _KNOWN_HEADS:
+        return None, f"its head, of a Bert{kind}, is of a kind that tfbert does not have"
     name = weights.name_of("logits/kernel")
-    is_sequence = kind.endswith("ForSequenceClassification")
-    if name is None or not (is_sequence or (not kind and weights.has(POOLER))):
-        return [], ""
+    if not kind and name is not None:
+        if "squad" in name or "qa_outputs" in name:
+            kind = "ForQuestionAnswering"
+        elif weights.has(POOLER):
+            kind = "ForSequenceClassification"
+    if name is None or kind not in _MAKERS:
+        return None, ""
     shape = weights.shapes[name]
     if len(shape) != 2:
-        return [], f"{name} is no matrix, so it is not a classification head"
+        return None, f"{name} is no matrix, so it is not a head"
     count = shape[0] if weights.is_transposed("logits/kernel") else shape[-1]
-    if form == "checkpoint":
-        return [str(number) for number in range(count)], ""
-    if config.get("problem_type") == "multi_label_classification":
-        return [], "its head gives several labels to a text (problem_type)"
+    try:
+        return _MAKERS[kind](config, count, is_named=form != "checkpoint"), ""
+    except ValueError as error:
+        return None, str(error)
+
+
+def _problem_of_texts(config, count, is_named):
+    if is_named and config.get("problem_type") == "multi_label_classification":
+        return PROBLEMS["multilabel"](_labels(config, count), "macro_f1")
     if count == 1:
-        return [], "its head gives a number, not a label (one output)"
+        return PROBLEMS["regression"]([], "pearson")
+    labels = _labels(config, count) if is_named else [str(number) for number in range(count)]
+    return PROBLEMS["classification"](labels, "accuracy")
+
+
+def _problem_of_words(config, count, is_named):
+    labels = _labels(config, count)
+    return PROBLEMS["tagging"](labels, "f1" if is_tagging_of_entities(labels) else "accuracy")
+
+
+def _problem_of_passages(config, count, is_named):
+    if count != 2:
+        raise ValueError(f"its head has {count} outputs a token, where begin and end are 2")
+    return PROBLEMS["span"](["start", "end"], "f1", True)
+
+
+# By Hugging Face's class, what its head answers.
+_MAKERS = {
+    "ForSequenceClassification": _problem_of_texts,
+    "ForTokenClassification": _problem_of_words,
+    "ForQuestionAnswering": _problem_of_passages,
+}
+
+
+def _labels(config, count):
+    """Names of the outputs, in their order; ValueError where they are not told apart."""
     names = config.get("id2label") or {str(n): f"LABEL_{n}" for n in range(count)}
     if not isinstance(names, dict) or set(names) != set(map(str, range(count))):
-        return [], f"id2label in config.json does not name the {count} classes of its head"
+        raise ValueError(f"id2label in config.json does not name the {count} classes of its head")
     labels = [str(names[str(number)]) for number in range(count)]
     if len(set(labels)) < count:
-        return [], "id2label in config.json gives two classes of its head one name"
-    return labels, ""
+        raise ValueError("id2label in config.json gives two classes of its head one name")
+    return labels

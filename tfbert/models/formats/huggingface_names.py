@@ -35,6 +35,7 @@ _PARTS_OF_A_LAYER = {
     "feedforward_output_dense": "output.dense",
     "feedforward_layer_norm": "output.LayerNorm",
 }
+SPAN_HEAD = "qa_outputs"  # which stands instead of `classifier` where answers are looked for
 _KINDS = {"kernel": "weight", "gamma": "weight", "bias": "bias", "beta": "bias"}
 _LAYER = re.compile(r"transformer_layer_(\d+)/(.+)")
 
@@ -43,7 +44,8 @@ def huggingface_name(path: str) -> str:
     """Hugging Face's name of the weight with a path: that of a `BertFor...`, so with `bert.`.
 
     Args:
-        path: Of a variable of `BertEncoder`, `BertClassifier` or `BertPretrainer`.
+        path: Of a variable of `BertEncoder`, `BertClassifier`, `BertTokenClassifier` or
+            `BertPretrainer`.
 
     Raises:
         KeyError: If none of them has such a variable.

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tfbert.errors import InputError, first_line
-from tfbert.models.formats.huggingface_names import huggingface_name
+from tfbert.models.formats.huggingface_names import SPAN_HEAD, huggingface_name
 from tfbert.models.formats.stored_weights import StoredWeights
 
 
@@ -59,4 +59,5 @@ def keras_names(path: str) -> Sequence[str]:
     kind = path.rpartition("/")[2]
     if kind == "embeddings":
         return [f"{place}/weight:0", f"{place}/embeddings:0"]
-    return [f"{place}/{kind}:0"]
+    places = [place, SPAN_HEAD] if place == "classifier" else [place]
+    return [f"{place}/{kind}:0" for place in places]

@@ -9,7 +9,7 @@ import numpy as np
 
 from tfbert.errors import InputError, first_line
 from tfbert.io.whole import read_json
-from tfbert.models.formats.huggingface_names import huggingface_name
+from tfbert.models.formats.huggingface_names import SPAN_HEAD, huggingface_name
 from tfbert.models.formats.stored_weights import StoredWeights
 
 INDEX_FILE = "model.safetensors.index.json"
@@ -62,6 +62,8 @@ def huggingface_names(path: str) -> Sequence[str]:
         names.append(f"{name.rpartition('.')[0]}.{path.rpartition('/')[2]}")
     if path == "mlm_head/bias":
         names.append("cls.predictions.decoder.bias")
+    if name.startswith("classifier."):
+        names.append(name.replace("classifier", SPAN_HEAD))
     return names
 
 

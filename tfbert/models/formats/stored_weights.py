@@ -13,13 +13,14 @@ from tfbert.models.formats.huggingface_names import from_huggingface, huggingfac
 
 Shape = tuple[int, ...]
 
+TASK_HEAD = "fine-tuned"
 HEADS = {  # by the name of a head, the paths of its weights
     "masked-LM": (
         *("mlm_head/dense/kernel", "mlm_head/dense/bias"),
         *("mlm_head/layer_norm/gamma", "mlm_head/layer_norm/beta", "mlm_head/bias"),
     ),
     "next-sentence": ("nsp_head/kernel", "nsp_head/bias"),
-    "classification": ("logits/kernel", "logits/bias"),
+    TASK_HEAD: ("logits/kernel", "logits/bias"),
 }
 POOLER = ("pooled_dense/kernel", "pooled_dense/bias")
 

@@ -19,11 +19,12 @@ from tfbert.models.formats.stored_weights import StoredWeights
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _GOOGLES_HEADS = {
-    "mlm_head/bias": "cls/predictions/output_bias",
-    "nsp_head/kernel": "cls/seq_relationship/output_weights",
-    "nsp_head/bias": "cls/seq_relationship/output_bias",
-    "logits/kernel": "output_weights",
-    "logits/bias": "output_bias",
+    "mlm_head/bias": ["cls/predictions/output_bias"],
+    "nsp_head/kernel": ["cls/seq_relationship/output_weights"],
+    "nsp_head/bias": ["cls/seq_relationship/output_bias"],
+    # Of run_classifier.py and of run_squad.py.
+    "logits/kernel": ["output_weights", "cls/squad/output_weights"],
+    "logits/bias": ["output_bias", "cls/squad/output_bias"],
 }
 _GARDENS_PARTS = {
     "self_attention_layer/query": ["_attention_layer/_query_dense"],
@@ -93,7 +94,7 @@ def read_checkpoint(prefix: Path, num_layers: int) -> StoredWeights:
         shapes=shapes,
         read=read,
         names_of=google_names,
-        # (2, width) and (labels, width), other than all matrices of the encoder.
+        # (2, width) and (outputs, width), other than all matrices of the encoder.
         is_transposed=lambda path: path in ("nsp_head/kernel", "logits/kernel"),
     )
 
@@ -101,7 +102,7 @@ def read_checkpoint(prefix: Path, num_layers: int) -> StoredWeights:
 def google_names(path: str) -> Sequence[str]:
     """What TensorFlow 1 calls the variable with a path, without `bert/`."""
     if path in _GOOGLES_HEADS:
-        return [_GOOGLES_HEADS[path]]
+        return _GOOGLES_HEADS[path]
     place = huggingface_name(path).removeprefix("bert.").rpartition(".")[0]
     place = place.replace("encoder.layer.", "encoder.layer_").replace(".", "/")
     kind = path.rpartition("/")[2]

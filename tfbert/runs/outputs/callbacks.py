@@ -14,7 +14,7 @@ from tfbert.runs.outputs.curves import CurveWriter
 
 if TYPE_CHECKING:
     from tfbert.runs.outputs.status import RunStatus
-    from tfbert.tasks.batch_sources import TrainingBatches
+    from tfbert.tasks.tokens.batch_sources import TrainingBatches
 
 Logs = dict[str, float] | None  # as Keras hands them out
 

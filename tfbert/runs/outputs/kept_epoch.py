@@ -28,20 +28,22 @@ def keep_epoch(which: str, model: keras.Model, recovery: Recovery, epochs: int) 
     return epochs if best is None else best + 1
 
 
-def kept_epoch_line(which: str, kept: int, accuracies: Sequence[float]) -> str:
+def kept_epoch_line(which: str, kept: int, metric: str, values: Sequence[float]) -> str:
     """The kept epoch in words, and what another one has on the evaluation examples.
 
     Args:
         which, kept: As in `keep_epoch`.
-        accuracies: Of each epoch; empty where they are not known.
+        metric: The problem's main metric.
+        values: Of each epoch; empty where they are not known.
     """
-    if not accuracies:
+    if not values:
         return f"kept epoch {kept}"
-    last, best = accuracies[-1], max(accuracies)
-    line = f"kept epoch {kept} of {len(accuracies)}: evaluation accuracy {accuracies[kept - 1]:.4f}"
-    if which == "best" and kept < len(accuracies):
+    name = metric.replace("_", " ")
+    last, best = values[-1], max(values)
+    line = f"kept epoch {kept} of {len(values)}: evaluation {name} {values[kept - 1]:.4f}"
+    if which == "best" and kept < len(values):
         return f"{line}, that of the last is {last:.4f} (--keep-epoch last keeps it)"
     if last < best:
-        others = f"that of epoch {accuracies.index(best) + 1} is {best:.4f}"
+        others = f"that of epoch {values.index(best) + 1} is {best:.4f}"
         return f"{line}, {others} (--keep-epoch best keeps it)"
     return line

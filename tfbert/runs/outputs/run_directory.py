@@ -15,7 +15,7 @@ from tfbert._version import __version__
 from tfbert.errors import InputError, TfbertError
 from tfbert.io.locks import LOCK_FILE, RunLock, is_held
 from tfbert.io.paths import AnyPath, as_path, exists, why_unwritable
-from tfbert.io.whole import Replaced, saving, write_bytes, write_json
+from tfbert.io.whole import Replaced, read_json, saving, write_bytes, write_json
 from tfbert.options import read_options
 from tfbert.recovery.checkpoint_files import MANIFEST_FILE
 from tfbert.recovery.preemption import Preempted
@@ -96,20 +96,33 @@ class RunDirectory:
             return False
         if is_held(self.path):
             raise InputError(f"--output {self.path}: another process is at work in it")
-        before = _flat(type(config)(**read_options(self.config, type(config))))
-        now = _flat(config)
-        changes = [
-            f"--{name.replace('_', '-')} was {before.get(name)}, is {now.get(name)}"
-            for name in {**before, **now}
-            if name.split(".")[-1] not in _FREE_OPTIONS and before.get(name) != now.get(name)
-        ]
-        if changes:
+        if changes := self.other_options(config):
             raise InputError(
                 f"--output {self.path}: holds an unfinished run of other options: "
                 f"{'; '.join(changes)}; go on with its own (--resume alone takes them), choose "
                 "another directory, or replace it with --overwrite"
             )
         return True
+
+    def other_options(self, config: Any) -> list[str]:
+        """How the options of the run in the directory differ from a configuration, in words.
+
+        Options that change results by rounding at most are left out. None differ where there is no
+        run.
+        """
+        if not self.config.exists():
+            return []
+        before = _flat(type(config)(**read_options(self.config, type(config))))
+        now = _flat(config)
+        return [
+            f"--{name.replace('_', '-')} was {before.get(name)}, is {now.get(name)}"
+            for name in {**before, **now}
+            if name.split(".")[-1] not in _FREE_OPTIONS and before.get(name) != now.get(name)
+        ]
+
+    def finished_metrics(self) -> dict[str, Any] | None:
+        """The content of `metrics.json`; None where no run is finished."""
+        return read_json(self.metrics) if self.metrics.exists() else None
 
     @contextlib.contextmanager
     def writing(self, config: Any, resumes: bool = False, **record: Any) -> Iterator[RunStatus]:

@@ -5,6 +5,8 @@ the columns that are asked for. Quotes are read as spreadsheets write them, in t
 files as ordinary characters; a file that cannot be read so is read in the other way that is in use
 (`\\"` for a quote inside quotes, or spaces before quotes; quoted texts in a `.tsv`), if all of it
 can.
+
+Files of known sets may have no header: then the set says what the columns are called.
 """
 
 import csv
@@ -46,22 +48,41 @@ _WORDS = {
 
 
 def open_delimited(
-    path: str | Path, form: str, wanted: Sequence[str], encoding: str, separator: str | None
+    path: str | Path,
+    form: str,
+    wanted: Sequence[str],
+    encoding: str,
+    separator: str | None,
+    names: Sequence[str] = (),
+    drops_broken: bool = False,
 ) -> Table:
-    """`tables.open_table` of the forms `csv` and `tsv`."""
+    """`tables.open_table` of the forms `csv` and `tsv`.
+
+    Args:
+        names: What the columns are called where the file has no header. A file whose first line
+            has a column of the first name that is wanted has one.
+        drops_broken: Whether rows of another number of columns are left out, with a log line, as
+            in a published file that has some.
+    """
     csv.field_size_limit(sys.maxsize)  # a text of any length; the tokenizer cuts it
     separator = "\t" if separator in ("tab", "\\t") else separator
-    named, header = _header_line(path, encoding)
-    separator = separator or named or _find_separator(header, form, wanted)
+    named, first = _first_line(path, encoding)
+    usual_separator = "\t" if form == "tsv" else ","
+    if names:
+        separator = separator or named or usual_separator
+        header = [name.strip().strip('"') for name in first.split(separator)]
+        if column_named(header, wanted[0]) is not None:
+            names = ()
+    separator = separator or named or _find_separator(first, usual_separator, wanted)
     # A `.tsv` that is not separated by tabs is a CSV file.
     usual = _LITERAL if form == "tsv" and separator == "\t" else _STANDARD
     others = (_STANDARD,) if usual is _LITERAL else (_BACKSLASH, _SPACED)
 
     def read(quotes: _Quotes) -> Table:
-        rows = _rows(path, encoding, separator, bool(named), quotes)
+        rows = _rows(path, encoding, separator, bool(named), quotes, names, drops_broken)
         return Table(_columns(path, next(rows).cells, wanted), rows)
 
-    return read(_readable(path, read, usual, others))
+    return read(usual if drops_broken else _readable(path, read, usual, others))
 
 
 def _columns(path: str | Path, header: dict[str, str], wanted: Sequence[str]) -> list[str]:
@@ -73,8 +94,8 @@ def _columns(path: str | Path, header: dict[str, str], wanted: Sequence[str]) ->
     return columns
 
 
-def _header_line(path: str | Path, encoding: str) -> tuple[str | None, str]:
-    """(the separator that a first line `sep=;` names, or None; the header's first line)."""
+def _first_line(path: str | Path, encoding: str) -> tuple[str | None, str]:
+    """(the separator that a first line `sep=;` names, or None; the first line of the table)."""
     separator = None
     for number, line in read_lines(path, encoding):
         named = _NAMED_SEPARATOR.fullmatch(line.strip("\r\n"))
@@ -87,9 +108,8 @@ def _header_line(path: str | Path, encoding: str) -> tuple[str | None, str]:
     raise InputError(f"{path}: the file is empty")
 
 
-def _find_separator(header: str, form: str, wanted: Sequence[str]) -> str:
+def _find_separator(header: str, usual: str, wanted: Sequence[str]) -> str:
     """The separator under which a header has the columns, else the most columns."""
-    usual = "\t" if form == "tsv" else ","
 
     def rank(separator: str) -> tuple[bool, bool, int]:
         try:
@@ -135,9 +155,18 @@ class _BrokenRowError(InputError):
 
 
 def _rows(
-    path: str | Path, encoding: str, separator: str, skips: bool, quotes: _Quotes
+    path: str | Path,
+    encoding: str,
+    separator: str,
+    skips: bool,
+    quotes: _Quotes,
+    names: Sequence[str],
+    drops_broken: bool,
 ) -> Iterator[Row]:
-    """The header as a row, as it is written, then all rows; `skips` leaves the first line out."""
+    """The header as a row, as it is written, then all rows; `skips` leaves the first line out.
+
+    Without `names` the first row is the header.
+    """
     lines = (line for _, line in read_lines(path, encoding))
     if skips:
         next(lines)
@@ -151,7 +180,10 @@ def _rows(
         skipinitialspace=quotes.spaced,
         strict=strict,
     )
-    header: list[str] = []
+    header = list(names)
+    if header:
+        yield Row("line 1", dict(zip(header, header, strict=True)))
+    dropped = []
     try:
         for cells in reader:
             place = f"line {reader.line_num + skips}"
@@ -163,16 +195,10 @@ def _rows(
             while len(cells) > len(header) and not cells[-1]:
                 cells.pop()  # a separator at the end of the line
             if len(cells) != len(header):
-                advice = (
-                    "the separators of empty columns must be there, too"
-                    if len(cells) < len(header)
-                    else "a text that holds the separator must be quoted (csv) or written with a "
-                    "space instead (tsv)"
-                )
-                count = f"{len(cells)} column{'s' * (len(cells) > 1)}"
-                raise _BrokenRowError(
-                    f"{path}, {place}: {count}, the header has {len(header)}; {advice}"
-                )
+                if drops_broken:
+                    dropped.append(place)
+                    continue
+                raise _BrokenRowError(f"{path}, {place}: {_wrong_count(cells, header, names)}")
             yield Row(place, dict(zip(header, cells, strict=True)))
     except csv.Error as error:
         place = f"line {reader.line_num + skips}"
@@ -183,6 +209,24 @@ def _rows(
         raise _BrokenRowError(f"{path}, {place}: not a {row}: {reason}") from error
     if not header:
         raise InputError(f"{path}: the file is empty")
+    if dropped:
+        _log.info(
+            "%s: %d rows do not have %d columns and are left out, the first one in %s",
+            *(path, len(dropped), len(header), dropped[0]),
+        )
+
+
+def _wrong_count(cells: Sequence[str], header: Sequence[str], names: Sequence[str]) -> str:
+    count = f"{len(cells)} column{'s' * (len(cells) > 1)}"
+    if names:
+        return f"{count}, and such a file has {len(names)}: {', '.join(names)}"
+    advice = (
+        "the separators of empty columns must be there, too"
+        if len(cells) < len(header)
+        else "a text that holds the separator must be quoted (csv) or written with a space instead "
+        "(tsv)"
+    )
+    return f"{count}, the header has {len(header)}; {advice}"
 
 
 def _unescaped(match: re.Match[str]) -> str:

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 from tfbert.errors import InputError
 
-_CHOICE = "--text-column or --label-column chooses another, except for public sets"
+_CHOICE = (
+    "--text-column, --text-pair-column or --label-column chooses another, except for public sets"
+)
 _TEXT_CHOICE = "--text-column chooses another"
 _HEADER = "; a file whose first line is not a header needs one"
 
