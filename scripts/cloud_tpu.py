@@ -194,9 +194,22 @@ def fill_in(
         "max_hourly_cost": options.max_hourly_cost or accelerator.price_per_hour,
     }
     task["envs"]["TFBERT_UNTIL"] = str(round(now + 3600 * options.hours))
+    if _backend(command) == "jax":
+        task["setup"] += " jax"
     before, program, _ = task["run"].partition(_PROGRAM)
     task["run"] = f"{before}{program}\\\n  {shlex.join(command)}\n"
     return task
+
+
+def _backend(command: list[str]) -> str:
+    """The last `--backend` of a command; TensorFlow without one."""
+    backend = "tensorflow"
+    for word, following in zip(command, [*command[1:], ""], strict=True):
+        if word == "--backend":
+            backend = following
+        elif word.startswith("--backend="):
+            backend = word.partition("=")[2]
+    return backend
 
 
 def cost_in_words(

@@ -1,13 +1,20 @@
 #!/usr/bin/env bash
 # Makes ~/tfbert-venv on a Cloud TPU's machine: tfbert and what it needs, in the order that works.
 #
-#   bash setup_tpu_vm.sh [ENVIRONMENT]      scripts/cloud_tpu.yaml calls it; run again, it is quick
+#   bash setup_tpu_vm.sh [jax] [ENVIRONMENT]      scripts/cloud_tpu.yaml calls it; run again, it is quick
 #
-# tensorflow-tpu takes the place of `tensorflow`, which tensorflow-text and keras-hub require by
+# With `jax`, for commands with --backend jax. Else tensorflow-tpu takes the place of `tensorflow`, which tensorflow-text and keras-hub require by
 # name: they and tfbert are installed without their requirements, after them.
 
 set -euo pipefail
 package=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+requirements=requirements-tpu.txt
+without=requirements-tpu-no-deps.txt
+if [ "${1:-}" = jax ]; then
+    requirements=requirements-tpu-jax.txt
+    without=requirements-jax-no-deps.txt
+    shift
+fi
 environment=${1:-$HOME/tfbert-venv}
 
 fail() {
@@ -31,7 +38,7 @@ install() {
         || fail "the installation failed; see the lines above"
 }
 
-wanted=$(cat "$package"/requirements-tpu*.txt)
+wanted=$(cat "$package/$requirements" "$package/$without")
 if [ "$(cat "$environment/.tfbert-requirements" 2>/dev/null)" != "$wanted" ]; then
     rm -rf "$environment"
     if python=$(find_python); then
@@ -42,8 +49,8 @@ if [ "$(cat "$environment/.tfbert-requirements" 2>/dev/null)" != "$wanted" ]; th
         python3 -m pip install --quiet --user uv || fail "uv cannot be installed"
         python3 -m uv venv --quiet --seed --python 3.11 "$environment" || fail "no Python 3.11"
     fi
-    install -r "$package/requirements-tpu.txt"
-    install --no-deps -r "$package/requirements-tpu-no-deps.txt"
+    install -r "$package/$requirements"
+    install --no-deps -r "$package/$without"
     printf '%s' "$wanted" >"$environment/.tfbert-requirements"
 fi
 install --no-deps --force-reinstall "$package"

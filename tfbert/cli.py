@@ -333,7 +333,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 signal.signal(signal.SIGINT, signal.default_int_handler)
         function, config = parse(words)
         if argv is None:
-            surroundings.prepare_command(words, os.environ)
+            backend = getattr(config, "backend", None)
+            surroundings.prepare_command(words, os.environ, backend)
             if function is not launch:  # each of its workers does so itself
                 silence_libraries()
         function(config)

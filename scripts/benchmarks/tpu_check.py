@@ -1,6 +1,6 @@
 """Writes docs/tpu_check.md: what `tfbert tpu-check` says of some recipes.
 
-    python scripts/benchmarks/tpu_check.py [--no-largest]
+    python scripts/benchmarks/tpu_check.py [--no-largest] [--backend jax]
 
 Hours on two cores, and some 12 GB of memory; what was compiled before is taken from the cache.
 """
@@ -26,8 +26,9 @@ CHECKS = [
 
 HEADER = """# What compiles for a TPU, and fits
 
-Written by `python scripts/benchmarks/tpu_check.py`. Compiled by the TPU's own compiler ({jax}) on a
-machine without one ({machine}): **nothing of this was run on a TPU**, and no speed follows from it.
+Written by `python scripts/benchmarks/tpu_check.py --backend {backend}`: the steps of that backend,
+compiled by the TPU's own compiler ({jax}) on a machine without one ({machine}). **Nothing of this
+was run on a TPU**, and no speed follows from it.
 
 Each table is one `tfbert tpu-check --recipe NAME --accelerator TYPE`, with the option that stands
 beside the name: [cloud_tpu.md](cloud_tpu.md) says what it does. *A core* is the core's share of a
@@ -41,15 +42,17 @@ def main():
     """Runs all checks and writes the report."""
     parser = make_parser(__doc__)
     parser.add_argument("--largest", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--backend", choices=["tensorflow", "jax"], default="tensorflow")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     machine = f"{platform.system()}, {platform.machine()}"
-    lines = [HEADER.format(jax=JAX, machine=machine)]
+    lines = [HEADER.format(jax=JAX, machine=machine, backend=arguments.backend)]
     for recipe, accelerator, changes in CHECKS:
         config = TpuCheckConfig(
             PretrainConfig.from_recipe(recipe, data="", output="", **changes),
             accelerator,
             largest=arguments.largest,
+            backend=arguments.backend,
         )
         options = [f" --{name.replace('_', '-')} {value}" for name, value in changes.items()]
         lines += [*markdown_table(recipe + "".join(options), tpu_check(config)), ""]

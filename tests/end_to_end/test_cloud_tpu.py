@@ -135,6 +135,20 @@ def test_a_dry_run_shows_and_launches_nothing(script, launched, capsys):
 
 
 @pytest.mark.parametrize(
+    ("options", "setup"),
+    [
+        ([], "bash scripts/setup_tpu_vm.sh"),
+        (["--backend", "jax"], "bash scripts/setup_tpu_vm.sh jax"),
+        (["--backend=jax"], "bash scripts/setup_tpu_vm.sh jax"),
+        (["--backend", "jax", "--backend", "tensorflow"], "bash scripts/setup_tpu_vm.sh"),
+    ],
+)
+def test_a_command_on_jax_has_its_own_setup(script, capsys, options, setup):
+    assert script.main([*OPTIONS, "--dry-run", "--", *COMMAND, *options]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["setup"] == setup
+
+
+@pytest.mark.parametrize(
     ("seconds", "program", "status"),
     [(60, "exit 75", 75), (0, "", 124), (-5, "", 124), (1, "exec sleep 20", 124)],
 )

@@ -48,6 +48,24 @@ def test_a_tested_set_has_a_version_of_all_that_is_needed(file):
     assert refused == {}
 
 
+def test_without_tensorflow_the_rest_is_asked_for_alike():
+    """`requirements-jax*.txt` are those of the package, without what brings TensorFlow."""
+    wanted = requirements((REPOSITORY / "requirements-jax.txt").read_text())
+    without = pins("requirements-jax-no-deps.txt")
+    assert without.keys() == {"keras-hub", "keras-nlp"}
+    for name, version in without.items():
+        assert INSTALLED[name].specifier.contains(version)
+    rest = INSTALLED.keys() - without.keys() - {"tensorflow", "tensorflow-text"}
+    for name in rest:
+        assert str(INSTALLED[name]) == str(wanted[name])
+
+
+def test_a_tpu_on_jax_has_all_that_is_needed():
+    tested = pins("requirements-tpu-jax.txt") | pins("requirements-jax-no-deps.txt")
+    for name in INSTALLED.keys() - {"tensorflow", "tensorflow-text"}:
+        assert INSTALLED[name].specifier.contains(tested[name]), name
+
+
 def test_versions_that_are_refused():
     for name, refused, admitted in (
         ("tensorflow-text", ["2.19.0", "2.20.0", "2.22.0"], ["2.20.1", "2.21.1"]),

@@ -5,6 +5,7 @@ import inspect
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from helpers.small_models import example_arrays, make_classifier
 
 from tfbert.fit import keras_internals
@@ -173,3 +174,42 @@ def test_helpers_of_fit():
     joined = keras_internals.as_numpy(keras_internals.ragged_concatenation([one, two]))
     assert isinstance(joined, np.ndarray) and joined.shape == (3, 2)
     assert keras_internals.pythonify_logs({"loss": keras.ops.ones(())}) == {"loss": 1.0}
+
+
+def test_the_values_inside_of_a_stateless_scope():
+    variable = keras.Variable(1.0)
+    assert keras_internals.stateless_values() == {}
+    with keras.StatelessScope():
+        variable.assign(2.0)
+        (value,) = keras_internals.stateless_values().values()
+        assert float(value) == 2.0
+    assert float(variable) == 1.0
+
+
+def test_the_array_of_a_variable():
+    variable = keras.Variable(np.zeros(2, "float32"))
+    held = keras_internals.value_of(variable)
+    assert held is keras_internals.value_of(variable)
+    keras_internals.set_value(variable, held + 1)
+    np.testing.assert_array_equal(variable, np.ones(2))
+
+
+def test_the_data_sets_that_keras_knows():
+    class Batches(keras.utils.PyDataset):
+        def __getitem__(self, number):
+            return np.full((2, 3), number), np.arange(2)
+
+        def __len__(self):
+            return 4
+
+    for known in (Batches(), tf.data.Dataset.range(3)):
+        assert keras_internals.is_known_dataset(known)
+    for unknown in (range(3), np.zeros(3), [1]):
+        assert not keras_internals.is_known_dataset(unknown)
+    assert keras_internals.is_tf_dataset(tf.data.Dataset.range(3))
+    assert not keras_internals.is_tf_dataset(Batches())
+    adapter = keras_internals.data_adapter(x=Batches())
+    x, _ = keras_internals.first_batch(adapter)
+    np.testing.assert_array_equal(x, np.zeros((2, 3)))
+    arrays = keras_internals.data_adapter(x=np.zeros((2, 3)))
+    assert keras_internals.first_batch(arrays) is None

@@ -5,8 +5,17 @@ from tfbert.errors import MachineError
 from tfbert.hardware.memory import out_of_memory_advice
 
 
+class JaxRuntimeError(RuntimeError):
+    """As JAX raises it, for errors of all kinds."""
+
+
 @pytest.mark.parametrize(
-    "error", [MemoryError(), tf.errors.ResourceExhaustedError(None, None, "OOM")]
+    "error",
+    [
+        MemoryError(),
+        tf.errors.ResourceExhaustedError(None, None, "OOM"),
+        JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 17 bytes"),
+    ],
 )
 def test_exhausted_memory_names_a_smaller_batch(error):
     with pytest.raises(MachineError) as caught, out_of_memory_advice(64, 512, ", or less"):
@@ -19,3 +28,5 @@ def test_exhausted_memory_names_a_smaller_batch(error):
 def test_other_errors_pass():
     with pytest.raises(KeyError), out_of_memory_advice(1, 1):
         raise KeyError("a bug")
+    with pytest.raises(JaxRuntimeError), out_of_memory_advice(1, 1):
+        raise JaxRuntimeError("INVALID_ARGUMENT: a bug")

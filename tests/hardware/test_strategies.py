@@ -50,8 +50,8 @@ def test_too_many_are_refused(monkeypatch):
 
 
 def test_another_keras_backend_is_refused(monkeypatch):
-    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    with pytest.raises(InputError, match="Keras runs on jax: set KERAS_BACKEND=tensorflow"):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
+    with pytest.raises(InputError, match="Keras runs on torch: set KERAS_BACKEND to tensorflow or"):
         get_strategy()
 
 

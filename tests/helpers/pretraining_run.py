@@ -5,7 +5,8 @@ import os
 import signal
 
 import pytest
-import tensorflow as tf
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from tensorboard.util.tensor_util import make_ndarray
 
 from tfbert.embedded import SENTIMENT_DIRECTORY
 from tfbert.records.prepare import prepare
@@ -76,9 +77,9 @@ def scalars(directory, again=False):
     """
     found = {}
     for path in sorted(directory.iterdir()):
-        for event in tf.compat.v1.train.summary_iterator(str(path)):
+        for event in EventFileLoader(str(path)).Load():
             for value in event.summary.value:
                 points = found.setdefault(value.tag, {})
                 assert again or event.step not in points, f"{value.tag}: two of step {event.step}"
-                points[event.step] = float(tf.make_ndarray(value.tensor))
+                points[event.step] = float(make_ndarray(value.tensor))
     return found

@@ -90,11 +90,11 @@ def train(strategy, callbacks=None, **compile_options):
     )
     weights = sorted(model.trainable_variables, key=lambda variable: variable.path)
     return {
-        "weights": np.concatenate([variable.numpy().ravel() for variable in weights]),
+        "weights": np.concatenate([keras.ops.convert_to_numpy(v).ravel() for v in weights]),
         "history": np.array([history.history[name] for name in ("loss", "accuracy")]),
         "evaluation": np.array([evaluation[name] for name in ("loss", "accuracy")]),
         "predictions": model.predict(inputs, BATCH, verbose=0),
-        "updates": np.array(model.optimizer.iterations.numpy()),
+        "updates": np.array(model.optimizer.iterations),
     }
 
 

@@ -21,6 +21,8 @@ def main():
     print("dropout")
     check_rematerialisation(stock)
     print("rematerialisation")
+    check_fused_attention(stock)
+    print("fused_attention")
     check_fit(stock)
     print("fit")
 
@@ -71,6 +73,20 @@ def check_rematerialisation(stock):
     assert_same(gradients(remade, training=True), expected)
     without, _ = gradients(plain, training=False)
     assert np.abs(expected[0] - without).max() > 0.1
+
+
+def check_fused_attention(stock):
+    """Rows of different lengths, each with its own mask, one of them padding only."""
+    plain = from_stock(stock, dropout=0.0)
+    fused = from_stock(stock, dropout=0.0, fused_attention=True)
+    (output, found), expected = gradients(fused, training=True), gradients(plain, training=True)
+    assert_same((output[:5], found), (expected[0][:5], expected[1]))
+    try:
+        from_stock(stock, dropout=0.1, attention_dropout=0.2, fused_attention=True)
+    except ValueError as error:
+        assert "attention_dropout is 0.2, not 0" in str(error)
+    else:
+        raise AssertionError("dropout was not refused")
 
 
 def check_fit(stock):

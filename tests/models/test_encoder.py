@@ -47,6 +47,19 @@ def test_weights_go_to_stock_and_back_bit_for_bit(stock, tmp_path):
         copy_weights(stock, shallow)
 
 
+def test_attention_dropout_is_a_rate_of_its_own(stock):
+    encoder = from_stock(stock, dropout=0.2, attention_dropout=0.0)
+    layer = BertEncoder.from_config(encoder.get_config()).transformer_layers[0]
+    assert layer._self_attention_layer.draw_seed(training=True) is None
+    assert layer._self_attention_layer.dropout == 0.0
+    assert layer._feedforward_dropout.rate == layer._self_attention_dropout.rate == 0.2
+    as_before = from_stock(stock, dropout=0.2).transformer_layers[0]
+    assert as_before._self_attention_layer.dropout == 0.2
+    assert to_stock(encoder).dropout == 0.2
+    with pytest.raises(ValueError, match="JAX backend alone"):
+        from_stock(stock, attention_dropout=0.0, fused_attention=True)
+
+
 def test_keras_files_hold_our_class_and_presets_the_stock_one(stock, tmp_path):
     encoder = from_stock(
         stock, rematerialize=True, dtype="mixed_bfloat16", activation="gelu", layer_norm_epsilon=0.1

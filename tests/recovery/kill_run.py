@@ -15,7 +15,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 from recovery_model import Batches, X, Y, make_model
 
 import tfbert
@@ -42,12 +41,12 @@ class Progress(keras.callbacks.Callback):
 def train(folder, bert, xla, connection):
     """`fit` in a process of its own, on two replicas."""
     faulthandler.dump_traceback_later(200, exit=True)  # the parent waits for it
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     strategy = tfbert.get_strategy("mirrored", 2)
     keras.utils.set_random_seed(3)
     if bert:
-        if not xla:
+        if not xla and keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
             tf.config.experimental.enable_op_determinism()
         model, train_data, evaluation_data = _bert(strategy, xla)
         fit(folder, model, train_data, evaluation_data, Progress(connection))

@@ -4,10 +4,10 @@ import functools
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 import tfbert
 from tfbert.fit.trainer import DistributedTrainer
+from tfbert.hardware.input_pipeline import ArraySpec, numbered_batches
 
 ROWS, BATCH, FEATURES = 40, 8, 6
 _random = np.random.default_rng(3)
@@ -39,17 +39,11 @@ class Batches:
         return X[rows] + nan, Y[rows]
 
     def dataset(self, epoch, step):
-        def generate():
-            number = epoch * self.steps_per_epoch + step
-            while True:
-                yield self.batch(*divmod(number, self.steps_per_epoch))
-                number += 1
+        def make(number):
+            return self.batch(*divmod(number, self.steps_per_epoch))
 
-        signature = (
-            tf.TensorSpec((BATCH, FEATURES), tf.float32),
-            tf.TensorSpec((BATCH,), tf.int32),
-        )
-        return tf.data.Dataset.from_generator(generate, output_signature=signature)
+        signature = (ArraySpec((BATCH, FEATURES), "float32"), ArraySpec((BATCH,), "int32"))
+        return numbered_batches(make, epoch * self.steps_per_epoch + step, None, signature)
 
 
 @functools.cache
@@ -72,7 +66,7 @@ def fresh_model(strategy=None, **options):
 
 def make_model(strategy=None, optimizer=None, seed=11, dropout=0.3, **options):
     """A compiled `SmallModel`; dropout makes the order of updates count."""
-    strategy = strategy or tf.distribute.get_strategy()
+    strategy = strategy or tfbert.get_strategy("cpu")
     keras.utils.set_random_seed(1)
     with strategy.scope():
         inputs = keras.Input((FEATURES,))

@@ -22,7 +22,8 @@ PYTHON = sys.executable  # before a test puts another in its place
 LOWER = """
 import json, pathlib, sys
 request, folder = sys.argv[3:5]
-pathlib.Path(folder, "module.hlo").write_bytes(pathlib.Path(request).read_bytes())
+for name in ("module.hlo", "module.exported"):
+    pathlib.Path(folder, name).write_bytes(pathlib.Path(request).read_bytes())
 pathlib.Path(folder, "lowered.json").write_text(json.dumps(json.loads(%r)))
 """
 # In the place of the TPU's compiler: 2 GiB, 1 GiB of accumulators, 1/16 GiB a sequence of 128.
@@ -187,7 +188,7 @@ def test_the_environment_is_made_once_and_whole(monkeypatch, tmp_path):
     monkeypatch.setattr(compiler, "_install", install)
     python = prepare_environment()
     assert python.exists() and python == prepare_environment()
-    assert [words[-1] for words in made[1:]] == [compiler.JAX]
+    assert [words[-2:] for words in made[1:]] == [[compiler.JAX, "flatbuffers"]]
     assert str(python).startswith(str(tmp_path / "tfbert" / "tpu-compiler" / "jax-tpu-"))
 
 
@@ -223,7 +224,7 @@ import tfbert.tpu_check.check
 from tfbert.cli import main
 from tfbert.tpu_check.compiler import _run
 compiler = ["sh", "-c", "echo $$ > {note}.new; mv {note}.new {note}; exec sleep 600"]
-tfbert.tpu_check.check.tpu_check = lambda config: _run(compiler, "asleep")
+tfbert.tpu_check.check.tpu_check = lambda config: _run(compiler, "asleep", "jax")
 main(["tpu-check", "--recipe", "quick", "--accelerator", "v3-8"])
 """
     process = subprocess.Popen([PYTHON, "-c", code])

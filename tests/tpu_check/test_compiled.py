@@ -9,9 +9,9 @@ from tfbert.tpu_check.check_options import TpuCheckConfig
 pytestmark = pytest.mark.slow
 
 
-def check(recipe, accelerator, largest=True, **changes):
+def check(recipe, accelerator, largest=True, backend="tensorflow", **changes):
     config = PretrainConfig.from_recipe(recipe, data="", output="", **changes)
-    return tpu_check(TpuCheckConfig(config, accelerator, largest=largest))
+    return tpu_check(TpuCheckConfig(config, accelerator, largest=largest, backend=backend))
 
 
 def parameters(layers, width, vocabulary=30_522, positions=512):
@@ -48,6 +48,16 @@ def test_recipes_compile_and_fit(recipe, accelerator, changes, layers, width, sh
         if steps == 1:
             # The compiler counts all operations, not matrix products alone.
             assert phase.flops < phase.program.flops < 1.15 * phase.flops
+
+
+@pytest.mark.parametrize("accelerator", ["v4-8", "v5litepod-4", "v6e-4"])
+def test_the_step_of_jax_compiles(accelerator):
+    pytest.importorskip("jax")
+    (phase,) = check("quick", accelerator, largest=False, backend="jax").phases
+    assert phase.program.fits
+    state = 12 * parameters(2, 128, positions=128)
+    assert state < phase.program.arguments < 1.01 * state
+    assert phase.flops < phase.program.flops < 1.15 * phase.flops
 
 
 def test_the_largest_batch_is_found_and_verified():

@@ -5,11 +5,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import keras
-import tensorflow as tf
 
 from tfbert.fit import keras_internals
 from tfbert.fit.replica_metrics import check_metrics_of_layers
-from tfbert.hardware.strategies import replica_devices
+from tfbert.hardware.strategies import current_strategy, replica_devices
 from tfbert.optimizers.adamw import AdamW
 from tfbert.optimizers.application import ReducingOptimizer
 from tfbert.optimizers.lamb import LAMB
@@ -123,7 +122,7 @@ def check_compile(model: keras.Model, accumulate_steps: int, steps_per_execution
         if isinstance(value, bool) or value != int(value) or value < 1:
             raise ValueError(f"{name} must be a whole number, at least 1: {value}")
     made_in = keras_internals.strategy_made_in(model)
-    if tf.distribute.has_strategy() and tf.distribute.get_strategy() is not made_in:
+    if current_strategy() not in (None, made_in):
         raise ValueError("compile the model in the strategy.scope() in which it was made")
     for name in keras_internals.overridden_steps(model):
         raise ValueError(

@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
-import tensorflow as tf
+from keras import ops
 
 from tfbert.fit import keras_internals
+from tfbert.types import Tensor
 
 
 @contextlib.contextmanager
-def stateless_dropout(model: keras.Model, key: tf.Tensor) -> Iterator[None]:
+def stateless_dropout(model: keras.Model, key: Tensor) -> Iterator[None]:
     """Inside it, a seed generator of `model` returns a seed made of `key` and its layer's place.
 
     Args:
@@ -27,7 +28,7 @@ def stateless_dropout(model: keras.Model, key: tf.Tensor) -> Iterator[None]:
     """
     generators = keras_internals.seed_generators(model)
     if generators:
-        seeds = tf.unstack(_layer_seeds(key, [place for place, _ in generators]))
+        seeds = ops.unstack(_layer_seeds(key, [place for place, _ in generators]))
         for (_, generator), seed in zip(generators, seeds, strict=True):
             generator.next = _draws(seed, generator.state.dtype)
     try:
@@ -38,45 +39,45 @@ def stateless_dropout(model: keras.Model, key: tf.Tensor) -> Iterator[None]:
 
 
 def step_key(
-    seed: int, update: tf.Tensor | int, micro_batch: tf.Tensor | int, replica: tf.Tensor | int
-) -> tf.Tensor:
+    seed: int, update: Tensor | int, micro_batch: Tensor | int, replica: Tensor | int
+) -> Tensor:
     """The part of a seed that all layers share, from scalar int32 tensors or ints.
 
     Returns:
         (2,) int32: a hash of all but the update, and the update.
     """
-    word = _mixed(tf.constant(seed & 0x7FFFFFFF, tf.int32))
+    word = _mixed(ops.convert_to_tensor(seed & 0x7FFFFFFF, "int32"))
     for number in (replica, micro_batch):
-        word = _mixed(word + tf.cast(number, tf.int32))
-    return tf.stack([word, tf.cast(update, tf.int32)])
+        word = _mixed(word + ops.cast(number, "int32"))
+    return ops.stack([word, ops.cast(update, "int32")])
 
 
-def _draws(seed: tf.Tensor, dtype: Any) -> Callable[..., tf.Tensor]:
+def _draws(seed: Tensor, dtype: Any) -> Callable[..., Tensor]:
     """A generator's `next`: the seed, and for further draws in the same step others of its kind."""
     count = itertools.count()
 
-    def draw(ordered: bool = True) -> tf.Tensor:
+    def draw(ordered: bool = True) -> Tensor:
         number = next(count)
-        drawn = tf.stack([_mixed(seed[0] + number), seed[1]]) if number else seed
-        return tf.cast(drawn, dtype)
+        drawn = ops.stack([_mixed(seed[0] + number), seed[1]]) if number else seed
+        return ops.cast(drawn, dtype)
 
     return draw
 
 
-def _layer_seeds(key: tf.Tensor, places: list[str]) -> tf.Tensor:
+def _layer_seeds(key: Tensor, places: list[str]) -> Tensor:
     """(layers, 2) int32; two layers share a seed only where their places share a CRC-32."""
     checksums = [zlib.crc32(place.encode()) - 2**31 for place in places]
-    words = _mixed(tf.bitwise.bitwise_xor(key[0], tf.constant(checksums, tf.int32)))
-    return tf.stack([words, tf.fill([len(places)], key[1])], axis=1)
+    words = _mixed(ops.bitwise_xor(key[0], ops.convert_to_tensor(checksums, "int32")))
+    return ops.stack([words, ops.broadcast_to(key[1], (len(places),))], axis=1)
 
 
-def _mixed(word: tf.Tensor) -> tf.Tensor:
+def _mixed(word: Tensor) -> Tensor:
     """A bijection of 32-bit words in which each bit of the input affects every bit of the output.
 
     The finalizer of MurmurHash3, in int32, because accelerators multiply it. Its right shift would
     keep the sign, hence the mask.
     """
     for shift, factor in ((16, -2048144789), (13, -1028477387), (16, 1)):
-        high = tf.bitwise.bitwise_and(tf.bitwise.right_shift(word, shift), 2 ** (32 - shift) - 1)
-        word = tf.bitwise.bitwise_xor(word, high) * factor
+        high = ops.bitwise_and(ops.right_shift(word, shift), 2 ** (32 - shift) - 1)
+        word = ops.bitwise_xor(word, high) * factor
     return word

@@ -1,15 +1,15 @@
 """What runs on every replica in `evaluate` and `predict`."""
 
 import contextlib
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import keras
-import tensorflow as tf
 
-from tfbert.fit import losses, replica_metrics
-from tfbert.fit.replicas import compiled, in_order, run_steps
+from tfbert.fit import engine, losses, replica_metrics
 from tfbert.optimizers import reduction
+from tfbert.types import Tensor
 
 
 def make_test_function(model: keras.Model) -> Callable[..., tuple[Any, Any]]:
@@ -17,7 +17,7 @@ def make_test_function(model: keras.Model) -> Callable[..., tuple[Any, Any]]:
     terms = losses.loss_terms(model)
     parts = model.distribute_strategy.num_replicas_in_sync
 
-    def forward(data: Any, scales: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, Any]:
+    def forward(data: Any, scales: Tensor) -> tuple[Tensor, Tensor, Any]:
         x, y, sample_weight = data
         y_pred = model(x, training=False)
         sums = losses.loss_sums(model, terms, x, y, y_pred, sample_weight, False)
@@ -25,7 +25,7 @@ def make_test_function(model: keras.Model) -> Callable[..., tuple[Any, Any]]:
         kept = replica_metrics.count(model, x, y, y_pred, sample_weight, is_kept)
         return sums, losses.total_loss(terms, sums, scales), kept
 
-    forward = compiled(model, forward)
+    forward = engine.compiled(model, forward)
 
     def step(batch: Any) -> None:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
@@ -36,36 +36,8 @@ def make_test_function(model: keras.Model) -> Callable[..., tuple[Any, Any]]:
             replica_metrics.count_whole(model, x, y, kept, sample_weight)
         losses.track(model, terms, sums, counts, total, totals, parts)
 
-    return run_steps(model, step, lambda: replica_metrics.metric_results(model))
-
-
-def make_predict_function(model: keras.Model) -> Callable[[Any], Any]:
-    """The function behind `predict`.
-
-    Returns:
-        A function of an iterator over distributed batches; it returns the outputs of one batch in
-        the order of its rows, and raises `StopIteration` or `tf.errors.OutOfRangeError` at the end.
-        Its attribute `of_batch` is the same function of one batch, for a single replica.
-    """
-    strategy = model.distribute_strategy
-    forward = compiled(model, lambda x: model(x, training=False))
-
-    def step(batch: Any) -> Any:
-        x, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
-        return forward(x)
-
-    def of_batch(batch: Any) -> Any:
-        outputs = strategy.run(step, args=(batch,))
-        return keras.tree.map_structure(lambda output: in_order(strategy, output), outputs)
-
-    def function(iterator: Any) -> Any:
-        return of_batch(next(iterator))
-
-    if not model.run_eagerly:
-        of_batch = tf.function(of_batch, autograph=False, reduce_retracing=True)
-        function = tf.function(function, autograph=False, reduce_retracing=True)
-    function.of_batch = of_batch  # type: ignore[attr-defined]
-    return function
+    results = functools.partial(replica_metrics.metric_results, model)
+    return engine.run_steps(model, step, results, model.metrics_variables)
 
 
 def several_batches(
@@ -76,7 +48,7 @@ def several_batches(
 
     def function(iterator: Any, steps: int, is_sure: bool) -> tuple[list[Any], int]:
         outputs: list[Any] = []
-        with contextlib.suppress(StopIteration, tf.errors.OutOfRangeError):
+        with contextlib.suppress(*engine.END_OF_DATA):
             for _ in range(steps):
                 outputs.append(predict_function(iterator))
         return outputs, len(outputs)

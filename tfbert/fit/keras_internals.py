@@ -4,31 +4,41 @@
 changed. (The optimizers' own use of their base class is covered there as well.)
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
-import tensorflow as tf
-from keras.src.backend.tensorflow import trainer as tensorflow_trainer
+from keras.src.models import model as model_module
 from keras.src.trainers import data_adapters
 from keras.src.trainers import trainer as trainer_module
 from keras.src.trainers.data_adapters import array_slicing
 from keras.src.utils import python_utils
 
+from tfbert.optimizers.backend import tf
+
 # The adapter of anything that `fit` takes: `get_tf_dataset`, `num_batches`, epoch hooks.
 data_adapter = data_adapters.get_data_adapter
+# Whether something is a `tf.data.Dataset`.
+is_tf_dataset = data_adapters.is_tf_dataset
 # Logs, whose values may be tensors, as Python's numbers.
 pythonify_logs = python_utils.pythonify_logs
 # (x, y, sample_weight) in two: all but the last `validation_split` of the rows, and those.
 split_arrays = array_slicing.train_validation_split
-# Tensors one after the other, as a ragged one where their inner shapes differ.
-ragged_concatenation = tensorflow_trainer.potentially_ragged_concat
-# A dense tensor as an array; ragged and sparse ones as they are.
-as_numpy = tensorflow_trainer.convert_to_np_if_not_ragged
 # The mask that a layer put on its output, or None.
 keras_mask = keras.src.backend.get_keras_mask
 # Whether XLA can compile every layer of a model, and deterministic ops do not forbid it.
 supports_xla = trainer_module.model_supports_jit
+
+
+# A dense tensor as an array; TensorFlow's ragged and sparse ones as they are.
+as_numpy: Callable[[Any], Any] = keras.ops.convert_to_numpy
+# Tensors one after the other, as a ragged one where their inner shapes differ.
+ragged_concatenation: Callable[[list], Any] | None = None
+if tf is not None:
+    from keras.src.backend.tensorflow import trainer as tensorflow_trainer
+
+    as_numpy = tensorflow_trainer.convert_to_np_if_not_ragged
+    ragged_concatenation = tensorflow_trainer.potentially_ragged_concat
 
 
 def all_layers(model: keras.Model) -> list[keras.layers.Layer]:
@@ -105,7 +115,7 @@ def set_aggregation(variable: keras.Variable, aggregation: str) -> None:
     with that aggregation: `only_first_replica`, for what reads or sets it outside of the replicas.
     """
     variable._aggregation = aggregation
-    if isinstance(variable.value, tf.distribute.DistributedValues):
+    if tf is not None and isinstance(variable.value, tf.distribute.DistributedValues):
         variable.value._aggregation = variable._map_aggregation(aggregation)
 
 
@@ -116,14 +126,49 @@ def overrides_compute_loss(model: keras.Model) -> bool:
 
 def overridden_steps(model: keras.Model) -> list[str]:
     """Which of `train_step`, `test_step` and `predict_step` the model has of its own."""
-    stock = tensorflow_trainer.TensorFlowTrainer
+    stock = model_module.Trainer  # the backend's
     names = ("train_step", "test_step", "predict_step")
     return [name for name in names if getattr(type(model), name) is not getattr(stock, name)]
 
 
-def strategy_made_in(model: keras.Model) -> tf.distribute.Strategy | None:
+def strategy_made_in(model: keras.Model) -> Any:
     """The strategy in whose scope the model was made, or None."""
     return model._distribute_strategy
+
+
+def stateless_values() -> dict[int, Any]:
+    """`{id(variable): value}` of the innermost `keras.StatelessScope`; empty outside of any."""
+    scope = keras.src.backend.common.stateless_scope.get_stateless_scope()
+    return {} if scope is None else dict(scope.state_mapping)
+
+
+def is_known_dataset(x: Any) -> bool:
+    """Whether `x` is an iterable that Keras has a data adapter for."""
+    known = (
+        data_adapters.is_tf_dataset,
+        data_adapters.is_torch_dataloader,
+        data_adapters.is_grain_dataset,
+    )
+    return isinstance(x, keras.utils.PyDataset) or any(is_one(x) for is_one in known)
+
+
+def value_of(variable: keras.Variable) -> Any:
+    """The JAX array that a variable holds; the same object each time."""
+    return variable._value
+
+
+def set_value(variable: keras.Variable, array: Any) -> None:
+    """Makes a variable hold a JAX array of its shape and dtype, without a look at it."""
+    variable._value = array
+
+
+def first_batch(adapter: Any) -> Any:
+    """The first batch of a `keras.utils.PyDataset`'s adapter; of another adapter None.
+
+    Outside of an epoch its iterator may wait for workers that have not started.
+    """
+    dataset = getattr(adapter, "py_dataset", None)
+    return None if dataset is None else adapter._standardize_batch(dataset[0])
 
 
 def should_evaluate(model: keras.Model, epoch: int, frequency: int | Sequence[int]) -> bool:

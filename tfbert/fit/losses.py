@@ -8,9 +8,10 @@ number over all replicas and micro-batches.
 from typing import Any, NamedTuple
 
 import keras
-import tensorflow as tf
+from keras import ops
 
 from tfbert.fit import keras_internals
+from tfbert.types import Tensor
 
 
 class LossTerm(NamedTuple):
@@ -51,17 +52,17 @@ def loss_terms(model: keras.Model) -> list[LossTerm]:
 
 def target_counts(
     model: keras.Model, terms: list[LossTerm], x: Any, y: Any, sample_weight: Any
-) -> tf.Tensor:
+) -> Tensor:
     """This replica's part of the numbers by which the sums of `loss_sums` are divided.
 
     Returns:
         (terms + 1,) float32: for each term its real targets (their weights under the reduction
         `mean_with_sample_weight`; 0 for `sum`, which is not divided), and the number of rows.
     """
-    rows = tf.cast(tf.shape(keras.tree.flatten(x)[0])[0], tf.float32)
+    rows = ops.cast(ops.shape(keras.tree.flatten(x)[0])[0], "float32")
     y, sample_weight = _arranged(model, y), _arranged(model, sample_weight)
     counts = [rows if t.loss is None else _count(t, y, sample_weight) for t in terms]
-    return tf.stack([*counts, rows])
+    return ops.stack([*counts, rows])
 
 
 def loss_sums(
@@ -72,7 +73,7 @@ def loss_sums(
     y_pred: Any,
     sample_weight: Any,
     training: bool,
-) -> tf.Tensor:
+) -> Tensor:
     """The terms of the loss, each summed over its real targets, and what layers add to it.
 
     Args:
@@ -82,21 +83,21 @@ def loss_sums(
     Returns:
         (terms + 1,) float32; the last is what regularizers and `add_loss` add, times the rows.
     """
-    rows = tf.cast(tf.shape(keras.tree.flatten(x)[0])[0], tf.float32)
+    rows = ops.cast(ops.shape(keras.tree.flatten(x)[0])[0], "float32")
     if any(term.loss is None for term in terms):
         mean = model.compute_loss(x, y, y_pred, sample_weight, training=training)
-        return tf.stack([_times_rows(tf.cast(mean, tf.float32), rows), 0.0])
-    added = tf.zeros((), tf.float32)
+        return ops.stack([_times_rows(ops.cast(mean, "float32"), rows), ops.zeros((), "float32")])
+    added = ops.zeros((), "float32")
     for loss in model.losses:
-        added += tf.cast(tf.reduce_sum(loss), tf.float32)
+        added += ops.cast(ops.sum(loss), "float32")
     if not terms and not model.losses:
         raise ValueError("no loss to compute: give compile() a loss")
     y, sample_weight = _arranged(model, y), _arranged(model, sample_weight)
     sums = [_sum(term, y, y_pred, sample_weight) for term in terms]
-    return tf.stack([*sums, _times_rows(added, rows)])
+    return ops.stack([*sums, _times_rows(added, rows)])
 
 
-def scales(terms: list[LossTerm], totals: tf.Tensor, parts: int) -> tf.Tensor:
+def scales(terms: list[LossTerm], totals: Tensor, parts: int) -> Tensor:
     """Factors that make the sums of a micro-batch its contribution to the loss, times `parts`.
 
     The loss is the mean of these over all micro-batches. The factor `parts` keeps the gradient of
@@ -109,24 +110,24 @@ def scales(terms: list[LossTerm], totals: tf.Tensor, parts: int) -> tf.Tensor:
     Returns:
         (terms + 1,) float32, without the terms' weights; 0 for a term without a target.
     """
-    divided = tf.math.divide_no_nan(float(parts), totals)
-    is_sum = tf.constant([t.loss is not None and not _is_mean(t) for t in terms] + [False])
-    return tf.where(is_sum, float(parts), divided)
+    divided = ops.divide_no_nan(float(parts), totals)
+    is_sum = [t.loss is not None and not _is_mean(t) for t in terms] + [False]
+    return ops.where(ops.convert_to_tensor(is_sum, "bool"), float(parts), divided)
 
 
-def total_loss(terms: list[LossTerm], sums: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+def total_loss(terms: list[LossTerm], sums: Tensor, scale: Tensor) -> Tensor:
     """The sum of the loss's terms, a float32 scalar, from what `loss_sums` and `scales` return."""
-    weights = tf.constant([*(term.weight for term in terms), 1.0], tf.float32)
-    return tf.reduce_sum(sums * scale * weights)
+    weights = ops.convert_to_tensor([*(term.weight for term in terms), 1.0], "float32")
+    return ops.sum(sums * scale * weights)
 
 
 def track(
     model: keras.Model,
     terms: list[LossTerm],
-    sums: tf.Tensor,
-    counts: tf.Tensor,
-    total: tf.Tensor,
-    totals: tf.Tensor,
+    sums: Tensor,
+    counts: Tensor,
+    total: Tensor,
+    totals: Tensor,
     parts: int,
 ) -> None:
     """Adds a replica's batch to the means behind `logs`.
@@ -180,27 +181,27 @@ def _weight_of(term: LossTerm, sample_weight: Any) -> Any:
     return _at(term.path, sample_weight) if nested else sample_weight
 
 
-def _elements(tensor: tf.Tensor) -> tf.Tensor:
+def _elements(tensor: Tensor) -> Tensor:
     """Number of elements a row, a float32 scalar."""
-    return tf.cast(tf.reduce_prod(tf.shape(tensor)[1:]), tf.float32)
+    return ops.cast(ops.prod(ops.shape(tensor)[1:]), "float32")
 
 
-def _count(term: LossTerm, y: Any, sample_weight: Any) -> tf.Tensor:
+def _count(term: LossTerm, y: Any, sample_weight: Any) -> Tensor:
     """Targets are counted by the elements of y, which are known before the model has run."""
     target, weight = _at(term.path, y), _weight_of(term, sample_weight)
     if term.loss.reduction == "sum":
-        return tf.zeros((), tf.float32)
-    target = tf.convert_to_tensor(target)
+        return ops.zeros((), "float32")
+    target = ops.convert_to_tensor(target)
     if weight is None:
-        return tf.cast(tf.size(target), tf.float32)
+        return ops.cast(ops.size(target), "float32")
     if term.loss.reduction == "mean_with_sample_weight":
-        counted = tf.reduce_sum(tf.cast(weight, tf.float32))
+        counted = ops.sum(ops.cast(weight, "float32"))
     else:
-        counted = tf.cast(tf.math.count_nonzero(weight), tf.float32)
+        counted = ops.cast(ops.count_nonzero(weight), "float32")
     return counted * _elements(target) / _elements(weight)
 
 
-def _sum(term: LossTerm, y: Any, y_pred: Any, sample_weight: Any) -> tf.Tensor:
+def _sum(term: LossTerm, y: Any, y_pred: Any, sample_weight: Any) -> Tensor:
     target, weight = _at(term.path, y), _weight_of(term, sample_weight)
     prediction = _at(term.path, y_pred)
     if keras_internals.keras_mask(prediction) is not None:
@@ -208,31 +209,32 @@ def _sum(term: LossTerm, y: Any, y_pred: Any, sample_weight: Any) -> tf.Tensor:
             f"the output of loss {term.loss.name} carries a Keras mask, which says too late which "
             "targets are real: give them as sample_weight"
         )
-    target = tf.convert_to_tensor(target)
-    rows = tf.cast(tf.shape(target)[0], tf.float32)
-    values = term.loss.call(tf.cast(target, term.loss.dtype), tf.cast(prediction, term.loss.dtype))
-    values = tf.cast(values, tf.float32)
-    scalar = values.shape.rank == 0
+    target = ops.convert_to_tensor(target)
+    rows = ops.cast(ops.shape(target)[0], "float32")
+    dtype = term.loss.dtype
+    values = term.loss.call(ops.cast(target, dtype), ops.cast(prediction, dtype))
+    values = ops.cast(values, "float32")
+    scalar = len(values.shape) == 0
     if weight is not None:
-        values = values * _aligned(tf.cast(weight, tf.float32), values)
+        values = values * _aligned(ops.cast(weight, "float32"), values)
     if term.loss.reduction == "sum":
-        return tf.reduce_sum(values)
+        return ops.sum(values)
     if scalar:
         # A function that reduces itself: taken as the mean over its rows.
-        return _times_rows(tf.reduce_mean(values), rows) * _elements(target)
-    return tf.reduce_sum(values) * _elements(target) / _elements(values)
+        return _times_rows(ops.mean(values), rows) * _elements(target)
+    return ops.sum(values) * _elements(target) / _elements(values)
 
 
-def _aligned(weight: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+def _aligned(weight: Tensor, values: Tensor) -> Tensor:
     """Weights with as many axes as the values; in Keras either may have one more, of size 1."""
-    rank = values.shape.rank or 1
-    if weight.shape.rank == rank + 1 and weight.shape[-1] == 1:
-        return tf.squeeze(weight, -1)
-    while weight.shape.rank < rank:
+    rank = len(values.shape) or 1
+    if len(weight.shape) == rank + 1 and weight.shape[-1] == 1:
+        return ops.squeeze(weight, -1)
+    while len(weight.shape) < rank:
         weight = weight[..., None]
     return weight
 
 
-def _times_rows(mean: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+def _times_rows(mean: Tensor, rows: Tensor) -> Tensor:
     """`mean * rows`, and 0 for the mean over nothing, which is NaN."""
-    return tf.where(rows > 0, mean, 0.0) * rows
+    return ops.where(rows > 0, mean, 0.0) * rows

@@ -7,13 +7,15 @@ and micro-batches are gathered, and every replica updates the model's metrics on
 all of them, as one device would.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
-import tensorflow as tf
+from keras import ops
 
 from tfbert.fit import keras_internals
-from tfbert.optimizers import reduction
+from tfbert.optimizers import backend, reduction
+from tfbert.types import Tensor
 
 # Of Keras' metrics those that are not sums over rows.
 _WHOLE_BATCH = (
@@ -67,14 +69,9 @@ def count_whole(model: keras.Model, x: Any, y: Any, y_pred: Any, sample_weight: 
     parts = {"y": y, "y_pred": y_pred, "sample_weight": sample_weight}
     if keras_internals.overrides_compute_metrics(model):
         parts["x"] = x
-    context = tf.distribute.get_replica_context()
-    if context.num_replicas_in_sync > 1:
-        # A tensor of the input has no device here before it is copied.
-        known = [tf.identity(part) for part in keras.tree.flatten(parts) if part is not None]
-        gathered = iter(context.all_gather(known, axis=0))
-        parts = keras.tree.map_structure(
-            lambda part: None if part is None else next(gathered), parts
-        )
+    known = [part for part in keras.tree.flatten(parts) if part is not None]
+    gathered = iter(reduction.rows_of_replicas(known))
+    parts = keras.tree.map_structure(lambda part: None if part is None else next(gathered), parts)
     model.compute_metrics(parts.get("x"), parts["y"], parts["y_pred"], parts["sample_weight"])
 
 
@@ -98,19 +95,24 @@ def metric_results(model: keras.Model) -> dict[str, Any]:
     metrics are summed in one reduction.
     """
     variables = [v for metric in model.metrics for v in metric.variables]
-    values = {id(v): tf.convert_to_tensor(v.value) for v in variables}
-    replicas = model.distribute_strategy.num_replicas_in_sync
+    mapping = list(zip(variables, over_replicas(variables), strict=True))
+    with keras.StatelessScope(state_mapping=mapping):
+        return keras.tree.map_structure(ops.convert_to_tensor, model.get_metrics_result())
+
+
+def over_replicas(variables: Sequence[keras.Variable]) -> list[Tensor]:
+    """What the replicas' values of variables of metrics are together; the same on each replica."""
+    values = {id(v): ops.convert_to_tensor(v.value) for v in variables}
+    replicas = backend.replica_count()
     for dtype in {value.dtype for value in values.values()}:
         counted = [v for v in variables if values[id(v)].dtype == dtype]
         totals = reduction.sum_over_replicas([_part(v, values[id(v)], replicas) for v in counted])
         for v, total in zip(counted, totals, strict=True):
             values[id(v)] = total / replicas if v.aggregation == "mean" else total
-    mapping = [(v, values[id(v)]) for v in variables]
-    with keras.StatelessScope(state_mapping=mapping):
-        return keras.tree.map_structure(tf.convert_to_tensor, model.get_metrics_result())
+    return [values[id(v)] for v in variables]
 
 
-def _part(variable: keras.Variable, value: tf.Tensor, replicas: int) -> tf.Tensor:
+def _part(variable: keras.Variable, value: Tensor, replicas: int) -> Tensor:
     """What this replica adds to the whole: its own value, or that of the first alone."""
     if replicas == 1 or variable.aggregation in ("sum", "mean"):
         return value

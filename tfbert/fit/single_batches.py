@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import keras
-import tensorflow as tf
 
 from tfbert.fit import keras_internals
 from tfbert.fit.batches.epoch_data import EpochData
 from tfbert.fit.batches.preprocessing import one_batch, takes_raw_samples
+from tfbert.hardware.strategies import is_tpu
 
 # A mixin: the methods that it calls are those of the Keras model that it is combined with.
 if TYPE_CHECKING:
@@ -48,11 +48,11 @@ class SingleBatches(_Base):
         rows take to compute.
         """
         strategy = self.distribute_strategy
-        on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
-        if on_tpu or strategy.num_replicas_in_sync > 1 or takes_raw_samples(self):
+        is_one = strategy.num_replicas_in_sync == 1 and not is_tpu(strategy)
+        if not is_one or takes_raw_samples(self):
             return self.predict(one_batch(x), verbose=0)
         function = self.make_predict_function().of_batch
-        outputs = function(keras.tree.map_structure(tf.convert_to_tensor, x))
+        outputs = function(keras.tree.map_structure(keras.ops.convert_to_tensor, x))
         return keras.tree.map_structure(keras_internals.as_numpy, outputs)
 
     def _on_batch(self, function: Callable[..., Any], data: EpochData, return_dict: bool) -> Any:

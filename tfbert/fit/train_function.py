@@ -21,31 +21,30 @@ On every replica, with its part of a global batch:
         update: variable by variable                             optimizers.lamb, adamw, lars
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import keras
-import tensorflow as tf
 
-from tfbert.fit import losses, replica_metrics
-from tfbert.fit.batches.accumulation import over_micro_batches
+from tfbert.fit import engine, losses, replica_metrics
 from tfbert.fit.dropout_seeds import stateless_dropout, step_key
-from tfbert.fit.replicas import compiled, replica_id, run_steps
-from tfbert.optimizers import reduction
+from tfbert.optimizers import backend, reduction
 from tfbert.optimizers.application import ReducingOptimizer
 from tfbert.optimizers.loss_scale import LossScaleOptimizer, innermost
+from tfbert.types import Tensor
 
 
 def make_train_function(
     model: keras.Model,
-) -> Callable[[Any, int, bool], tuple[Any, tf.Tensor]]:
+) -> Callable[[Any, int, bool], tuple[Any, Any]]:
     """The function behind `fit`.
 
     Args:
         model: A compiled and built `DistributedTrainer`.
 
     Returns:
-        That of `run_steps`; its results are the logs.
+        That of `engine.run_steps`; its results are the logs.
     """
     terms = losses.loss_terms(model)
     micro_batches = _micro_batches(model)
@@ -65,7 +64,9 @@ def make_train_function(
         gradients, options = _as_optimizer_expects(model, gradients)
         model.optimizer.apply(gradients, model.trainable_variables, **options)
 
-    return run_steps(model, update, lambda: replica_metrics.metric_results(model))
+    written = [*model.variables, *model.optimizer.variables, *model.metrics_variables]
+    results = functools.partial(replica_metrics.metric_results, model)
+    return engine.run_steps(model, update, results, written)
 
 
 def _micro_batches(model: keras.Model) -> int:
@@ -79,62 +80,63 @@ class _Gradients:
     def __init__(self, model: keras.Model, terms: list[losses.LossTerm]) -> None:
         self.model = model
         self.terms = terms
-        self.accumulate_steps = model.accumulate_steps
-        self.micro_batch = compiled(model, self._micro_batch)
+        # What a forward pass may assign to.
+        self.others = [*model.non_trainable_variables, *model.metrics_variables]
+        self.micro_batch = engine.compiled(model, self._micro_batch)
 
     def __call__(
-        self, data: tuple[Any, Any, Any], scales: tf.Tensor
-    ) -> tuple[list[tf.Tensor | None], tf.Tensor, tf.Tensor, Any]:
+        self, data: tuple[Any, Any, Any], scales: Tensor
+    ) -> tuple[list[Tensor | None], Tensor, Tensor, Any]:
         """A list of gradients or None, (terms + 1,) sums, the sum of the scaled losses, and the
         model's outputs for all rows, where metrics need them, else an empty list."""
-        update, replica = self.model.optimizer.iterations, replica_id()
+        update, replica = self.model.optimizer.iterations, backend.replica_id()
 
-        def key(micro_batch: tf.Tensor | int) -> tf.Tensor:
+        def key(micro_batch: Tensor | int) -> Tensor:
             return step_key(self.model.seed, update, micro_batch, replica)
 
-        if self.accumulate_steps == 1:
+        parts = engine.parts_of_replica(self.model)
+        if parts == 1:
             return self.micro_batch(data, scales, key(0))
 
-        def one_of_several(rows: Any, index: tf.Tensor) -> tuple[list, Any]:
+        def one_of_several(rows: Any, index: Tensor) -> tuple[list, Any]:
             gradients, sums, total, kept = self.micro_batch(rows, scales, key(index))
             return [*gradients, sums, total], kept
 
         shapes = [v.shape for v in self.model.trainable_variables]
-        (*gradients, sums, total), kept = over_micro_batches(
+        (*gradients, sums, total), kept = engine.over_micro_batches(
             one_of_several,
             data,
-            self.accumulate_steps,
+            parts,
             [*shapes, (len(self.terms) + 1,), ()],
             replica_metrics.needs_whole_batches(self.model, data[1], _micro_batches(self.model)),
+            self.others,
         )
         return gradients, sums, total, kept
 
     def _micro_batch(
-        self, data: tuple[Any, Any, Any], scales: tf.Tensor, key: tf.Tensor
-    ) -> tuple[list[tf.Tensor | None], tf.Tensor, tf.Tensor, Any]:
+        self, data: tuple[Any, Any, Any], scales: Tensor, key: Tensor
+    ) -> tuple[list[Tensor | None], Tensor, Tensor, Any]:
         x, y, sample_weight = data
         model = self.model
-        variables = model.trainable_variables
-        # Only what is trained is watched: a frozen layer keeps no activations.
-        with (
-            stateless_dropout(model, key),
-            tf.GradientTape(watch_accessed_variables=False) as tape,
-        ):
-            tape.watch([v.value for v in variables])
+
+        def forward() -> tuple[Tensor, tuple[Any, Tensor, Tensor]]:
             y_pred = model(x, training=True)
             sums = losses.loss_sums(model, self.terms, x, y, y_pred, sample_weight, True)
             total = losses.total_loss(self.terms, sums, scales)
-            scaled = model.optimizer.scale_loss(total)
-            gradients = tape.gradient(scaled, [v.value for v in variables])
+            return model.optimizer.scale_loss(total), (y_pred, sums, total)
+
+        with stateless_dropout(model, key):
+            gradients, (y_pred, sums, total) = engine.gradients(
+                forward, model.trainable_variables, self.others
+            )
         is_kept = replica_metrics.needs_whole_batches(model, y, _micro_batches(model))
         kept = replica_metrics.count(model, x, y, y_pred, sample_weight, is_kept)
-        dense = [None if g is None else reduction.densify(g) for g in gradients]
-        return dense, sums, total, kept
+        return gradients, sums, total, kept
 
 
 def _as_optimizer_expects(
-    model: keras.Model, gradients: list[tf.Tensor | None]
-) -> tuple[list[tf.Tensor | None], dict[str, Any]]:
+    model: keras.Model, gradients: list[Tensor | None]
+) -> tuple[list[Tensor | None], dict[str, Any]]:
     """This replica's sums as the optimizer takes them, and the options of its `apply`.
 
     Summed over replicas they are `_micro_batches(model)` times the gradient of the loss. Who
@@ -143,19 +145,22 @@ def _as_optimizer_expects(
     - Ours, loss scaling included: sums over replicas, divides by the sum of all denominators,
       clips.
     - Ours with `gradient_accumulation_steps` of its own takes no denominator: divided here.
-    - Keras' own: divided here; Keras sums over replicas.
+    - Keras' own: divided here; Keras sums over replicas, under TensorFlow alone.
     - Keras' own that clips, on several replicas: divided and summed here. Keras clips before it
       sums over replicas: the first replica gives it the sum, the others zeros.
     """
     optimizer, micro_batches = model.optimizer, _micro_batches(model)
     is_ours = isinstance(optimizer, (ReducingOptimizer, LossScaleOptimizer))
     if is_ours and not innermost(optimizer).gradient_accumulation_steps:
-        return gradients, {"denominator": model.accumulate_steps}
+        return gradients, {"denominator": engine.parts_of_replica(model)}
     if micro_batches > 1:
         gradients = [None if g is None else g / micro_batches for g in gradients]
     clips = any((optimizer.clipnorm, optimizer.global_clipnorm, optimizer.clipvalue))
-    if clips and not is_ours and model.distribute_strategy.num_replicas_in_sync > 1:
-        known = [g for g in gradients if g is not None]
-        summed = iter(reduction.on_first_replica(reduction.sum_over_replicas(known)))
+    is_summed = not is_ours and (clips or not reduction.STOCK_OPTIMIZERS_REDUCE)
+    if is_summed and model.distribute_strategy.num_replicas_in_sync > 1:
+        known = reduction.sum_over_replicas([g for g in gradients if g is not None])
+        if reduction.STOCK_OPTIMIZERS_REDUCE:
+            known = reduction.on_first_replica(known)
+        summed = iter(known)
         gradients = [None if g is None else next(summed) for g in gradients]
     return gradients, {}

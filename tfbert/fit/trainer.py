@@ -19,7 +19,7 @@ from typing import Any
 
 import keras
 
-from tfbert.fit import keras_internals
+from tfbert.fit import engine, keras_internals
 from tfbert.fit.batches.class_weights import checked_class_weights
 from tfbert.fit.batches.epoch_data import EpochData, Evaluation, require_some
 from tfbert.fit.batches.preprocessing import preprocessed, sliceable
@@ -35,8 +35,7 @@ from tfbert.fit.compilation import (
     scaled,
     with_defaults,
 )
-from tfbert.fit.inference import make_predict_function, make_test_function, several_batches
-from tfbert.fit.replicas import concatenated
+from tfbert.fit.inference import make_test_function, several_batches
 from tfbert.fit.single_batches import SingleBatches
 from tfbert.fit.train_function import make_train_function
 from tfbert.keras_settings import keras_defaults
@@ -45,7 +44,7 @@ from tfbert.recovery.recovery_options import Recovery
 from tfbert.recovery.session import RecoverySession
 
 
-class DistributedTrainer(SavedCompilation, SingleBatches):
+class DistributedTrainer(engine.ModelOnDevices, SavedCompilation, SingleBatches):
     """A mixin that replaces what runs underneath `fit`; first in a model's order of bases.
 
     Create model, optimizer and metrics in `strategy.scope()`, as usual. A batch of the data is a
@@ -98,8 +97,8 @@ class DistributedTrainer(SavedCompilation, SingleBatches):
                 "auto": the default of Keras, or of the KerasHub task that the model is.
             steps_per_execution: Updates that run in one call; callbacks are called for the last.
             jit_compile: Whether XLA compiles a replica's forward and backward pass; `"auto"` does
-                so on GPUs. On TPUs the whole step is compiled in any case; on CPUs oneDNN is
-                faster for all but the smallest models.
+                so on GPUs. On TPUs and JAX the whole step is compiled in any case; on CPUs oneDNN
+                is faster for all but the smallest models.
             auto_scale_loss: Whether the optimizer of a model with float16 layers is put into a
                 `tfbert.LossScaleOptimizer`.
             accumulate_steps: Micro-batches that a replica's part of a batch is divided into.
@@ -294,7 +293,7 @@ class DistributedTrainer(SavedCompilation, SingleBatches):
         return logs
 
     def make_train_function(self, force: bool = False) -> Any:
-        """Makes `train_function`, of `replicas.run_steps`, unless it is there."""
+        """Makes `train_function`, of `engine.run_steps`, unless it is there."""
         if self.train_function is None or force:
             self.train_function = make_train_function(self)
         return self.train_function
@@ -373,18 +372,18 @@ class DistributedTrainer(SavedCompilation, SingleBatches):
             if execution.is_empty:
                 continue
             outputs.extend(batches)
-            shown = concatenated(batches) if batches else None
+            shown = engine.concatenated(batches) if batches else None
             callbacks.on_predict_batch_end(execution.end, {"outputs": shown})
             if self.stop_predicting:
                 break
         require_some(outputs)
         callbacks.on_predict_end()
-        return keras.tree.map_structure(keras_internals.as_numpy, concatenated(outputs))
+        return keras.tree.map_structure(keras_internals.as_numpy, engine.concatenated(outputs))
 
     def make_predict_function(self, force: bool = False) -> Callable[..., Any]:
         """Makes `predict_function`, unless it is there."""
         if self.predict_function is None or force:
-            self.predict_function = make_predict_function(self)
+            self.predict_function = engine.make_predict_function(self)
         return self.predict_function
 
     def _prepare(self, x: Any, class_weight: Any = None, **arguments: Any) -> EpochData:

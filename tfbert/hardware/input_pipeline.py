@@ -1,17 +1,91 @@
-"""How batches that are made in Python go through `tf.data` on their way to the devices."""
+"""How batches that are made in Python go on their way to the devices: `numbered_batches`.
+
+Under TensorFlow they go through `tf.data`. Under JAX they stay arrays of NumPy, `ArrayBatches`,
+which `fit` reads ahead and puts on the devices.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 import weakref
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class ArraySpec:
+    """What is known of an array in every batch: its shape, None where that differs, and dtype."""
+
+    shape: tuple[int | None, ...]
+    dtype: str
+
+
+def specs_of(batch: Any) -> Any:
+    """The structure of a batch's arrays, of `ArraySpec`, where all batches are alike."""
+    import keras
+
+    return keras.tree.map_structure(lambda array: ArraySpec(array.shape, array.dtype.name), batch)
+
+
+class ArrayBatches:
+    """Batches of NumPy arrays, each made when it is asked for: what `fit` takes on JAX.
+
+    Args:
+        make: From the number of a batch to its structure of arrays.
+        first: Number of the first one.
+        cardinality: How many there are; None: no end.
+        element_spec: The structure of a batch, of `ArraySpec`.
+    """
+
+    def __init__(
+        self, make: Callable[[int], Any], first: int, cardinality: int | None, element_spec: Any
+    ) -> None:
+        self._make = make
+        self._first = first
+        self.cardinality = cardinality
+        self.element_spec = element_spec
+
+    def __iter__(self) -> Iterator[Any]:
+        """The batches from the first one on."""
+        if self.cardinality is None:
+            return map(self._make, itertools.count(self._first))
+        return map(self._make, range(self._first, self._first + self.cardinality))
+
+    def __len__(self) -> int:
+        if self.cardinality is None:
+            raise TypeError("batches without end have no length")
+        return self.cardinality
+
+
+# What `numbered_batches` returns: a tf.data.Dataset, or under JAX `ArrayBatches`.
+Batches: TypeAlias = Any
+
+
+def numbered_batches(
+    make: Callable[[int], Any], first: int, batches: int | None, signature: Any
+) -> Batches:
+    """`make(first)`, `make(first + 1)` and so on, as Keras' backend takes them.
+
+    Args:
+        make: From the number of a batch to its arrays. It lives as long as the result does.
+        batches: How many there are; None: no end.
+        signature: The structure of what `make` returns, of `ArraySpec`.
+
+    Returns:
+        A `tf.data.Dataset`; under JAX `ArrayBatches`.
+    """
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        return _dataset(make, first, batches, signature)
+    return ArrayBatches(make, first, batches, signature)
 
 
 def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -41,21 +115,14 @@ _makers: weakref.WeakValueDictionary[int, _Maker] = weakref.WeakValueDictionary(
 _keys = itertools.count()
 
 
-def numbered_batches(
+def _dataset(
     make: Callable[[int], Any], first: int, batches: int | None, signature: Any
 ) -> tf.data.Dataset:
-    """The dataset of `make(first)`, `make(first + 1)` and so on.
-
-    Args:
-        make: From the number of a batch to its arrays. It lives as long as the dataset does.
-        batches: How many there are; None: no end.
-        signature: The structure of what `make` returns, of `tf.TensorSpec`.
-    """
     import tensorflow as tf
 
     maker, key = _Maker(make), next(_keys)
     _makers[key] = maker
-    specs = tf.nest.flatten(signature)
+    specs = [tf.TensorSpec(spec.shape, spec.dtype) for spec in tf.nest.flatten(signature)]
     loader = _loader(tuple(spec.dtype for spec in specs))
 
     def load(number: tf.Tensor) -> Any:

@@ -1,10 +1,12 @@
 """Chooses the precision in which the hardware computes fastest."""
 
 import logging
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from tfbert.errors import InputError
+from tfbert.hardware.strategies import backend
 
 log = logging.getLogger("tfbert")
 
@@ -25,28 +27,50 @@ def choose_precision(requested: str) -> str:
     Raises:
         InputError: If float16 is asked for on a TPU.
     """
-    import tensorflow as tf
-
-    tpus = tf.config.list_physical_devices("TPU")
-    if tpus and requested == "float16":
+    has_tpu, capabilities = _tensorflow_devices() if backend() == "tensorflow" else _jax_devices()
+    if has_tpu and requested == "float16":
         raise InputError("--precision float16: TPUs compute in bfloat16 or float32")
     if requested != "auto":
         return requested
-    gpus = tf.config.list_physical_devices("GPU")
-    if tpus:
+    if has_tpu:
         precision, reason = "bfloat16", "TPU"
-    elif gpus:
+    elif capabilities:
         # A mixed set of GPUs computes in what the oldest of them can do.
-        capability = min(
-            tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0))
-            for gpu in gpus
-        )
+        capability = min(capabilities)
         precision = precision_for_gpu(capability)
         reason = f"GPU with compute capability {capability[0]}.{capability[1]}"
+    elif backend() == "jax":
+        precision, reason = "float32", "CPU, where XLA computes bfloat16 no faster"
     else:
         precision, reason = precision_for_cpu((cpu_info("flags") or "").split())
     log.info("precision: %s (%s)", precision, reason)
     return precision
+
+
+def _tensorflow_devices() -> tuple[bool, list[tuple[int, int]]]:
+    """Whether there is a TPU, and the compute capability of each GPU."""
+    import tensorflow as tf
+
+    details = tf.config.experimental.get_device_details
+    capabilities = [
+        details(gpu).get("compute_capability", (0, 0))
+        for gpu in tf.config.list_physical_devices("GPU")
+    ]
+    return bool(tf.config.list_physical_devices("TPU")), capabilities
+
+
+def _jax_devices() -> tuple[bool, list[tuple[int, int]]]:
+    """As `_tensorflow_devices`."""
+    import jax
+
+    devices = jax.local_devices()
+    versions = [
+        re.fullmatch(r"(\d+)\.(\d+)", str(getattr(device, "compute_capability", "")))
+        for device in devices
+        if device.platform == "gpu"
+    ]
+    capabilities = [(int(v[1]), int(v[2])) if v else (0, 0) for v in versions]
+    return any(device.platform == "tpu" for device in devices), capabilities
 
 
 def precision_for_gpu(capability: tuple[int, int]) -> str:

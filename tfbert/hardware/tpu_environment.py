@@ -27,6 +27,7 @@ def prepare(
 ) -> bool:
     """Sets the environment on a machine with a TPU of its own; what is already set stays.
 
+    Nothing is set for Keras on JAX, which finds a TPU by itself.
     Where `TPU_NAME` or `TPU_LOAD_LIBRARY` is set, the user has chosen another TPU, and nothing is
     set.
 
@@ -37,6 +38,9 @@ def prepare(
     Returns:
         Whether this process is to use the TPU of its machine.
     """
+    if environment.get("KERAS_BACKEND") == "jax":
+        leave_to_jax(environment)
+        return False
     library = find_tpu_library(root, find_package)
     if library is None or not {"TPU_NAME", "TPU_LOAD_LIBRARY"}.isdisjoint(environment):
         return environment.get("TPU_NAME") == "local"
@@ -45,6 +49,15 @@ def prepare(
     environment.setdefault("NEXT_PLUGGABLE_DEVICE_USE_C_API", "true")
     environment.setdefault("TF_PLUGGABLE_DEVICE_LIBRARY_PATH", str(library))
     return True
+
+
+def leave_to_jax(environment: MutableMapping[str, str]) -> None:
+    """Takes out what would have TensorFlow open the TPU that JAX is to use.
+
+    TensorFlow is imported beside JAX for addresses on gs://.
+    """
+    for name in ("NEXT_PLUGGABLE_DEVICE_USE_C_API", "TF_PLUGGABLE_DEVICE_LIBRARY_PATH"):
+        environment.pop(name, None)
 
 
 def find_tpu_library(

@@ -16,6 +16,8 @@ import tempfile
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from tfbert.errors import InputError
+
 # A path, or its text. What `as_path` returns is called a `Path` throughout.
 AnyPath: TypeAlias = "str | os.PathLike[str]"
 _SCHEME = "gs://"
@@ -32,8 +34,13 @@ def as_path(path: AnyPath) -> Path:
 
 
 def _store_path(path: AnyPath) -> Any:
-    from tfbert.io.object_store import StorePath
-
+    try:
+        from tfbert.io.object_store import StorePath
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"{path}: gs:// is read and written through TensorFlow, which is not installed: "
+            "install it, or copy the files with `gcloud storage cp`"
+        ) from error
     return StorePath(path)
 
 

@@ -37,6 +37,10 @@ class BertEncoder(keras_hub.models.BertBackbone):
             or `gelu_tanh`, an approximation, as Google's BERT and KerasHub have it. Their outputs
             differ by some thousandths.
         layer_norm_epsilon: What layer normalisation adds to the variance.
+        attention_dropout: Rate of the dropout on attention probabilities; None takes `dropout`, as
+            BERT's authors do.
+        fused_attention: Whether attention is one kernel of the device, which keeps no
+            probabilities: on JAX alone, and without dropout on them.
 
     The other arguments are `BertBackbone`'s.
 
@@ -66,6 +70,8 @@ class BertEncoder(keras_hub.models.BertBackbone):
         dtype: str | keras.DTypePolicy | None = None,
         activation: ActivationName = "gelu_tanh",
         layer_norm_epsilon: float = LAYER_NORM_EPSILON,
+        attention_dropout: float | None = None,
+        fused_attention: bool = False,
         **kwargs: Any,
     ) -> None:
         # === Layers ===
@@ -102,6 +108,8 @@ class BertEncoder(keras_hub.models.BertBackbone):
                 rematerialize,
                 activation,
                 layer_norm_epsilon,
+                attention_dropout,
+                fused_attention,
                 dtype=dtype,
                 name=f"transformer_layer_{number}",
             )
@@ -148,6 +156,8 @@ class BertEncoder(keras_hub.models.BertBackbone):
         self.rematerialize = rematerialize
         self.activation = activation
         self.layer_norm_epsilon = layer_norm_epsilon
+        self.attention_dropout = attention_dropout
+        self.fused_attention = fused_attention
         self.cls_token_index = 0
 
     def get_config(self) -> dict[str, Any]:

@@ -7,10 +7,11 @@ from typing import Any
 
 import keras
 import keras_hub
-import tensorflow as tf
+import numpy as np
 
 from tfbert.errors import InputError
 from tfbert.fit.trainer import DistributedTrainer
+from tfbert.hardware.strategies import is_tpu
 from tfbert.models.encoder import BertEncoder, copy_weights, to_stock
 from tfbert.models.formats.presets import write_settings
 from tfbert.models.sources import load_encoder
@@ -108,13 +109,11 @@ class TextClassifier(DistributedTrainer, keras_hub.models.BertTextClassifier):
         """A batch of texts as word pieces, no longer than its longest text needs."""
         prepared = super().preprocess_samples(x, y, sample_weight)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(prepared)
-        is_tpu = isinstance(self.distribute_strategy, tf.distribute.TPUStrategy)
-        if self.preprocessor is not None and not is_tpu:
+        if self.preprocessor is not None and not is_tpu(self.distribute_strategy):
             limit = self.preprocessor.sequence_length
             multiple = _MULTIPLE * -(-limit // (_MULTIPLE * _LENGTHS))
-            tokens = tf.reduce_sum(tf.cast(x["padding_mask"], tf.int32), axis=-1)
-            longest = tf.maximum(tf.reduce_max(tokens), 1)
-            length = tf.minimum(-(-longest // multiple) * multiple, limit)
+            longest = _longest(x["padding_mask"])
+            length = -(-longest // multiple) * multiple
             x = {name: values[..., :length] for name, values in x.items()}
         return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
 
@@ -135,3 +134,13 @@ class TextClassifier(DistributedTrainer, keras_hub.models.BertTextClassifier):
             self.backbone,
             tokenizer and BertTokenizer.from_keras_hub(tokenizer, tokenizer.strip_accents),
         )
+
+
+def _longest(padding_mask: Any) -> Any:
+    """Tokens of the longest row, at least 1: an int under JAX, else a scalar int32 tensor."""
+    if keras.backend.backend() == "jax":
+        return max(1, int(np.sum(padding_mask, axis=-1).max()))
+    import tensorflow as tf
+
+    tokens = tf.reduce_sum(tf.cast(padding_mask, tf.int32), axis=-1)
+    return tf.maximum(tf.reduce_max(tokens), 1)

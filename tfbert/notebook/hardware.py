@@ -1,10 +1,10 @@
 """What a notebook runs on."""
 
+import importlib.metadata
 import os
 import platform
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 TPU_RUNTIME = (
     "this is a TPU runtime, and the notebook needs a GPU or a CPU: Colab's TPU runtimes have no "
@@ -25,36 +25,47 @@ def describe_hardware() -> str:
     """What this machine computes with, as lines of text."""
     import keras
     import keras_hub
-    import tensorflow as tf
 
     from tfbert.hardware.precision import choose_precision, cpu_info
+    from tfbert.hardware.strategies import backend
 
-    gpus = tf.config.list_physical_devices("GPU")
-    lines = [f"GPU        {_gpu_name(gpu)}" for gpu in gpus] or ["GPU        none"]
-    if not gpus and Path("/dev/nvidia0").exists():
+    accelerators = _accelerators()
+    lines = [f"{kind:<11}{name}" for kind, name in accelerators] or ["GPU        none"]
+    on = {"tensorflow": "TensorFlow", "jax": "JAX"}[backend()]
+    version = importlib.metadata.version(backend())
+    if not accelerators and Path("/dev/nvidia0").exists():
+        package = "tensorflow[and-cuda]==2.20.*" if on == "TensorFlow" else "jax[cuda12]"
         lines += [
-            "           There is one that TensorFlow does not see: "
-            "%pip install 'tensorflow[and-cuda]==2.20.*', then restart the runtime."
+            f"           There is one that {on} does not see: "
+            f"%pip install '{package}', then restart the runtime."
         ]
     lines += [
         f"CPU        {os.cpu_count()} x {cpu_info('model name') or platform.machine()}",
         f"memory     {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         f"load       {os.getloadavg()[0]:.1f}, that of other processes included",
         f"precision  {choose_precision('auto')} is what this hardware is fastest in",
-        f"software   Python {platform.python_version()}, TensorFlow {tf.__version__}, "
+        f"software   Python {platform.python_version()}, {on} {version}, "
         f"Keras {keras.__version__}, KerasHub {keras_hub.__version__}",
     ]
     return "\n".join(lines)
 
 
 def has_gpu() -> bool:
-    """Whether TensorFlow sees a GPU."""
+    """Whether TensorFlow or JAX sees a GPU."""
+    return any(kind == "GPU" for kind, _ in _accelerators())
+
+
+def _accelerators() -> list[tuple[str, str]]:
+    """`GPU` or `TPU`, and the name, of each that Keras' backend sees."""
+    from tfbert.hardware.strategies import backend
+
+    if backend() == "jax":
+        import jax
+
+        devices = [device for device in jax.local_devices() if device.platform != "cpu"]
+        return [(device.platform.upper(), device.device_kind) for device in devices]
     import tensorflow as tf
 
-    return bool(tf.config.list_physical_devices("GPU"))
-
-
-def _gpu_name(gpu: Any) -> str:
-    import tensorflow as tf
-
-    return tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
+    details = tf.config.experimental.get_device_details
+    gpus = tf.config.list_physical_devices("GPU")
+    return [("GPU", details(gpu).get("device_name", gpu.name)) for gpu in gpus]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 
 from tfbert.errors import InputError
+from tfbert.hardware.input_pipeline import numbered_batches, specs_of
 from tfbert.records.batches import examples_of
 from tfbert.records.description import read_dataset
 from tfbert.records.reader import PretrainingRecords
@@ -129,8 +130,6 @@ def other_losses(trial: Trial, data: str, skip: int, sequences: int) -> np.ndarr
     Raises:
         InputError: If there are not two batches of held-out sequences beyond `skip`.
     """
-    import tensorflow as tf
-
     length = trial.model.backbone.max_sequence_length
     source = open_prepared(data, read_dataset(data), "validation", length)
     records = PretrainingRecords(source, _BATCH, shuffle=False)
@@ -143,9 +142,8 @@ def other_losses(trial: Trial, data: str, skip: int, sequences: int) -> np.ndarr
     batches = [examples_of(records.batch(number)) for number in range(first, last)]
     losses = []
     for batch in batches:
-        values = trial.model.evaluate(
-            tf.data.Dataset.from_tensors(batch), verbose=0, return_dict=True
-        )
+        one = numbered_batches([batch].__getitem__, 0, 1, specs_of(batch))
+        values = trial.model.evaluate(one, verbose=0, return_dict=True)
         losses.append(values.get("mlm_loss", values["loss"]))
     return np.array(losses, np.float64)
 

@@ -1,13 +1,14 @@
 """What TensorFlow needs and JAX does not: conditions, copies of a variable, scopes, paths.
 
-Under another backend there is one replica, and every function does the plain thing that its name
-says. The sum over replicas is in `reduction`.
+Under JAX every function does the plain thing that its name says. The sum over replicas is in
+`reduction`.
 """
 
 import contextlib
+import importlib
 import itertools
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -15,10 +16,13 @@ from keras import ops
 
 from tfbert.types import Tensor
 
-if keras.backend.backend() == "tensorflow":
-    import tensorflow as tf
-else:
-    tf = None
+
+def _imported(backend: str) -> Any:
+    return importlib.import_module(backend) if keras.backend.backend() == backend else None
+
+
+# The one that Keras runs on; the other is None.
+tf, jax = _imported("tensorflow"), _imported("jax")
 
 
 def run_if(
@@ -49,6 +53,43 @@ def run_if(
         after = [scope.get_current_value(v) for v in variables]
         for (variable, old), new in zip(before, after, strict=True):
             variable.assign(ops.where(predicate, new, old))
+
+
+# Under JAX: the axis of the mesh, of the program that is being traced.
+_axes: list[str | None] = []
+
+
+@contextlib.contextmanager
+def replicas_along(axis: str | None) -> Iterator[None]:
+    """Inside it, what JAX traces is the program of each device along an axis of its mesh.
+
+    Args:
+        axis: None for a program that is the same on all devices, with the same data.
+    """
+    _axes.append(axis)
+    try:
+        yield
+    finally:
+        _axes.pop()
+
+
+def axis() -> str | None:
+    """The axis of the innermost `replicas_along`, or None."""
+    return _axes[-1] if _axes else None
+
+
+def replica_id() -> Tensor | int:
+    """This replica's number among all of them, on all workers: a scalar int32 tensor or int."""
+    if tf is None:
+        return 0 if axis() is None else jax.lax.axis_index(axis())
+    return tf.distribute.get_replica_context().replica_id_in_sync_group
+
+
+def replica_count() -> int:
+    """How many replicas run what is being traced."""
+    if tf is None:
+        return 1 if axis() is None else jax.lax.axis_size(axis())
+    return tf.distribute.get_replica_context().num_replicas_in_sync
 
 
 def local(variable: keras.Variable) -> keras.Variable:

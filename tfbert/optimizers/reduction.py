@@ -1,6 +1,8 @@
 """The sum of all replicas' gradients: dense, float32, the same on each of them.
 
-Under a backend without `tf.distribute` there is one replica, and nothing to sum.
+TensorFlow knows by its context which replica a function runs on. Under JAX it is one program over
+the devices of a mesh, traced once inside of `backend.replicas_along`; elsewhere there is one
+replica.
 """
 
 from collections.abc import Sequence
@@ -9,8 +11,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfbert.optimizers.backend import run_if, tf
+from tfbert.optimizers import backend
+from tfbert.optimizers.backend import jax, replica_count, replica_id, run_if, tf
 from tfbert.types import Tensor
+
+# Whether Keras' own optimizers sum gradients over the replicas.
+STOCK_OPTIMIZERS_REDUCE = tf is not None
 
 
 def reduced(
@@ -56,7 +62,8 @@ def sum_over_replicas(tensors: Sequence[Tensor]) -> list[Tensor]:
         ValueError: not inside `strategy.run`, or a strategy without synchronous replicas.
     """
     if tf is None:
-        return list(tensors)
+        axis = backend.axis()
+        return list(tensors) if axis is None else jax.lax.psum(list(tensors), axis)
     context = tf.distribute.get_replica_context()
     if context is None:
         raise ValueError("apply() must be called inside strategy.run, once by every replica")
@@ -82,8 +89,25 @@ def on_first_replica(tensors: Sequence[Tensor]) -> list[Tensor]:
     For an optimizer that sums over replicas itself, after clipping what each replica gives it: it
     then clips the reduced gradient.
     """
-    is_first = tf.equal(tf.distribute.get_replica_context().replica_id_in_sync_group, 0)
-    return [tf.where(is_first, t, tf.zeros_like(t)) for t in tensors]
+    is_first = ops.equal(replica_id(), 0)
+    return [ops.where(is_first, t, ops.zeros_like(t)) for t in tensors]
+
+
+def rows_of_replicas(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The rows of all replicas, in the order of the replicas; the same on each of them.
+
+    To be called outside of any condition, as `sum_over_replicas`.
+
+    Args:
+        tensors: (rows, ...), local to this replica; under JAX as many rows on each.
+    """
+    if replica_count() == 1:
+        return list(tensors)
+    if tf is None:
+        return jax.lax.all_gather(list(tensors), backend.axis(), tiled=True)
+    # A tensor of the input has no device here before it is copied.
+    tensors = [tf.identity(t) for t in tensors]
+    return list(tf.distribute.get_replica_context().all_gather(tensors, axis=0))
 
 
 def apply_stock(

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from tfbert.errors import InputError
+from tfbert.hardware.input_pipeline import Batches
 from tfbert.recipes.batch_size import accumulate_steps_of
 from tfbert.recipes.phases import Phase, batch_orders
 from tfbert.recipes.pretrain_options import PretrainConfig
 from tfbert.records.batches import has_held_out, held_out_dataset
 from tfbert.records.reader import PretrainingRecords
 from tfbert.records.record_source import open_prepared
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 
 class PhaseData(NamedTuple):
@@ -28,7 +26,7 @@ class PhaseData(NamedTuple):
 
     train: PretrainingRecords
     first_batch: int
-    held_out: tf.data.Dataset | None
+    held_out: Batches | None
     predictions: int
     accumulate_steps: int
 

@@ -8,6 +8,7 @@ from tfbert.errors import InputError
 from tfbert.models.layer_origins import GrowthName, SlotsName
 from tfbert.models.sizes import BertSize, bert_size
 from tfbert.options import (
+    BackendName,
     Count,
     DropoutRate,
     NotNegative,
@@ -74,6 +75,7 @@ class PretrainConfig(RunOptions):
         rematerialize: Compute the encoder's activations again in the backward pass, as in
             `finetune`.
         steps_per_execution: Updates in one call of the training function.
+        backend: What Keras computes on, as in `finetune`.
         eval_steps: Updates between two evaluations on the held-out records.
         eval_sequences: Most held-out sequences in an evaluation.
         precision: Arithmetic of the encoder; `auto` takes the fastest one of the hardware.
@@ -114,6 +116,7 @@ class PretrainConfig(RunOptions):
     device_tokens: Count = 8_192
     rematerialize: bool = False
     steps_per_execution: Count = 1
+    backend: BackendName | None = None
     eval_steps: Count = 1_000
     eval_sequences: Count = 2_048
     precision: PrecisionName = "auto"

@@ -12,7 +12,7 @@ from tfbert.recovery.recovery_options import RunOptions
 # Options of a recipe that say how a run goes, and nothing about what is computed.
 OF_THE_RUN = {
     *("data", "output", "vocab", "init", "phases", "seed", "strategy", "replicas", "progress"),
-    *("steps_per_execution", "eval_steps", "eval_sequences"),
+    *("steps_per_execution", "eval_steps", "eval_sequences", "backend"),
     *(field.name for field in dataclasses.fields(RunOptions)),
 }
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from tfbert.errors import InputError
-from tfbert.hardware.input_pipeline import numbered_batches, untuned
+from tfbert.hardware.input_pipeline import Batches, numbered_batches, specs_of
 from tfbert.records.reader import PretrainingRecords
 from tfbert.records.record_source import RecordSource
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 _INPUTS = ("token_ids", "segment_ids", "padding_mask", "mask_positions")
 
@@ -69,21 +66,15 @@ class PretrainingBatches:
         """Updates of an epoch."""
         return min(self.steps_per_epoch, self.steps - epoch * self.steps_per_epoch)
 
-    def dataset(self, epoch: int, step: int) -> tf.data.Dataset:
+    def dataset(self, epoch: int, step: int) -> Batches:
         """All batches (`examples_of`) from that step of that epoch on, without end."""
-        import tensorflow as tf
-
         first = self.first_batch + epoch * self.steps_per_epoch + step
         records = self.records
 
         def make(number: int) -> Batch:
             return examples_of(records.batch(number))
 
-        signature = tf.nest.map_structure(
-            lambda array: tf.TensorSpec(array.shape, array.dtype), make(first)
-        )
-        dataset = numbered_batches(make, first, None, signature)
-        return untuned(dataset.prefetch(tf.data.AUTOTUNE))
+        return numbered_batches(make, first, None, specs_of(make(first)))
 
 
 def has_held_out(dataset: dict[str, Any], length: int) -> bool:
@@ -95,7 +86,7 @@ def has_held_out(dataset: dict[str, Any], length: int) -> bool:
     )
 
 
-def held_out_dataset(source: RecordSource, batch_size: int, sequences: int) -> tf.data.Dataset:
+def held_out_dataset(source: RecordSource, batch_size: int, sequences: int) -> Batches:
     """One pass over held-out records, with the same masks each time.
 
     Args:
@@ -105,14 +96,10 @@ def held_out_dataset(source: RecordSource, batch_size: int, sequences: int) -> t
             sequences for one.
 
     Returns:
-        A dataset of what `examples_of` returns.
+        `numbered_batches` of what `examples_of` returns.
     """
-    import tensorflow as tf
-
     available = min(sequences, source.examples)
     batch_size = min(batch_size, available)
     records = PretrainingRecords(source, batch_size, shuffle=False)
     batches = [examples_of(records.batch(step)) for step in range(available // batch_size)]
-    arrays = tf.nest.map_structure(lambda *parts: np.concatenate(parts), *batches)
-    dataset = tf.data.Dataset.from_tensor_slices(arrays).batch(batch_size, drop_remainder=True)
-    return untuned(dataset)
+    return numbered_batches(batches.__getitem__, 0, len(batches), specs_of(batches[0]))

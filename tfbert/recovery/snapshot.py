@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfbert.errors import InputError
-from tfbert.optimizers.backend import first_free, variable_path
+from tfbert.optimizers.backend import first_free, tf, variable_path
+from tfbert.types import Tensor
 
 if TYPE_CHECKING:
     import keras
-    import tensorflow as tf
 
 
 def state_variables(model: keras.Model) -> dict[str, keras.Variable]:
@@ -78,10 +78,12 @@ class HostCopy:
             np.copyto(array, _as_array(tensor))
         return copies
 
-    def _array_for(self, name: str, tensor: tf.Tensor) -> np.ndarray:
+    def _array_for(self, name: str, tensor: Tensor) -> np.ndarray:
         array = self._arrays.get(name)
         if array is None:
-            array = self._arrays[name] = np.zeros(tensor.shape, tensor.dtype.as_numpy_dtype)
+            # TensorFlow's dtypes are not NumPy's; JAX' are.
+            dtype = getattr(tensor.dtype, "as_numpy_dtype", tensor.dtype)
+            array = self._arrays[name] = np.zeros(tensor.shape, dtype)
             array.fill(1)  # the system gives no memory for zeros alone
         return array
 
@@ -144,10 +146,13 @@ def _some(names: set[str]) -> str:
     return first + (f" and {len(names) - 2} more" if len(names) > 2 else "") or "none"
 
 
-def _tensors(variables: Mapping[str, keras.Variable]) -> Iterator[tuple[str, tf.Tensor]]:
+def _tensors(variables: Mapping[str, keras.Variable]) -> Iterator[tuple[str, Tensor]]:
     """Pairs of name and tensor; a tensor shares the variable's memory."""
-    import tensorflow as tf
-
+    if tf is None:
+        for variable in variables.values():
+            variable.value.copy_to_host_async()  # from a device all at once
+        yield from ((name, variable.value) for name, variable in variables.items())
+        return
     for name, variable in variables.items():
         # Of equal copies on all devices the first.
         value = variable.value
@@ -161,16 +166,21 @@ def _tensors(variables: Mapping[str, keras.Variable]) -> Iterator[tuple[str, tf.
 
 
 def _components(variable: keras.Variable) -> Any:
-    """The parts of a variable that differs from replica to replica; empty for any other."""
-    import tensorflow as tf
+    """The parts of a variable that differs from replica to replica; empty for any other.
 
+    On JAX there are none: what replicas have summed up is one number after each execution.
+    """
+    if tf is None:
+        return ()
     value = variable.value
     on_read = tf.VariableSynchronization.ON_READ
     return value.values if hasattr(value, "values") and value.synchronization is on_read else ()
 
 
-def _as_array(tensor: tf.Tensor) -> np.ndarray:
+def _as_array(tensor: Tensor) -> np.ndarray:
     """The tensor's values; on a CPU its own memory, not a copy."""
+    if tf is None:
+        return np.asarray(tensor)
     try:
         return np.asarray(memoryview(tensor))
     except (BufferError, ValueError, TypeError, RuntimeError):

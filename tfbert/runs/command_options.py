@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from tfbert.errors import InputError
 from tfbert.io.paths import why_unwritable
 from tfbert.options import (
+    BackendName,
     Count,
     DropoutRate,
     NotNegative,
@@ -87,7 +88,10 @@ class FinetuneConfig(ProblemOptions, RunOptions):
             evaluation examples then choose the epoch, and its numbers on them are a little too
             good: for an unbiased number measure on others with `tfbert evaluate --data`.
         precision: Arithmetic of the encoder; `auto` takes the fastest one of the hardware.
-        jit_compile: Whether XLA compiles the forward and backward pass; by default on GPUs.
+        jit_compile: Whether XLA compiles the forward and backward pass; by default on GPUs. On JAX
+            it always does.
+        backend: What Keras computes on: `tensorflow` or `jax` (docs/jax.md); by default what
+            KERAS_BACKEND says, else TensorFlow. Calls from Python go by KERAS_BACKEND alone.
         strategy: What to train on: `cpu`; `mirrored`, the GPUs of this machine; `multi_worker`,
             the machines that TF_CONFIG names (see `tfbert launch`); `tpu`; `auto` takes what is
             available.
@@ -134,6 +138,7 @@ class FinetuneConfig(ProblemOptions, RunOptions):
     keep_epoch: Literal["best", "last"] = "best"
     precision: PrecisionName = "auto"
     jit_compile: bool | None = None
+    backend: BackendName | None = None
     strategy: StrategyName = "auto"
     replicas: Count | None = None
     rematerialize: bool = False
@@ -183,6 +188,7 @@ class EvaluateConfig(Options):
         batch_size: Examples a step.
         token_cache: As in `finetune`.
         precision: Arithmetic of the encoder; float32 gives the same numbers on any hardware.
+        backend: What Keras computes on, as in `finetune`.
         strategy: What to evaluate on, as in `finetune`.
         replicas: Devices of this machine to evaluate on, as in `finetune`.
         json: Print one JSON object instead of a table.
@@ -201,6 +207,7 @@ class EvaluateConfig(Options):
     batch_size: Count = 64
     token_cache: TokenCacheName = "memory"
     precision: PrecisionName = "float32"
+    backend: BackendName | None = None
     strategy: StrategyName = "auto"
     replicas: Count | None = None
     json: bool = False
@@ -231,6 +238,7 @@ class PredictConfig(Options):
         encoding: Text encoding of the input.
         batch_size: Texts a step.
         precision: Arithmetic of the encoder; float32 gives the same numbers on any hardware.
+        backend: What Keras computes on, as in `finetune`.
         progress: Show a progress bar.
     """
 
@@ -245,6 +253,7 @@ class PredictConfig(Options):
     encoding: str = "utf-8"
     batch_size: Count = 64
     precision: PrecisionName = "float32"
+    backend: BackendName | None = None
     progress: bool = True
 
     def __post_init__(self) -> None:
@@ -283,10 +292,12 @@ class LaunchConfig(Options):
         command: The command and its arguments, behind `--`, which keeps its options apart from
             those of `launch`: `tfbert launch --workers 2 -- tfbert finetune --task embedded
             --output runs/two`.
+        backend: What Keras computes on in the workers, as in `finetune`.
     """
 
     workers: Count
     command: list[str] = dataclasses.field(default_factory=list)
+    backend: BackendName | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

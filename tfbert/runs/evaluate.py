@@ -10,6 +10,7 @@ from tfbert.hardware.strategies import get_strategy
 from tfbert.models.sources import resolve_source
 from tfbert.runs.command_options import EvaluateConfig
 from tfbert.runs.outputs.run_directory import read_run_config
+from tfbert.runs.starting import require_backend
 from tfbert.tasks.examples import Examples
 from tfbert.tasks.known_problems import read_problem
 from tfbert.tasks.known_tasks import TASKS
@@ -29,6 +30,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     Raises:
         InputError: If model or data cannot be read, or a label is not the model's.
     """
+    require_backend(config.backend)
     model = resolve_source(config.model)
     data = _Data(config)
     problem = read_problem(Path(model))

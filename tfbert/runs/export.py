@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from tfbert.errors import InputError
+from tfbert.hardware.strategies import backend
 from tfbert.io.paths import as_path, exists, is_remote
 from tfbert.io.whole import read_json, replacing, saving, write_bytes, write_json
 from tfbert.models.exports.model_card import model_card
@@ -24,6 +25,7 @@ from tfbert.recipes.pretrain_options import PretrainConfig
 from tfbert.runs.command_options import FinetuneConfig
 from tfbert.runs.export_options import MAIN_FILES, ExportConfig, check_export
 from tfbert.runs.outputs.run_directory import size_in_bytes
+from tfbert.runs.starting import require_backend
 from tfbert.tasks.known_problems import PROBLEM_FILE
 
 log = logging.getLogger("tfbert")
@@ -37,6 +39,12 @@ def export(config: ExportConfig) -> None:
         MachineError: If it cannot be written.
     """
     check_export(config)
+    require_backend(config.backend)
+    if config.format != "huggingface" and backend() != "tensorflow":
+        raise InputError(
+            f"--format {config.format} is written by TensorFlow, and Keras runs on {backend()}: "
+            "give --backend tensorflow, or from Python set KERAS_BACKEND=tensorflow"
+        )
     output = as_path(config.output)
     if not is_remote(output):
         output = output.resolve()  # a link to a folder stays, and what it leads to is replaced

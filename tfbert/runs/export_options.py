@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from tfbert.errors import InputError
 from tfbert.io.paths import as_path, exists, is_remote, same_file, why_unwritable
-from tfbert.options import Options, Rule, require
+from tfbert.options import BackendName, Options, Rule, require
 
 FormatName = Literal["huggingface", "savedmodel", "onnx", "litert"]
 
@@ -32,6 +32,8 @@ class ExportConfig(Options):
         output: The folder to write.
         dtype: Type of the weights, of `huggingface` only: `float32`, or half the size by
             `float16` or `bfloat16`.
+        backend: What Keras computes on, as in `finetune`; all formats but `huggingface` are
+            TensorFlow's.
         overwrite: Replace an exported model that is already in the output folder.
     """
 
@@ -39,12 +41,15 @@ class ExportConfig(Options):
     format: FormatName
     output: Annotated[str, Rule("a folder", lambda path: path != "")]
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    backend: BackendName | None = None
     overwrite: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         is_right = self.dtype == "float32" or self.format == "huggingface"
         require(is_right, "dtype", self.dtype, f"float32 for --format {self.format}")
+        is_right = self.backend != "jax" or self.format == "huggingface"
+        require(is_right, "backend", self.backend, f"tensorflow for --format {self.format}")
 
 
 def check_export(config: ExportConfig) -> None:

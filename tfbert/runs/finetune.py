@@ -1,5 +1,7 @@
 """`tfbert finetune`: from labelled texts and a pre-trained encoder to a trained model."""
 
+from __future__ import annotations
+
 import contextlib
 import functools
 import hashlib
@@ -7,15 +9,16 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tfbert.errors import InputError
 from tfbert.fit.compilation import make_optimizer, resolve_jit_compile
 from tfbert.hardware.memory import out_of_memory_advice
 from tfbert.hardware.precision import POLICIES, choose_precision
+from tfbert.hardware.strategies import is_tpu
 from tfbert.io.paths import absolute
 from tfbert.io.whole import replacing, saving
 from tfbert.models.encoder import freeze_lower_layers
@@ -36,6 +39,9 @@ from tfbert.tasks.known_tasks import TASKS
 from tfbert.tasks.tokens.batch_sources import TrainingBatches
 from tfbert.tasks.tokens.batching import LengthBatches, TokenBatches
 from tfbert.tasks.tokens.encoded import EncodedExamples
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 log = logging.getLogger("tfbert")
 
@@ -98,6 +104,7 @@ def _finetune(
         "learning_rate": learning_rate,
         "max_length": trained.max_length,
         "problem": data.problem.name,
+        "backend": keras.backend.backend(),
         "precision": precision,
         "replicas": replicas,
         "accumulate_steps": micro_batches,
@@ -183,13 +190,14 @@ def _training_batches(
     texts = encoded.texts
     is_compiled = resolve_jit_compile(trained.model, _jit_compile(config))
     lengths = batch_lengths(trained, is_compiled, config.pad_to_max_length)
-    rows = fixed_rows(trained, config.global_batch_size)
-    if config.tokens_per_batch and rows:
+    if config.tokens_per_batch and is_tpu(trained.model.distribute_strategy):
         raise InputError(
             "--tokens-per-batch: batches on a TPU have one shape; give --global-batch-size instead"
         )
     batches: TokenBatches | LengthBatches
+    rows: int | Callable[[int], int | None] | None
     if config.tokens_per_batch:
+        rows = functools.partial(_rows_of_length, trained, config.tokens_per_batch)
         batches = TokenBatches(texts.lengths, lengths, config.tokens_per_batch, config.seed)
         log.info(
             "%d updates an epoch of up to %d tokens, %.1f examples on average",
@@ -201,8 +209,14 @@ def _training_batches(
         # Where all are padded alike, none is longer than another.
         token_counts = texts.lengths * (len(lengths) > 1)
         batches = LengthBatches(token_counts, config.global_batch_size, config.seed)
+        rows = fixed_rows(trained, config.global_batch_size)
     assert encoded.targets is not None, "training examples have labels"
     return TrainingBatches(texts, batches, lengths, encoded.targets, rows)
+
+
+def _rows_of_length(trained: TrainedModel, tokens: int, length: int) -> int | None:
+    """`fixed_rows` of a batch of so many tokens."""
+    return fixed_rows(trained, tokens // length)
 
 
 def _fit(

@@ -21,6 +21,7 @@ from tfbert.runs import masked_words
 from tfbert.runs.command_options import PredictConfig
 from tfbert.runs.outputs.run_directory import read_run_config
 from tfbert.runs.scoring import predict_examples
+from tfbert.runs.starting import require_backend
 from tfbert.tasks.examples import Examples, joined
 from tfbert.tasks.formats.tables import Layout, form_of
 from tfbert.tasks.inputs import Input, read_inputs
@@ -49,6 +50,7 @@ def predict(config: PredictConfig) -> Iterator[dict[str, Any]]:
         InputError: If the input or the model cannot be read.
     """
     check_backend()
+    require_backend(config.backend)
     _check_table_options(config)
     # A person who types expects an answer to each line.
     is_typed = config.input == "-" and sys.stdin.isatty()
@@ -188,7 +190,7 @@ def predict_texts(
         TypeError: If it is none of these, or one of the texts is something else, such as NaN.
         ValueError: If there are not as many pairs as texts, or the model judges pairs and there
             are none.
-        InputError: If Keras does not run on TensorFlow.
+        InputError: If Keras does not run on TensorFlow or JAX.
     """
     check_backend()
     texts = text_list(texts)

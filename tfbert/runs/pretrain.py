@@ -7,10 +7,9 @@ import hashlib
 import json
 import logging
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
-import tensorflow as tf
 
 from tfbert.hardware.memory import out_of_memory_advice
 from tfbert.hardware.peaks import strategy_matmul_peak
@@ -32,6 +31,9 @@ from tfbert.recovery.recovery_options import Recovery
 from tfbert.runs.outputs.pretrain_callbacks import EvaluationHistory, PretrainingCurves
 from tfbert.runs.outputs.run_directory import RunDirectory, size_in_bytes
 from tfbert.runs.starting import RunResult, start
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 log = logging.getLogger("tfbert")
 
@@ -69,6 +71,7 @@ def _pretrain(
         )
     costs = CostModel.of(model, phases[-1].num_layers, config.optimizer)
     resolved = {
+        "backend": keras.backend.backend(),
         "precision": precision,
         "replicas": strategy.num_replicas_in_sync,
         "phases": [

@@ -8,9 +8,9 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tfbert.hardware.memory import out_of_memory_advice
+from tfbert.hardware.strategies import backend, is_tpu
 from tfbert.models.trained_model import TrainedModel
 from tfbert.runs.outputs.callbacks import ProgressBar
 from tfbert.tasks.examples import Examples
@@ -100,11 +100,13 @@ def predict_outputs(
     Raises:
         MachineError: If memory is exhausted.
     """
-    rows, count = fixed_rows(trained, batch_size), len(texts)
-    if not rows and 0 < count < batch_size:
+    count = len(texts)
+    if 0 < count < batch_size and not is_tpu(trained.model.distribute_strategy):
         # Every number of rows has programs of its own (see `tfbert.models.layers.kernels.fused`): a
         # service that gets a few texts at a time must not make them for each number.
-        texts = texts.filled_up(min(batch_size, 1 << (count - 1).bit_length()))
+        batch_size = min(batch_size, 1 << (count - 1).bit_length())
+        texts = texts.filled_up(batch_size)
+    rows = fixed_rows(trained, batch_size)
     # Batches of as many texts as rows: only the last one may be filled up.
     batches = LengthBatches(texts.lengths, rows or batch_size)
     lengths = batch_lengths(trained, trained.model.jit_compile)
@@ -152,9 +154,12 @@ def _rows_of_tokens(
     """What a head on tokens gave, (padded tokens, outputs) for each text, without the padding.
 
     Args:
-        found: (texts, length, width), or a ragged tensor where lengths differ.
+        found: (texts, length, width), or where lengths differ a ragged tensor, on JAX a list of
+            such arrays, one a batch.
     """
-    if isinstance(found, tf.RaggedTensor):
+    if isinstance(found, list):
+        found = np.concatenate([np.reshape(part, (-1, width)) for part in found])
+    elif hasattr(found, "flat_values"):
         found = found.flat_values.numpy()
     flat = np.reshape(found, (-1, width))
     rows: list[np.ndarray] = [np.empty((0, width), np.float32)] * len(texts)
@@ -181,21 +186,18 @@ def batch_lengths(
     Returns:
         (lengths,) ascending.
     """
-    if only_longest or _is_on_tpu(trained):
+    if only_longest or is_tpu(trained.model.distribute_strategy):
         return np.array([trained.max_length])
-    return padded_lengths(trained.max_length, few=jit_compile)
+    return padded_lengths(trained.max_length, few=jit_compile or backend() == "jax")
 
 
 def fixed_rows(trained: TrainedModel, batch_size: int) -> int | None:
     """The rows that every batch must have, or None where they may differ.
 
-    On a TPU all batches have one shape, which its cores can share.
+    On a TPU all batches have one shape, which its cores can share. On JAX every number of rows is
+    a program of its own, and the devices share them.
     """
-    if not _is_on_tpu(trained):
+    if backend() != "jax" and not is_tpu(trained.model.distribute_strategy):
         return None
     cores = trained.model.distribute_strategy.num_replicas_in_sync
     return -(-batch_size // cores) * cores
-
-
-def _is_on_tpu(trained: TrainedModel) -> bool:
-    return isinstance(trained.model.distribute_strategy, tf.distribute.TPUStrategy)

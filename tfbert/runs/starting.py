@@ -8,7 +8,8 @@ import tempfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from tfbert.hardware.strategies import find_strategy, get_strategy, is_chief
+from tfbert.errors import InputError
+from tfbert.hardware.strategies import backend, find_strategy, get_strategy, is_chief
 from tfbert.keras_settings import keras_defaults
 from tfbert.models.sources import resolve_source
 from tfbert.recipes.pretrain_options import PretrainConfig
@@ -50,6 +51,18 @@ def refuse_early(config: FinetuneConfig | PretrainConfig) -> None:
         resolve_source(config.model or "embedded")
 
 
+def require_backend(requested: str | None) -> None:
+    """Raises InputError where Keras runs on another backend than an option says.
+
+    A command's `--backend` was obeyed before; from Python, KERAS_BACKEND decides.
+    """
+    if requested is not None and requested != backend():
+        raise InputError(
+            f"backend is {requested}, and Keras runs on {backend()}: set KERAS_BACKEND={requested} "
+            "before Keras is imported"
+        )
+
+
 def start(
     train: Callable[[Config, tf.distribute.Strategy, RunDirectory, bool], RunResult], config: Config
 ) -> RunResult:
@@ -59,8 +72,10 @@ def start(
         train: Its last argument is whether the run in the directory is resumed.
 
     Raises:
-        InputError: If there is another run in the directory, or no such devices.
+        InputError: If there is another run in the directory, no such devices, or Keras runs on
+            another backend than `config.backend` says.
     """
+    require_backend(config.backend)
     if "TF_CONFIG" in os.environ:
         strategy = find_strategy(config.strategy, config.replicas)
         if not is_chief(strategy):

@@ -1,6 +1,7 @@
 """`tfbert tpu-check`: every phase of a recipe, compiled for one core of a slice."""
 
 import dataclasses
+import importlib.util
 
 from tfbert.errors import TfbertError
 from tfbert.hardware.tpu_slices import TpuSlice, find_slice
@@ -50,10 +51,11 @@ class PhaseCheck:
 
 @dataclasses.dataclass(frozen=True)
 class TpuCheck:
-    """What `tpu_check` returns; `compiler` is what compiled."""
+    """What `tpu_check` returns; `compiler` is what compiled, `backend` what Keras ran on."""
 
     tpu_slice: TpuSlice
     compiler: str
+    backend: str
     phases: list[PhaseCheck]
 
     @property
@@ -92,10 +94,16 @@ def tpu_check(config: TpuCheckConfig) -> TpuCheck:
         _check_phase(config, tpu_slice, number, phase, accumulate_steps)
         for number, (phase, accumulate_steps) in enumerate(zip(phases, divisions, strict=True))
     ]
-    result = TpuCheck(tpu_slice, JAX, checks)
+    result = TpuCheck(tpu_slice, JAX, _backend(config), checks)
     if config.json:
         write_json(as_path(config.json), dataclasses.asdict(result))
     return result
+
+
+def _backend(config: TpuCheckConfig) -> str:
+    """What the step is lowered on."""
+    has_jax = importlib.util.find_spec("jax") is not None
+    return config.backend or ("jax" if has_jax else "tensorflow")
 
 
 def _check_phase(
@@ -123,6 +131,7 @@ def _check_phase(
             predictions=predictions,
             vocabulary_size=config.vocabulary_size,
             next_sentence=config.next_sentence,
+            backend=_backend(config),
         )
         division = f" in {accumulate_steps} parts" if accumulate_steps > 1 else ""
         label = f"phase {number + 1}, {request.rows} sequences a core{division}"

@@ -3,7 +3,7 @@
 import dataclasses
 
 from tfbert.errors import InputError
-from tfbert.options import Count
+from tfbert.options import BackendName, Count
 from tfbert.recipes.recipe_command import RecipeOptions
 
 
@@ -17,11 +17,14 @@ class TpuCheckConfig(RecipeOptions):
             what `pretrain` would choose.
         largest: Also look for the largest batch that fits; it takes two or more compilations a
             phase.
+        backend: What Keras runs on: the step of `tensorflow`, or that of `jax` (docs/jax.md); by
+            default JAX' where JAX is installed, on which TPUs have their future.
     """
 
     accelerator: str
     per_device_batch_size: Count | None = None
     largest: bool = True
+    backend: BackendName | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,8 +1,10 @@
-"""Compiles an XLA module with the TPU's compiler; runs in that compiler's own environment.
+"""Compiles a program with the TPU's compiler; runs in that compiler's own environment.
 
-    python compile_worker.py MODULE.hlo TOPOLOGY REPLICAS RESULT.json
+    python compile_worker.py MODULE TOPOLOGY REPLICAS RESULT.json
 
-It imports nothing of tfbert: its environment has JAX and libtpu, and no TensorFlow.
+MODULE is XLA's, of one replica of many (`.hlo`), or what JAX has exported of a program for all
+devices (`.exported`). It imports nothing of tfbert: its environment has JAX and libtpu, and no
+TensorFlow.
 """
 
 import json
@@ -17,6 +19,8 @@ os.environ["TPU_WORKER_HOSTNAMES"] = "localhost"
 os.environ["TPU_ACCELERATOR_TYPE"] = "v5litepod-4"  # any: the topology is named below
 os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"
 
+import jax
+import jax.export
 import numpy as np
 from jax._src.interpreters import mlir
 from jax._src.lib import _jax, xla_client
@@ -31,11 +35,15 @@ def main(module_path: str, topology_name: str, replicas: str, result_path: str) 
     devices = topology.devices[: int(replicas)]
     began = time.time()
     try:
-        program = _compile(module_path, devices)
+        if module_path.endswith(".hlo"):
+            program = _compile(module_path, devices)
+            memory = program.get_compiled_memory_stats()
+        else:
+            program = _compile_exported(module_path, devices)
+            memory = program.memory_analysis()
     except _jax.JaxRuntimeError as error:
         result: dict[str, Any] = {"error": str(error)}
     else:
-        memory = program.get_compiled_memory_stats()
         cost = program.cost_analysis()
         cost = cost[0] if isinstance(cost, list) else cost
         result = {
@@ -68,6 +76,22 @@ def _compile(path: str, devices: list[Any]) -> Any:
             executable_devices=xla_client.DeviceList(tuple(devices)),
             compile_options=options,
         )
+
+
+def _compile_exported(path: str, devices: list[Any]) -> Any:
+    with open(path, "rb") as file:
+        exported = jax.export.deserialize(bytearray(file.read()))
+    mesh = jax.sharding.Mesh(np.array(devices), ("replica",))
+    shardings = exported.in_shardings_jax(mesh)
+    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    arguments = [
+        jax.ShapeDtypeStruct(aval.shape, aval.dtype, sharding=sharding or everywhere)
+        for aval, sharding in zip(exported.in_avals, shardings, strict=True)
+    ]
+    arguments, named = jax.tree.unflatten(exported.in_tree, arguments)
+    # The first argument is what the program writes.
+    program = jax.jit(exported.call, donate_argnums=0)
+    return program.lower(*arguments, **named).compile()
 
 
 def _remove_copies(operation: Any) -> None:

@@ -33,6 +33,7 @@ from tfbert.tpu_check.lowering import Request
 log = logging.getLogger("tfbert")
 
 JAX = "jax[tpu]==0.10.2"  # brings the libtpu that goes with it
+_EXPORT = "flatbuffers"  # what JAX reads exported programs with
 _FOLDER = "tpu-compiler"  # in the user's cache: the compiler's environment and its results
 _WORKER = Path(__file__).with_name("compile_worker.py")
 _PROGRESS_SECONDS = 30
@@ -87,7 +88,7 @@ def prepare_environment() -> Path:
     Raises:
         MachineError: If it cannot be made, as without a network.
     """
-    name = re.sub(r"\W+", "-", f"{JAX}-py{sys.version_info[0]}.{sys.version_info[1]}")
+    name = re.sub(r"\W+", "-", f"{JAX}-{_EXPORT}-py{sys.version_info[0]}.{sys.version_info[1]}")
     environment = cache_folder() / _FOLDER / name
     python = environment / "bin" / "python"
     if python.exists():
@@ -97,7 +98,7 @@ def prepare_environment() -> Path:
     with replacing(environment) as temporary:
         _install([sys.executable, "-m", "venv", str(temporary)])
         new_python = str(temporary / "bin" / "python")
-        _install([new_python, "-m", "pip", "install", "--quiet", JAX])
+        _install([new_python, "-m", "pip", "install", "--quiet", JAX, _EXPORT])
     return python
 
 
@@ -124,15 +125,18 @@ def compile_program(request: Request, tpu_slice: TpuSlice, label: str) -> Progra
     with tempfile.TemporaryDirectory(prefix="tfbert-tpu-check-") as temporary:
         folder = Path(temporary)
         write_json(folder / "request.json", dataclasses.asdict(request))
-        command = [sys.executable, "-m", "tfbert.tpu_check.lowering"]
-        _run([*command, folder / "request.json", folder], f"{label}: tracing")
+        module = "lowering" if request.backend == "tensorflow" else "jax_lowering"
+        command = [sys.executable, "-m", f"tfbert.tpu_check.{module}"]
+        _run([*command, folder / "request.json", folder], f"{label}: tracing", request.backend)
         lowered = json.loads((folder / lowering.RESULT_FILE).read_bytes())
         shape = {"rows": request.rows, "accumulate_steps": request.accumulate_steps}
         if problem := lowered.get("unsupported"):
             return Program(**shape, fits=None, problem=f"does not compile: XLA has no {problem}")
-        words = [folder / lowering.MODULE_FILE, tpu_slice.topology, tpu_slice.cores]
+        file = lowering.MODULE_FILE if module == "lowering" else lowering.EXPORTED_FILE
+        words = [folder / file, tpu_slice.topology, tpu_slice.cores]
         result = folder / "compiled.json"
-        _run([prepare_environment(), _WORKER, *words, result], f"{label}: compiling")
+        compiler = [prepare_environment(), _WORKER, *words, result]
+        _run(compiler, f"{label}: compiling", request.backend)
         result = json.loads(result.read_bytes())
     program = _program(shape, result, lowered["unused_bytes"], tpu_slice)
     kept.parent.mkdir(parents=True, exist_ok=True)
@@ -163,7 +167,8 @@ def _digest(request: Request, tpu_slice: TpuSlice) -> str:
     It is not that of the module, which TensorFlow would have to trace, and makes different each
     time.
     """
-    versions = [importlib.metadata.version(name) for name in ("tensorflow", "keras", "keras-hub")]
+    packages = (request.backend, "keras", "keras-hub")
+    versions = [importlib.metadata.version(name) for name in packages]
     words = [JAX, tpu_slice.topology, versions, dataclasses.asdict(request)]
     digest = hashlib.sha256(json.dumps(words).encode())
     for file in sorted(Path(tfbert.__file__).parent.rglob("*.py")):
@@ -171,11 +176,12 @@ def _digest(request: Request, tpu_slice: TpuSlice) -> str:
     return digest.hexdigest()[:32]
 
 
-def _run(command: list[Any], label: str) -> None:
+def _run(command: list[Any], label: str, backend: str) -> None:
     """Runs a process to its end, with a log line every half minute."""
     environment = {
         **os.environ,
-        "KERAS_BACKEND": "tensorflow",
+        "KERAS_BACKEND": backend,
+        "JAX_PLATFORMS": "cpu",
         "CUDA_VISIBLE_DEVICES": "-1",
         "TF_CPP_MIN_LOG_LEVEL": "3",
     }

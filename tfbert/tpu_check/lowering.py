@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tfbert.models.pretrainer import BertPretrainer
 
 MODULE_FILE = "module.hlo"
+EXPORTED_FILE = "module.exported"  # of `tfbert.tpu_check.jax_lowering`
 RESULT_FILE = "lowered.json"
 
 
@@ -40,6 +41,7 @@ class Request:
         predictions: Masked tokens a sequence.
         vocabulary_size: Word pieces.
         next_sentence: Whether there is a next-sentence head.
+        backend: What Keras runs on.
     """
 
     recipe: PretrainConfig
@@ -50,6 +52,7 @@ class Request:
     predictions: int
     vocabulary_size: int
     next_sentence: bool
+    backend: str = "tensorflow"
 
     def __post_init__(self) -> None:
         if isinstance(self.recipe, dict):

@@ -12,7 +12,8 @@ def check_lines(check: TpuCheck) -> list[str]:
     lines = [
         f"{tpu_slice.name}: {tpu_slice.chips:,} chips, {tpu_slice.cores:,} cores of "
         f"{tpu_slice.core.memory_gib:g} GiB, of which a program gets "
-        f"{tpu_slice.core.usable_gib:g}; compiled by {check.compiler}, on no TPU"
+        f"{tpu_slice.core.usable_gib:g}; {check.backend}'s step, compiled by {check.compiler}, on "
+        "no TPU"
     ]
     for found in check.phases:
         lines += ["", *_phase_lines(found, tpu_slice)]

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfbert.fit.batches.division import divide_among_replicas
 from tfbert.fit.batches.epoch_data import EpochData
+from tfbert.fit.engine.tensorflow.division import divide_among_replicas
 from tfbert.hardware.strategies import get_strategy
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfbert.fit.batches.division import divide_among_replicas
+from tfbert.fit.engine.tensorflow.division import divide_among_replicas
 from tfbert.tasks.tokens.batch_sources import TrainingBatches, prediction_dataset
 from tfbert.tasks.tokens.batching import LengthBatches, TokenBatches, padded_lengths
 from tfbert.tasks.tokens.encoded import RowTargets, TokenTargets

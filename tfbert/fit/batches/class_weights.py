@@ -1,12 +1,17 @@
 """`class_weight` of `fit`: checked, and made the sample weights of every kind of data alike."""
 
+from __future__ import annotations
+
 import math
 import operator
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
-import tensorflow as tf
+import numpy as np
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 def checked_class_weights(class_weight: Any, model: keras.Model) -> dict[int, float] | None:
@@ -63,33 +68,40 @@ def _classes(model: keras.Model) -> int | None:
     return None if size is None else max(size, 2)
 
 
-def with_class_weights(dataset: tf.data.Dataset, class_weight: dict[int, float]) -> tf.data.Dataset:
-    """Batches (x, y) as (x, y, weight of each row by its class); other classes have the weight 1.
+def weighted_by_class(batch: Any, class_weight: dict[int, float]) -> tuple[Any, Any, np.ndarray]:
+    """A batch (x, y) of NumPy arrays as (x, y, weight of each row by its class).
+
+    Other classes have the weight 1.
 
     Args:
-        dataset: Of batches; y is (rows,) or (rows, 1) class numbers, or (rows, classes) one-hot.
+        batch: y is (rows,) or (rows, 1) class numbers, or (rows, classes) one-hot.
         class_weight: Of `checked_class_weights`.
 
     Raises:
         ValueError: If there are sample weights already, no targets, or several outputs.
     """
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+    check_batch(y, sample_weight)
+    classes = y
+    if y.ndim == 2:
+        classes = y[:, 0] if y.shape[1] == 1 else y.argmax(axis=1)
+    table = _table(class_weight)
+    classes = np.rint(classes).astype(np.int64)
+    inside = (classes >= 0) & (classes < len(table) - 1)
+    return x, y, table[np.where(inside, classes, len(table) - 1)]
+
+
+def with_class_weights(dataset: tf.data.Dataset, class_weight: dict[int, float]) -> tf.data.Dataset:
+    """`weighted_by_class` of every batch of a dataset."""
+    import tensorflow as tf
+
     spec = dataset.element_spec
-    parts = len(spec) if isinstance(spec, tuple) else 1
-    if parts < 2:
-        raise ValueError("class_weight needs targets: give y")
-    if parts > 2 and any(hasattr(part, "dtype") for part in tf.nest.flatten(spec[2])):
-        raise ValueError("class_weight and sample_weight cannot both weigh a row: give one of them")
-    if keras.tree.is_nested(spec[1]):
-        raise ValueError(
-            "class_weight is for a model with one output: give sample_weight, one for each output"
-        )
-    if spec[1].shape.rank not in (1, 2):
-        raise ValueError(
-            f"class_weight needs one class a row, not targets of the shape {spec[1].shape}: give "
-            "sample_weight"
-        )
-    table = [class_weight.get(number, 1.0) for number in range(max(class_weight, default=0) + 2)]
-    table[-1] = 1.0  # of all further classes
+    parts = spec if isinstance(spec, tuple) else (spec,)
+    weights = parts[2] if len(parts) > 2 else None
+    if not any(hasattr(part, "dtype") for part in tf.nest.flatten(weights)):
+        weights = None
+    check_batch(parts[1] if len(parts) > 1 else None, weights)
+    table = tf.constant(_table(class_weight))
 
     def weigh(x: Any, y: tf.Tensor, *_: Any) -> tuple[Any, tf.Tensor, tf.Tensor]:
         classes = y
@@ -99,7 +111,29 @@ def with_class_weights(dataset: tf.data.Dataset, class_weight: dict[int, float])
             classes = tf.round(classes)
         classes = tf.cast(classes, tf.int32)
         inside = tf.logical_and(classes >= 0, classes < len(table) - 1)
-        rows = tf.where(inside, classes, len(table) - 1)
-        return x, y, tf.gather(tf.constant(table, tf.float32), rows)
+        return x, y, tf.gather(table, tf.where(inside, classes, len(table) - 1))
 
     return dataset.map(weigh, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def check_batch(y: Any, sample_weight: Any) -> None:
+    """Raises ValueError where rows have no class each, or a weight already."""
+    if y is None:
+        raise ValueError("class_weight needs targets: give y")
+    if sample_weight is not None:
+        raise ValueError("class_weight and sample_weight cannot both weigh a row: give one of them")
+    if keras.tree.is_nested(y):
+        raise ValueError(
+            "class_weight is for a model with one output: give sample_weight, one for each output"
+        )
+    if len(y.shape) not in (1, 2):
+        raise ValueError(
+            f"class_weight needs one class a row, not targets of the shape {y.shape}: give "
+            "sample_weight"
+        )
+
+
+def _table(class_weight: dict[int, float]) -> np.ndarray:
+    """(classes + 1,) float32 weights; the last is that of all further classes."""
+    numbers = range(max(class_weight, default=0) + 1)
+    return np.array([*(class_weight.get(number, 1.0) for number in numbers), 1.0], np.float32)

@@ -6,14 +6,9 @@ import itertools
 import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias
 
-import keras
-import tensorflow as tf
-
-from tfbert.fit import keras_internals
-from tfbert.fit.batches.class_weights import with_class_weights
-from tfbert.fit.batches.division import divide_among_replicas
+from tfbert.fit import engine, keras_internals
 
 log = logging.getLogger("tfbert")
 
@@ -21,19 +16,20 @@ log = logging.getLogger("tfbert")
 Evaluation: TypeAlias = Callable[[Callable[[], bool]], dict[str, float]]
 
 
-@runtime_checkable
 class BatchSource(Protocol):
     """Data whose batches are a function of epoch and step, so that training can start at any.
 
     `steps_per_epoch` is a number; `dataset(epoch, step)` is a `tf.data.Dataset` of global batches
-    from there on, through all further epochs, without end. Where epochs differ in length, a method
-    `steps_in(epoch)` returns the steps of one, and `steps_per_epoch` is the longest. Where batches
-    differ in size, a method `examples_in(epoch, first, last)` returns the examples of some steps.
+    from there on, through all further epochs, without end; under JAX it is an iterable of
+    structures of NumPy arrays, of as few shapes as possible: each shape is compiled for. Where
+    epochs differ in length, a method `steps_in(epoch)` returns the steps of one, and
+    `steps_per_epoch` is the longest. Where batches differ in size, a method
+    `examples_in(epoch, first, last)` returns the examples of some steps.
     """
 
     steps_per_epoch: int
 
-    def dataset(self, epoch: int, step: int) -> tf.data.Dataset:
+    def dataset(self, epoch: int, step: int) -> Any:
         """Global batches from that step of that epoch on."""
 
 
@@ -54,7 +50,7 @@ class Execution:
         self.is_sure = is_sure
 
     def run(self, function: Callable[..., tuple[Any, Any]]) -> Any:
-        """Calls a function as `replicas.run_steps` returns it, and returns its results."""
+        """Calls a function as `engine.run_steps` returns it, and returns its results."""
         results, done = function(self.iterator, self.end - self.begin + 1, self.is_sure)
         if not self.is_sure:  # to read the number would wait for the device
             self.end = self.begin + int(done) - 1
@@ -71,7 +67,8 @@ class EpochData:
 
     Args:
         x: Arrays, a `tf.data.Dataset` of global batches, a `keras.utils.PyDataset`, a generator, a
-            `tf.distribute.DistributedDataset`, or a `BatchSource`.
+            `BatchSource`, a `tf.distribute.DistributedDataset`, or under JAX an iterable of
+            batches that has a length.
         steps: Steps an epoch; by default as many as the data has.
         start: (epoch, step) at which a `BatchSource` begins; other data always begin at 0.
         class_weight: Of `checked_class_weights`, or None.
@@ -84,7 +81,7 @@ class EpochData:
 
     def __init__(
         self,
-        strategy: tf.distribute.Strategy,
+        strategy: Any,
         x: Any,
         steps: int | None = None,
         start: tuple[int, int] = (0, 0),
@@ -96,33 +93,26 @@ class EpochData:
         self._adapter = None
         self._iterator: Iterator[Any] | None = None
         self._limit = steps
-        self._position = start if isinstance(x, BatchSource) else (start[0], 0)
+        is_source = engine.is_batch_source(x)
+        self._position = start if is_source else (start[0], 0)
         self._lengths: Callable[[int], int] | None = None
-        self.source = x if isinstance(x, BatchSource) else None
-        if self.source is not None:
+        self.source = x if is_source else None
+        if is_source:
             self.steps = steps or x.steps_per_epoch
             self._lengths = None if steps else getattr(x, "steps_in", None)
             self._limit = self.steps
-            self._dataset = self._divided(x.dataset(*start))
-        elif isinstance(x, tf.distribute.DistributedDataset):
-            size = int(x.cardinality)
-            self.steps = steps or (size if size >= 0 else None)
-            if class_weight is not None:
-                raise ValueError("class_weight: give a dataset that is not distributed yet")
-            self._dataset = x
+            self._feed = engine.source_feed(strategy, x, start, class_weight)
+        elif engine.is_divided(x):
+            self._feed, size = engine.ready_feed(strategy, x, class_weight)
+            self.steps = steps or size
         else:
             self._adapter = keras_internals.data_adapter(x=x, steps_per_epoch=steps, **arguments)
             self.steps = steps or self._adapter.num_batches
-            self._dataset = self._divided(self._adapter.get_tf_dataset())
+            self._feed = engine.adapter_feed(strategy, self._adapter, class_weight)
         if self.steps == 0:
             raise ValueError("the data gave no batch")
         # Steps that a user asks for may be more than the data has.
-        self._is_sure = isinstance(x, BatchSource) or (not steps and self.steps is not None)
-
-    def _divided(self, dataset: tf.data.Dataset) -> tf.distribute.DistributedDataset:
-        if self._class_weight is not None:
-            dataset = with_class_weights(dataset, self._class_weight)
-        return divide_among_replicas(self._strategy, dataset)
+        self._is_sure = is_source or (not steps and self.steps is not None)
 
     def steps_in(self, epoch: int) -> int | None:
         """Steps of an epoch, or None where they are not known."""
@@ -130,25 +120,12 @@ class EpochData:
 
     @property
     def spec(self) -> Any:
-        """Structure of `keras.KerasTensor` as one replica's part of a batch."""
-
-        def symbolic(spec: Any) -> keras.KerasTensor | None:
-            spec = getattr(spec, "_value_specs", (spec,))[0]  # one replica's, where it is divided
-            if isinstance(spec, tf.experimental.Optional) or not hasattr(spec, "dtype"):
-                return None
-            return keras.KerasTensor(tuple(spec.shape), spec.dtype.name)
-
-        return tf.nest.map_structure(symbolic, self._dataset.element_spec)
+        """Structure of `keras.KerasTensor` as a replica's part of a batch."""
+        return self._feed.spec
 
     def check_shapes(self) -> None:
         """Raises ValueError where a TPU, which compiles for one shape, would get several."""
-        if isinstance(self._strategy, tf.distribute.TPUStrategy):
-            for tensor in keras.tree.flatten(self.spec):
-                if None in tensor.shape:
-                    raise ValueError(
-                        f"a TPU needs batches of one shape, not {tensor.shape}: batch the dataset "
-                        "with drop_remainder=True"
-                    )
+        self._feed.check_shapes()
 
     def executions(
         self, size: int, first_step: int = 0, end: int | None = None
@@ -166,7 +143,7 @@ class EpochData:
             if self._adapter:
                 self._adapter.on_epoch_begin()
             if self._iterator is None or not self._limit:
-                self._iterator = iter(self._dataset)
+                self._iterator = iter(self._feed)
         stop = self.steps_in(self._position[0]) if end is None else end
         begins: Iterable[int] = itertools.count(first_step, size)
         if stop is not None:
@@ -197,7 +174,9 @@ class EpochData:
         if (epoch, step) == self._position:
             return
         if self.source is not None:
-            self._dataset = self._divided(self.source.dataset(epoch, step))
+            self._feed = engine.source_feed(
+                self._strategy, self.source, (epoch, step), self._class_weight
+            )
             self._iterator = None
         else:
             log.warning(
@@ -217,7 +196,7 @@ class EpochData:
         for execution in self.executions(1, end=end):
             try:
                 next(execution.iterator)
-            except (StopIteration, tf.errors.OutOfRangeError):
+            except engine.END_OF_DATA:
                 execution.end = execution.begin - 1
 
     def _exhausted(self, steps: int) -> None:

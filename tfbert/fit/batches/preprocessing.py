@@ -5,12 +5,16 @@ KerasHub's `PipelineModel` does this in its own `fit`, which `DistributedTrainer
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import keras
-import tensorflow as tf
+import numpy as np
 
-from tfbert.fit.batches.epoch_data import BatchSource
+from tfbert.fit import engine, keras_internals
+
+if TYPE_CHECKING:
+    pass
 
 _DEFAULT_BATCH = 32
 
@@ -32,17 +36,18 @@ def preprocessed(model: keras.Model, x: Any, **arguments: Any) -> tuple[Any, dic
     Raises:
         ValueError: If the samples are no arrays, lists or `tf.data.Dataset`; if a text is none.
     """
-    is_ready = isinstance(x, (BatchSource, tf.distribute.DistributedDataset))
-    if is_ready or not takes_raw_samples(model):
+    if not takes_raw_samples(model) or engine.is_batch_source(x) or engine.is_divided(x):
         return x, arguments
     parts = {name: arguments.pop(name, None) for name in ("y", "sample_weight", "batch_size")}
     shuffle = arguments.pop("shuffle", False)
-    if isinstance(x, tf.data.Dataset):
-        if given := [name for name, part in parts.items() if part is not None]:
-            raise ValueError(f"{given[0]}: a tf.data.Dataset has its own")
-        dataset = x
-    else:
-        dataset = _in_batches(x, **parts, shuffle=shuffle)
+    is_dataset = keras_internals.is_tf_dataset(x)
+    if is_dataset and (given := [name for name, part in parts.items() if part is not None]):
+        raise ValueError(f"{given[0]}: a tf.data.Dataset has its own")
+    if keras.backend.backend() == "jax":
+        return _PreparedArrays(model, x, is_dataset, **parts, shuffle=shuffle), arguments
+    import tensorflow as tf
+
+    dataset = x if is_dataset else _in_batches(x, **parts, shuffle=shuffle)
     dataset = dataset.map(model.preprocess_samples, num_parallel_calls=tf.data.AUTOTUNE)
     return dataset.prefetch(tf.data.AUTOTUNE), arguments
 
@@ -58,13 +63,19 @@ def takes_raw_samples(model: keras.Model) -> bool:
     return is_task and getattr(model, "preprocessor", True) is not None
 
 
-def one_batch(*parts: Any) -> tf.data.Dataset:
-    """A dataset of one batch: (x, y, sample_weight), shortened where the last are None."""
+def one_batch(*parts: Any) -> Any:
+    """Data of one batch: (x, y, sample_weight), shortened where the last are None."""
+    if keras.backend.backend() == "jax":
+        return _OneBatch(parts)
+    import tensorflow as tf
+
     parts = tuple(_tensors(part) for part in parts if part is not None)
     return tf.data.Dataset.from_tensors(parts if len(parts) > 1 else parts[0])
 
 
 def _in_batches(x, y, sample_weight, batch_size, shuffle):
+    import tensorflow as tf
+
     rows = _tensors(keras.utils.pack_x_y_sample_weight(x, y, sample_weight))
     sizes = {part.shape[0] if part.shape.rank else None for part in tf.nest.flatten(rows)}
     if len(sizes) != 1 or None in sizes:
@@ -77,6 +88,8 @@ def _in_batches(x, y, sample_weight, batch_size, shuffle):
 
 def _tensors(fields: Any) -> Any:
     """The fields as tensors; a list, an array or a pandas column is one."""
+    import tensorflow as tf
+
     if isinstance(fields, tuple):
         return tuple(map(_tensors, fields))
     if isinstance(fields, dict):
@@ -98,3 +111,81 @@ def _check_texts(values):
     if any(is_text) and not all(is_text):
         position = is_text.index(False)
         raise ValueError(f"text {position} is {values[position]!r}: it must be a string")
+
+
+class _OneBatch:
+    """An iterable of one batch, under JAX."""
+
+    def __init__(self, parts: tuple[Any, ...]) -> None:
+        self._batch = tuple(part for part in parts if part is not None)
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[Any]:
+        yield self._batch
+
+
+class _PreparedArrays:
+    """An iterable of prepared batches of NumPy arrays, under JAX; shuffled anew each time.
+
+    Args:
+        is_dataset: Whether x gives batches of samples itself.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        x: Any,
+        is_dataset: bool,
+        y: Any,
+        sample_weight: Any,
+        batch_size: int | None,
+        shuffle: bool,
+    ) -> None:
+        self._prepare = model.preprocess_samples
+        self._samples = x
+        self._shuffle = shuffle
+        self._batch_size: int | None = None
+        if not is_dataset:
+            self._samples = _arrays(keras.utils.pack_x_y_sample_weight(x, y, sample_weight))
+            rows = {len(part) for part in keras.tree.flatten(self._samples)}
+            if len(rows) != 1:
+                raise ValueError(
+                    f"x, y and sample_weight must have as many rows as another: {rows}"
+                )
+            self._rows = rows.pop()
+            self._batch_size = batch_size or _DEFAULT_BATCH
+
+    def __len__(self) -> int:
+        if self._batch_size is None:
+            return len(self._samples)
+        return -(-self._rows // self._batch_size)
+
+    def __iter__(self) -> Iterator[Any]:
+        for samples in self._batches():
+            x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(samples)
+            yield keras.tree.map_structure(np.asarray, self._prepare(x, y, sample_weight))
+
+    def _batches(self) -> Iterator[Any]:
+        if self._batch_size is None:
+            yield from self._samples
+            return
+        order = np.arange(self._rows)
+        if self._shuffle:
+            np.random.default_rng(keras.random.randint((), 0, 2**31 - 1)).shuffle(order)
+        for begin in range(0, self._rows, self._batch_size):
+            rows = order[begin : begin + self._batch_size]
+            yield keras.tree.map_structure(lambda part: part[rows], self._samples)  # noqa: B023
+
+
+def _arrays(fields: Any) -> Any:
+    """The fields as arrays of NumPy; a list, an array or a pandas column is one."""
+    if isinstance(fields, tuple):
+        return tuple(map(_arrays, fields))
+    if isinstance(fields, dict):
+        return {name: _arrays(field) for name, field in fields.items()}
+    values = np.asarray(fields)
+    if values.dtype.kind == "O":
+        _check_texts(values)
+    return values

@@ -11,7 +11,13 @@ if TYPE_CHECKING:
     from tfbert.models.encoder import BertEncoder
 
 # Constructor arguments that the stock class lacks.
-OWN_ARGUMENTS = ("rematerialize", "activation", "layer_norm_epsilon")
+OWN_ARGUMENTS = (
+    "rematerialize",
+    "activation",
+    "layer_norm_epsilon",
+    "attention_dropout",
+    "fused_attention",
+)
 
 
 def from_stock(backbone: keras_hub.models.BertBackbone, **changes: Any) -> BertEncoder:
@@ -57,4 +63,5 @@ def copy_weights(source: keras.Model, target: keras.Model) -> None:
     if different := sorted(values.keys() ^ variables.keys()):
         raise ValueError(f"only one of the models has the weights {', '.join(different)}")
     for path, variable in variables.items():
-        variable.assign(values[path])
+        # A copy: on JAX an array that two variables share would end with the training of one.
+        variable.assign(keras.ops.copy(values[path]))

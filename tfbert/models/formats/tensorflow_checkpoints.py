@@ -70,10 +70,15 @@ def read_checkpoint(prefix: Path, num_layers: int) -> StoredWeights:
         num_layers: Of the encoder.
 
     Raises:
-        InputError: If it cannot be read, or is of neither.
+        InputError: If it cannot be read, or is of neither, or TensorFlow is not installed.
     """
-    import tensorflow as tf
-
+    try:
+        import tensorflow as tf
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"{prefix}: a checkpoint of TensorFlow's, which only TensorFlow reads, and it is not "
+            "installed: convert it where it is, with `tfbert export --format huggingface`"
+        ) from error
     try:
         reader = tf.train.load_checkpoint(str(prefix))
         shapes = {name: tuple(shape) for name, shape in reader.get_variable_to_shape_map().items()}

@@ -1,9 +1,11 @@
 """Reads `tf.train.Example`s of other programs: lists of integers under their names of features."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory, text_format
 
 from tfbert.errors import InputError
 from tfbert.records.tfrecords import Frames
@@ -30,6 +32,30 @@ KERAS_NAMES = {
 }
 
 
+# `tf.train.Example` as protobuf's compiler would describe it: so it is read without TensorFlow.
+_SCHEMA = """
+name: "example.proto" syntax: "proto3"
+message_type { name: "Example"
+  field { name: "features" number: 1 type: TYPE_MESSAGE type_name: ".Features" } }
+message_type { name: "Features"
+  field { name: "feature" number: 1 type: TYPE_MESSAGE type_name: ".Features.FeatureEntry"
+          label: LABEL_REPEATED }
+  nested_type { name: "FeatureEntry" options { map_entry: true }
+    field { name: "key" number: 1 type: TYPE_STRING }
+    field { name: "value" number: 2 type: TYPE_MESSAGE type_name: ".Feature" } } }
+message_type { name: "Feature" oneof_decl { name: "kind" }
+  field { name: "bytes_list" number: 1 type: TYPE_MESSAGE type_name: ".Bytes" oneof_index: 0 }
+  field { name: "float_list" number: 2 type: TYPE_MESSAGE type_name: ".Floats" oneof_index: 0 }
+  field { name: "int64_list" number: 3 type: TYPE_MESSAGE type_name: ".Integers" oneof_index: 0 } }
+message_type { name: "Bytes"
+  field { name: "value" number: 1 type: TYPE_BYTES label: LABEL_REPEATED } }
+message_type { name: "Floats"
+  field { name: "value" number: 1 type: TYPE_FLOAT label: LABEL_REPEATED } }
+message_type { name: "Integers"
+  field { name: "value" number: 1 type: TYPE_INT64 label: LABEL_REPEATED } }
+"""
+
+
 def parse_examples(frames: Frames, name: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """`RecordSource.decode` of another program's records: integers as int32, weights as float32.
 
@@ -38,8 +64,6 @@ def parse_examples(frames: Frames, name: Path) -> tuple[dict[str, np.ndarray], n
     Raises:
         InputError: If the first record is not an example of BERT pre-training.
     """
-    import tensorflow as tf
-
     good = frames.good.copy()
     raw = [
         frames.data[begin : begin + length].tobytes()
@@ -47,23 +71,18 @@ def parse_examples(frames: Frames, name: Path) -> tuple[dict[str, np.ndarray], n
     ]
     if not raw:
         return {}, good
-    specification = {
-        feature: tf.io.FixedLenFeature([size], tf.float32 if is_float else tf.int64)
-        for feature, (is_float, size) in features_of(raw[0], name).items()
+    kinds = features_of(raw[0], name)
+    arrays: dict[str, np.ndarray] = {
+        feature: np.zeros((len(raw), size), np.float32 if is_float else np.int64)
+        for feature, (is_float, size) in kinds.items()
     }
-    try:
-        parsed = tf.io.parse_example(raw, specification)
-    except tf.errors.InvalidArgumentError:
-        # One bad record spoils the call: look at each on its own.
-        sound = np.array([_is_sound(record, specification) for record in raw])
-        good[np.flatnonzero(good)[~sound]] = False
-        parsed = tf.io.parse_example(
-            [record for record, is_sound in zip(raw, sound, strict=True) if is_sound], specification
-        )
-    arrays = {}
-    for feature, tensor in parsed.items():
-        kind = np.float32 if tensor.dtype == tf.float32 else np.int32
-        arrays[KERAS_NAMES[feature]] = tensor.numpy().astype(kind)
+    is_sound = np.array([_read(record, kinds, arrays, row) for row, record in enumerate(raw)])
+    good[np.flatnonzero(good)[~is_sound]] = False
+    found = {KERAS_NAMES[feature]: array[is_sound] for feature, array in arrays.items()}
+    arrays = {
+        feature: array.astype(np.int32) if array.dtype == np.int64 else array
+        for feature, array in found.items()
+    }
     if "next_sentence_labels" in arrays:
         arrays["next_sentence_labels"] = arrays["next_sentence_labels"].reshape(-1)
     arrays.setdefault("segment_ids", np.zeros_like(arrays["token_ids"]))
@@ -77,11 +96,9 @@ def features_of(record: bytes, name: Path) -> dict[str, tuple[bool, int]]:
     Raises:
         InputError: If it is not an example of BERT pre-training; `name` is its file's.
     """
-    import tensorflow as tf
-
     try:
-        features = tf.train.Example.FromString(record).features.feature
-    except Exception as error:  # protobuf's exception differs by release
+        features = _example_class().FromString(record).features.feature
+    except message.DecodeError as error:
         raise InputError(f"{name}: holds no tf.train.Example records") from error
     found = {}
     for feature, value in features.items():
@@ -108,11 +125,25 @@ def features_of(record: bytes, name: Path) -> dict[str, tuple[bool, int]]:
     return found
 
 
-def _is_sound(record: bytes, specification: dict[str, Any]) -> bool:
-    import tensorflow as tf
-
+def _read(
+    record: bytes, kinds: dict[str, tuple[bool, int]], arrays: dict[str, np.ndarray], row: int
+) -> bool:
+    """Reads a record's features into a row of the arrays; whether it has all, in their sizes."""
     try:
-        tf.io.parse_single_example(record, specification)
-    except tf.errors.InvalidArgumentError:
+        features = _example_class().FromString(record).features.feature
+    except message.DecodeError:
         return False
+    for feature, (is_float, size) in kinds.items():
+        value = features[feature]  # an empty one where it is missing
+        numbers = (value.float_list if is_float else value.int64_list).value
+        if len(numbers) != size:
+            return False
+        arrays[feature][row] = numbers
     return True
+
+
+@functools.cache
+def _example_class() -> Any:
+    pool = descriptor_pool.DescriptorPool()  # of its own: TensorFlow's has the same names
+    pool.Add(text_format.Parse(_SCHEMA, descriptor_pb2.FileDescriptorProto()))
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("Example"))

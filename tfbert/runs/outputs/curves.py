@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,7 +12,7 @@ import numpy as np
 from tfbert.io.whole import saving
 
 if TYPE_CHECKING:
-    import tensorflow as tf
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 
 class CurveWriter:
@@ -22,12 +23,13 @@ class CurveWriter:
     """
 
     def __init__(self, directory: Any) -> None:
-        import tensorflow as tf
+        # TensorBoard's own: TensorFlow's writes the same, where it is installed.
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
         self._directory = directory
         with saving(directory):
-            self._train = tf.summary.create_file_writer(str(directory / "train"))
-            self._evaluation = tf.summary.create_file_writer(str(directory / "evaluation"))
+            self._train = EventFileWriter(str(directory / "train"))
+            self._evaluation = EventFileWriter(str(directory / "evaluation"))
 
     def training(self, update: int, values: Mapping[str, float]) -> None:
         """Writes points of the training curves."""
@@ -52,16 +54,14 @@ class CurveWriter:
         self._train.close()
         self._evaluation.close()
 
-    def _write(
-        self, writer: tf.summary.SummaryWriter, update: int, values: Mapping[str, float]
-    ) -> None:
-        import tensorflow as tf
+    def _write(self, writer: EventFileWriter, update: int, values: Mapping[str, float]) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 
-        # Keras' TensorBoard callback leaves recording off where a `fit` was interrupted.
-        recording = tf.summary.record_if(True)
-        with saving(self._directory), recording, writer.as_default(step=update):
+        with saving(self._directory):
             for name, value in values.items():
-                tf.summary.scalar(name, value)
+                summary = scalar_pb(name, float(value))
+                writer.add_event(Event(step=update, wall_time=time.time(), summary=summary))
             writer.flush()
 
 
@@ -118,6 +118,6 @@ def _read_events(folder: Path) -> dict[str, list[Any]]:
 
 
 def _value(event: Any) -> float:
-    import tensorflow as tf
+    from tensorboard.util.tensor_util import make_ndarray
 
-    return float(tf.make_ndarray(event.tensor_proto))
+    return float(make_ndarray(event.tensor_proto))

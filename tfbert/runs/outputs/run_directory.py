@@ -9,6 +9,7 @@ import typing
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
 import yaml
 
 from tfbert._version import __version__
@@ -22,12 +23,19 @@ from tfbert.recovery.preemption import Preempted
 from tfbert.runs.outputs.status import STATUS_FILE, RunStatus
 from tfbert.tasks.known_tasks import TaskName
 
-_PACKAGES = ("tensorflow", "tensorflow-text", "keras", "keras-hub", "numpy")
+_PACKAGES = ("tensorflow", "tensorflow-text", "jax", "keras", "keras-hub", "numpy")
 _PARTS = ("config.yaml", "metrics.json", "logs", "checkpoints", "model", STATUS_FILE)
 # Options that may change when a run is resumed: they change its results by rounding at most.
 _FREE_OPTIONS = {
     *("output", "overwrite", "resume", "progress"),
-    *("strategy", "replicas", "per_device_batch_size", "device_tokens", "steps_per_execution"),
+    *(
+        "backend",
+        "strategy",
+        "replicas",
+        "per_device_batch_size",
+        "device_tokens",
+        "steps_per_execution",
+    ),
     *("checkpoint_steps", "checkpoint_minutes", "keep_checkpoints", "on_nan", "max_rollbacks"),
     *("token_cache", "data", "eval_data"),  # what is in them is compared, wherever they are now
 }
@@ -168,7 +176,8 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def _replacing(self, config: Any, record: dict[str, Any]) -> Iterator[None]:
-        versions = {name: _installed_version(name) for name in _PACKAGES}
+        found = {name: _installed_version(name) for name in _PACKAGES}
+        versions = {name: version for name, version in found.items() if version}
         versions |= {"python": platform.python_version(), "tfbert": __version__}
         options = dataclasses.asdict(config)
         # A command's own options first, then those that it shares with others.
@@ -207,17 +216,19 @@ def _flat(config: Any) -> dict[str, Any]:
     return flat
 
 
-def _installed_version(package: str) -> str:
+def _installed_version(package: str) -> str | None:
     """On a Cloud TPU the package `tensorflow-tpu` takes the place of `tensorflow`."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return importlib.metadata.version(f"{package}-tpu")
+    for name in (package, f"{package}-tpu"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(name)
+    return None
 
 
 def size_in_bytes(variables: Iterable[Any]) -> int:
     """Size of Keras variables on disk, without the names and tables of HDF5."""
-    return sum(math.prod(variable.shape) * variable.value.dtype.size for variable in variables)
+    return sum(
+        math.prod(variable.shape) * np.dtype(variable.dtype).itemsize for variable in variables
+    )
 
 
 def read_run_config(path: AnyPath) -> dict[str, Any]:

@@ -5,17 +5,14 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
-from tfbert.hardware.input_pipeline import numbered_batches
-from tfbert.tasks.tokens.batching import LengthBatches, TokenBatches, collate
+from tfbert.hardware.input_pipeline import ArraySpec, Batches, numbered_batches
+from tfbert.tasks.tokens.batching import LengthBatches, TokenBatches, collate, padded_length
 from tfbert.tasks.tokens.encoded import RowTargets, TokenTargets
 from tfbert.tasks.tokens.tokenization import TokenizedTexts
-
-if TYPE_CHECKING:
-    import tensorflow as tf
 
 # (inputs, targets, weights): see `collate` and `RowTargets.batch`.
 LabelledBatch: TypeAlias = tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]
@@ -28,15 +25,16 @@ class TrainingBatches:
     Args:
         lengths: (n,) the lengths that batches may be padded to.
         targets: One a row of `texts`, or one a token.
-        rows: Rows that every batch is filled up to, by rows of weight 0; None leaves one of an
-            epoch smaller. A TPU takes batches of one shape only, so `lengths` must be one as well.
+        rows: Rows that every batch is filled up to, by rows of weight 0, or a function of the
+            length that a batch is padded to; None leaves one of an epoch smaller. A TPU takes
+            batches of one shape only, so `lengths` must be one as well.
     """
 
     texts: TokenizedTexts
     batches: LengthBatches | TokenBatches
     lengths: np.ndarray
     targets: RowTargets | TokenTargets
-    rows: int | None = None
+    rows: int | Callable[[int], int | None] | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -47,22 +45,26 @@ class TrainingBatches:
         """Examples of the steps `first` to `last` of an epoch, both included."""
         return int(_sizes(self.batches, epoch)[first : last + 1].sum())
 
-    def dataset(self, epoch: int, step: int) -> tf.data.Dataset:
+    def dataset(self, epoch: int, step: int) -> Batches:
         """All batches (`LabelledBatch`) from that step of that epoch on, without end."""
         positions_of = functools.lru_cache(maxsize=1)(self.batches.epoch)
 
         def make(number: int) -> LabelledBatch:
             epoch, step = divmod(number, self.steps_per_epoch)
             positions = positions_of(epoch)[step]
-            return _labelled(self.texts, positions, self.lengths, self.targets, self.rows)
+            rows = self.rows
+            if callable(rows):
+                rows = rows(padded_length(self.texts.lengths[positions], self.lengths))
+            return _labelled(self.texts, positions, self.lengths, self.targets, rows)
 
         first = epoch * self.steps_per_epoch + step
-        return _dataset(make, first, None, self.lengths, self.rows, self.targets)
+        rows = None if callable(self.rows) else self.rows
+        return _dataset(make, first, None, self.lengths, rows, self.targets)
 
 
 def prediction_dataset(
     texts: TokenizedTexts, batches: LengthBatches, lengths: np.ndarray, rows: int | None = None
-) -> tf.data.Dataset:
+) -> Batches:
     """One pass over texts without labels: a dataset of inputs; `rows` as in `TrainingBatches`."""
     positions = batches.epoch(0)
 
@@ -116,12 +118,10 @@ def _dataset(
     lengths: np.ndarray,
     rows: int | None,
     targets: RowTargets | TokenTargets | None = None,
-) -> tf.data.Dataset:
+) -> Batches:
     """`numbered_batches` of inputs, and with targets and weights where there are `targets`."""
-    import tensorflow as tf
-
     length = int(lengths[0]) if len(lengths) == 1 else None
     names = ("token_ids", "segment_ids", "padding_mask")
-    inputs = {name: tf.TensorSpec((rows, length), tf.int32) for name in names}
+    inputs = {name: ArraySpec((rows, length), "int32") for name in names}
     others = () if targets is None else targets.specs(rows, length)
-    return numbered_batches(make, first, batches, (inputs, *(tf.TensorSpec(*s) for s in others)))
+    return numbered_batches(make, first, batches, (inputs, *(ArraySpec(*s) for s in others)))

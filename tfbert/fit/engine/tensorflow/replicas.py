@@ -1,4 +1,4 @@
-"""Runs steps on all replicas, several in a call, and combines their results."""
+"""Runs steps on all replicas, several in a call."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,17 +7,14 @@ import keras
 import tensorflow as tf
 
 from tfbert import xla
-from tfbert.fit import keras_internals
 from tfbert.gradients import hold_gradients
 
 
-def replica_id() -> tf.Tensor | int:
-    """This replica's number among all of them, on all workers: a scalar int32 tensor or int."""
-    return tf.distribute.get_replica_context().replica_id_in_sync_group
-
-
 def run_steps(
-    model: keras.Model, step: Callable[[Any], None], results: Callable[[], Any]
+    model: keras.Model,
+    step: Callable[[Any], None],
+    results: Callable[[], Any],
+    written: Sequence[keras.Variable],
 ) -> Callable[[Any, int, bool], tuple[Any, tf.Tensor]]:
     """A function that runs `step` on every replica, several times in one call.
 
@@ -26,6 +23,7 @@ def run_steps(
         step: Function of one replica's batch.
         results: A replica calls it after the last step; it returns a structure of tensors that are
             the same on every replica.
+        written: All variables that `step` may assign to.
 
     Returns:
         A function of a (distributed) iterator, a Python number of steps, at least 1, and whether
@@ -89,13 +87,6 @@ def in_order(strategy: tf.distribute.Strategy, value: Any) -> tf.Tensor:
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return strategy.gather(value, axis=0)
     return tf.concat(strategy.experimental_local_results(value), axis=0)
-
-
-def concatenated(batches: Sequence[Any]) -> Any:
-    """The outputs of several batches as one, at least one batch; ragged if lengths differ."""
-    return keras.tree.map_structure(
-        lambda *outputs: keras_internals.ragged_concatenation(list(outputs)), *batches
-    )
 
 
 def compiled(model: keras.Model, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -7,7 +7,7 @@ import tensorflow as tf
 from helpers.small_models import Linear
 
 import tfbert
-from tfbert.fit.batches.division import rows_of_part
+from tfbert.fit.engine.tensorflow.division import rows_of_part
 from tfbert.hardware.strategies import get_strategy
 
 ROWS, WIDTH, BATCH = 11, 6, 4

@@ -6,9 +6,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfbert.fit.batches.division import rows_of_part
+from tfbert.fit.engine.tensorflow.division import rows_of_part
 
 Sums = list[tf.Tensor | None]
+
+
+def parts_of_replica(model: keras.Model) -> int:
+    """Number of micro-batches that a replica's part of the batch is divided into."""
+    return model.accumulate_steps
 
 
 def over_micro_batches(
@@ -17,6 +22,7 @@ def over_micro_batches(
     parts: int,
     shapes: Sequence[Any],
     keeps_rows: bool,
+    written: Sequence[keras.Variable],
 ) -> tuple[Sums, Any]:
     """Calls a function for each micro-batch of the data, and adds up what it returns.
 
@@ -27,6 +33,7 @@ def over_micro_batches(
         parts: Number of micro-batches.
         shapes: Of what is added up; the sums are float32.
         keeps_rows: Whether there is something to join; else the structure must be an empty list.
+        written: All variables that the function may assign to.
 
     Returns:
         The sums, None where the function returns None, and the structure for all rows.

@@ -1,0 +1,1 @@
+"""TensorFlow: replicas are those of `tf.distribute`, and batches come out of `tf.data`."""
