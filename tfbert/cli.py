@@ -42,7 +42,7 @@ from tfbert.tpu_check.check_options import TpuCheckConfig
 
 
 def finetune(config: FinetuneConfig) -> None:
-    """Train a sentence classifier and print its final numbers."""
+    """Train a model for a task on texts, pairs, words or passages, and print its final numbers."""
     prints = _joins_as_chief(config)
     refuse_early(config)
     data = read_tuning_data(config)

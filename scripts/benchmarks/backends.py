@@ -21,6 +21,8 @@ from shared.turns import in_turns
 
 BACKENDS = ("tensorflow", "jax")
 VOCABULARY, BATCH, LENGTH, PREDICTIONS = 8_000, 16, 128, 20
+# Layers, width, heads, width of the feed-forward net.
+SMALL, TINY = (4, 256, 4, 1_024), (1, 32, 2, 64)
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
@@ -38,7 +40,7 @@ def main():
     for _, case in in_turns(cases, 1 if arguments.tiny else arguments.rounds):
         words = [__file__, "--measure", case[0], *options]
         found[case].append(answer_of(*words, KERAS_BACKEND=case[1]))
-    write_page(arguments.output, report(found))
+    write_page(arguments.output, report(found, arguments.tiny))
 
 
 def measured(precision, tiny):
@@ -52,7 +54,7 @@ def measured(precision, tiny):
     from tfbert.models.pretrainer import make_pretrainer
     from tfbert.models.sizes import BertSize
 
-    size = BertSize(1, 32, 2, 64) if tiny else BertSize(4, 256, 4, 1_024)
+    size = BertSize(*(TINY if tiny else SMALL))
     model = make_pretrainer(size, VOCABULARY, dtype=POLICIES[precision])
     model.compile(
         tfbert.LAMB(1e-3, max_grad_norm=1.0),
@@ -97,7 +99,7 @@ def measured(precision, tiny):
     }
 
 
-def report(found):
+def report(found, tiny):
     """The page: a row for each precision and backend."""
     rows = []
     for (precision, backend), answers in found.items():
@@ -114,12 +116,13 @@ def report(found):
             ]
         )
     keras = found["float32", "jax"][0]["keras"]
+    layers, width, *_ = TINY if tiny else SMALL
     lines = [
         "# Benchmark: one step on TensorFlow and on JAX",
         "",
         "Written by `python scripts/benchmarks/backends.py`; medians, extremes in "
         "brackets, of processes that take turns.",
-        f"BERT of 4 layers, 256 wide, {VOCABULARY} word pieces; a pre-training step of "
+        f"BERT of {layers} layers, {width} wide, {VOCABULARY} word pieces; a pre-training step of "
         f"{BATCH} x {LENGTH} tokens and {PREDICTIONS} predictions, dropout 0.1, LAMB. "
         f"Keras {keras}, {cores()}.",
         "",

@@ -90,6 +90,12 @@ REGRESSION = ["--problem", "regression"]
     [
         # A row without a pair.
         ("csv", both("csv", PAIRS + "a dog,yes\n"), PAIR, "train.csv, line 12: 2 columns, the"),
+        (
+            "csv",
+            both("csv", PAIRS + "a dog, ,yes\n"),
+            PAIR,
+            "line 12: one text of the pair is empty",
+        ),
         ("csv", both("csv", PAIRS), ["--text-pair-column", "second"], "no column 'second'"),
         (
             "jsonl",

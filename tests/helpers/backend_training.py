@@ -67,15 +67,19 @@ def train_alike(strategy, kind, **compile_options):
             [keras.ops.convert_to_numpy(v).ravel() for v in sorted(model.weights, key=by_path)]
         ),
         "history": np.array([history.history[name] for name in ("loss", "accuracy")]),
-        "updates": int(model.optimizer.iterations),
+        "updates": number(model.optimizer.iterations),
     }
     if kind == "classifier":
         found["evaluation"] = np.array(model.evaluate(inputs, labels, **options))
         found["predictions"] = model.predict(inputs, BATCH, verbose=0)
     if kind == "float16":
-        found["skipped"] = int(model.optimizer.skipped_steps)
-        found["scale"] = float(model.optimizer.dynamic_scale)
+        found["skipped"] = number(model.optimizer.skipped_steps)
+        found["scale"] = number(model.optimizer.dynamic_scale)
     return found
+
+
+def number(variable):
+    return keras.ops.convert_to_numpy(variable).item()
 
 
 def by_path(variable):

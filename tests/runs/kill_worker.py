@@ -23,7 +23,7 @@ def main(folder, update, *words):
     checkpoints = Path(words[words.index("--output") + 1], "checkpoints")
 
     def kill():
-        while not list(checkpoints.glob("step-*")):  # a thread writes them
+        while not list(checkpoints.glob("step-*/manifest.json")):  # written last, by a thread
             time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGKILL)
 

@@ -110,3 +110,16 @@ def test_a_model_of_another_program_says_how_labels_are_read(kind, labels, tmp_p
     metrics = evaluate(EvaluateConfig(**options, progress=False))
     assert metrics["problem"] == {"tagger": "tagging"}.get(kind, kind)
     assert metrics["examples"] == len(rows)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"task": "conll"}, "--task conll: is data for tagging, .* trained for classification"),
+        ({"task": "squad"}, "--task squad: is data for span, .* trained for classification"),
+        ({"text_pair_column": "other"}, "--text-pair-column: .* trained on single texts"),
+    ],
+)
+def test_data_of_another_kind_than_the_model(trained_run, data, options, message):
+    with pytest.raises(InputError, match=message):
+        measure(trained_run, data=str(data / "train.csv"), **options)

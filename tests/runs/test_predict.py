@@ -7,6 +7,7 @@ import keras_hub
 import numpy as np
 import pytest
 import tensorflow as tf
+from helpers.foreign_models import VARIANTS
 from helpers.training_fixtures import TEXTS
 
 from tfbert.errors import InputError
@@ -36,9 +37,9 @@ def test_one_answer_a_line_in_order_whatever_the_batches(trained_run, tmp_path, 
 
 
 def test_another_backend_of_keras_is_one_line(classifier, trained_run, monkeypatch):
-    monkeypatch.setattr("keras.backend.backend", lambda: "jax")
+    monkeypatch.setattr("keras.backend.backend", lambda: "torch")
     for ask in (lambda: predict_texts(classifier, ["a"]), lambda: answers(trained_run)):
-        with pytest.raises(InputError, match="Keras runs on jax: set KERAS_BACKEND=tensorflow"):
+        with pytest.raises(InputError, match="Keras runs on torch: set KERAS_BACKEND"):
             ask()
 
 
@@ -246,3 +247,29 @@ def test_no_column_is_lost_to_another_of_its_new_name(trained_run, tmp_path):
     path.write_text("review,label,given_label\na,x,y\n")
     (row,) = answers(trained_run, input=str(path), text_column="review")
     assert (row["given_label"], row["given_given_label"]) == ("y", "x")
+
+
+def test_a_second_text_where_single_ones_are_judged(trained_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(predict_module, "load_model", None)
+    path = tmp_path / "table.csv"
+    path.write_text("review,other\na,b\n")
+    with pytest.raises(InputError, match=r"--text-pair-column: .* trained on single texts"):
+        answers(trained_run, input=str(path), text_pair_column="other")
+
+
+def test_a_model_of_another_program_is_given_pairs_by_the_option(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("text,other\ngood film,bad\ngood film,good\n")
+    model = str(VARIANTS / "classifier")
+    trained = load_model(model)
+    found = answers(model, input=str(path), text_pair_column="other")
+    expected = predict_texts(trained, ["good film"] * 2, pairs=["bad", "good"])
+    assert [row["label"] for row in found] == [answer["label"] for answer in expected]
+    for row, answer in zip(found, expected, strict=True):
+        assert row["probability"] == pytest.approx(answer["probability"], abs=1e-5)
+    (single,) = predict_texts(trained, ["good film"])
+    assert abs(found[0]["probability"] - single["probability"]) > 1e-5
+    with pytest.raises(InputError, match=r"--text-pair-column: .* trained on single texts"):
+        answers(VARIANTS / "tagger", input=str(path), text_pair_column="other")
+    with pytest.raises(ValueError, match="leave `pairs` out"):
+        predict_texts(load_model(str(VARIANTS / "tagger")), ["good"], pairs=["bad"])

@@ -1,5 +1,7 @@
 """Answers in passages, from SQuAD's files to the answers: on one replica and on two."""
 
+import dataclasses
+import io
 import json
 
 import numpy as np
@@ -15,6 +17,8 @@ from tfbert.runs.command_options import EvaluateConfig, FinetuneConfig, PredictC
 from tfbert.runs.evaluate import evaluate
 from tfbert.runs.finetune import finetune
 from tfbert.runs.predict import predict, predict_texts
+from tfbert.runs.scoring import predict_examples
+from tfbert.tasks.labelled_data import LabelledData
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +88,20 @@ def test_evaluate_says_what_the_run_said(runs, files):
         assert found == {name: metrics[name] for name in found}
 
 
+def test_the_threshold_is_chosen_in_the_arithmetic_of_its_use(files, small_model, tmp_path):
+    options = {"precision": "bfloat16", "epochs": 1}
+    finetune(options_of(files, small_model, tmp_path / "run", **options))
+    trained = load_model(str(tmp_path / "run"), "float32")
+    examples = LabelledData("squad", files).evaluation()
+    encoded = trained.problem.encode(trained.tokenizer, examples, trained.max_length)
+    outputs = predict_examples(trained, encoded, 24)
+    undecided = dataclasses.replace(trained.problem, null_threshold=None)
+    best = undecided.calibrated(outputs, encoded, examples).null_threshold
+    assert trained.problem.null_threshold == pytest.approx(best, abs=1e-6)
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["f1"] == pytest.approx(undecided.measure(outputs, encoded, examples)["f1"])
+
+
 def test_the_answers_have_the_official_scores(runs, files):
     folder, _ = runs[0]
     path = files / "dev-v2.0.json"
@@ -122,6 +140,12 @@ def test_tables_passages_and_texts_get_the_same_answer(runs, tmp_path, monkeypat
         assert asked[name] == row[name] == text[name]
     with pytest.raises(InputError, match="--question asks about one passage"):
         answers_of(folder, input=str(tmp_path / "table.jsonl"), question=question)
+    (tmp_path / "passage.txt").write_text(" \n")
+    with pytest.raises(InputError, match=r"passage\.txt: the passage is empty"):
+        answers_of(folder, input=passage, question=question)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"Who?\n")))
+    with pytest.raises(InputError, match="standard input, line 1: one text where the model"):
+        answers_of(folder)
 
 
 def test_other_models_answer_no_questions(trained_run, tmp_path):

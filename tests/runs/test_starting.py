@@ -1,10 +1,14 @@
 """What a command refuses before it imports TensorFlow, which takes seconds."""
 
 import json
+import shutil
 import subprocess
 import sys
 
 from helpers.processes import ROOT
+
+from tfbert.embedded import MODEL_DIRECTORY
+from tfbert.tasks.problems.classification import Classification
 
 GOOD = "text,label\n" + "a fine day,good\nan awful day,bad\n" * 5
 PROGRAM = """
@@ -28,6 +32,9 @@ def test_most_mistakes_are_found_without_tensorflow(tmp_path):
     for name, content in tables.items():
         (tmp_path / f"{name}.csv").write_text(content)
     (tmp_path / "empty").mkdir()
+    shutil.copytree(MODEL_DIRECTORY, tmp_path / "headed")
+    problem = Classification(["bad", "good"], "accuracy").config()
+    (tmp_path / "headed" / "problem.json").write_text(json.dumps(problem))
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "mine.txt").write_text("")
     tune = "finetune --task csv --model embedded --output run --data"
@@ -43,7 +50,7 @@ def test_most_mistakes_are_found_without_tensorflow(tmp_path):
         f"{tune} good.csv --model empty": "model empty: ",
         f"{tune} good.csv --output /proc/x": "--output /proc/x: cannot be written",
         f"{tune} good.csv --output notes": "holds files that are not a run",
-        "evaluate --task csv --data columns.csv --model embedded": "no column 'text'",
+        "evaluate --task csv --data columns.csv --model headed": "no column 'text'",
         "predict --model bert_base_uncased --input good.csv": "did you mean bert_base_en_uncased?",
         f"{export} notes": "holds files that are not an exported model",
         f"{export} /proc/x": "--output /proc/x: cannot be written",
@@ -62,4 +69,8 @@ def test_most_mistakes_are_found_without_tensorflow(tmp_path):
     for (words, message), answer in zip(cases.items(), answers, strict=True):
         line = answer.splitlines()[-1]
         assert line.startswith("tfbert: error: ") and message in line, (words, answer)
-    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["empty", "notes"]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == [
+        "empty",
+        "headed",
+        "notes",
+    ]

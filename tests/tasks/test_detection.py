@@ -99,6 +99,14 @@ def test_options_say_it(tmp_path, caplog):
     assert found(tmp_path, quoted, label_column="city, state").problem == "classification"
 
 
+def test_a_known_problem_needs_no_line(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "tfbert")
+    path = tmp_path / "data.jsonl"
+    path.write_text('{"text": "a", "label": ["x"]}\n')
+    assert LabelledData("jsonl", path, problem="multilabel").problem.name == "multilabel"
+    assert not caplog.text
+
+
 @pytest.mark.parametrize(
     ("task", "content", "problem"),
     [

@@ -22,7 +22,7 @@ import keras
 from tfbert.fit import engine, keras_internals
 from tfbert.fit.batches.class_weights import checked_class_weights
 from tfbert.fit.batches.epoch_data import EpochData, Evaluation, require_some
-from tfbert.fit.batches.preprocessing import preprocessed, sliceable
+from tfbert.fit.batches.preprocessing import divided_for_validation, preprocessed
 from tfbert.fit.callback_list import make_callback_list
 from tfbert.fit.compilation import (
     SavedCompilation,
@@ -188,8 +188,8 @@ class DistributedTrainer(engine.ModelOnDevices, SavedCompilation, SingleBatches)
         """
         self._assert_compile_called("fit")
         if validation_split and validation_data is None:
-            (x, y, sample_weight), validation_data = keras_internals.split_arrays(
-                sliceable(self, (x, y, sample_weight)), validation_split=validation_split
+            (x, y, sample_weight), validation_data = divided_for_validation(
+                self, (x, y, sample_weight), validation_split
             )
         start = (initial_epoch, initial_step)
         data = self._prepare(

@@ -39,8 +39,9 @@ class FinetuneConfig(ProblemOptions, RunOptions):
     Args:
         task: What the data is. `embedded` is the small sentiment set that ships with the package;
             `cola`, `sst2`, `mrpc`, `stsb`, `qqp`, `mnli`, `qnli`, `rte`, `wnli` and `ax` are those
-            of GLUE (docs/glue.md), `movie_reviews`, `imdb`, `goemotions` and `wnut17` other public
-            sets, all in their original layout; `csv`, `tsv` and `jsonl` are files of your own.
+            of GLUE (docs/glue.md), `movie_reviews`, `imdb`, `goemotions`, `wnut17` and `squad`
+            other public sets, all in their original layout; `csv`, `tsv`, `jsonl`, `conll` and,
+            for questions about passages, `squad` are also files of your own.
         output: The run directory to write.
         data: The data's file or folder (`embedded` needs none).
         model: Where to start: a run directory, `embedded`, a KerasHub preset name,
@@ -225,7 +226,8 @@ class PredictConfig(Options):
             columns come with the answers; `-` is standard input, with one text a line.
         text_column: Name of a table's column with the text; by default the run's.
         text_pair_column: Name of that with the second text, of a model that judges pairs; by
-            default the run's. On a line, a tab stands before the second text.
+            default the run's; a model of another program is given pairs by this option. On a line,
+            a tab stands before the second text.
         question: A question about a passage, of a model that answers such: the whole input is the
             passage.
         n_best: How many answers to give to each text, where there are several: the label with

@@ -12,9 +12,10 @@ from tfbert.runs.command_options import EvaluateConfig
 from tfbert.runs.outputs.run_directory import read_run_config
 from tfbert.runs.starting import require_backend
 from tfbert.tasks.examples import Examples
-from tfbert.tasks.known_problems import read_problem
+from tfbert.tasks.known_problems import problem_class, read_problem
 from tfbert.tasks.known_tasks import TASKS
 from tfbert.tasks.labelled_data import LabelledData
+from tfbert.tasks.problem import Problem
 
 
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
@@ -36,6 +37,8 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     problem = read_problem(Path(model))
     # Examples are read before TensorFlow starts, unless only the opened model says how they are to
     # be read, as one of another program.
+    if problem:
+        _check_kind(config, problem)
     found = data.examples(problem.name) if problem else None
     from tfbert.models.trained_model import load_model
     from tfbert.runs.scoring import evaluate_examples
@@ -49,6 +52,22 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         for name, others in further.items():
             metrics[name] = evaluate_examples(trained, others, *measured_with)
     return metrics
+
+
+def _check_kind(config: EvaluateConfig, problem: Problem) -> None:
+    """Refuses options that name data of another kind than the model was trained for."""
+    task = config.task
+    if task and task != read_run_config(config.model).get("task"):
+        asked = TASKS[task].problem
+        # Tables are read by any problem's own rules, these forms by one alone.
+        is_strict = TASKS[task].form in ("conll", "squad")
+        if asked and is_strict and not isinstance(problem, problem_class(asked)):
+            raise InputError(
+                f"--task {task}: is data for {asked}, and model {config.model} was trained for "
+                f"{problem.name}"
+            )
+    if config.text_pair_column is not None and not problem.has_pairs:
+        raise InputError(f"--text-pair-column: model {config.model} was trained on single texts")
 
 
 class _Data:

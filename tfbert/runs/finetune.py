@@ -20,7 +20,7 @@ from tfbert.hardware.memory import out_of_memory_advice
 from tfbert.hardware.precision import POLICIES, choose_precision
 from tfbert.hardware.strategies import is_tpu
 from tfbert.io.paths import absolute
-from tfbert.io.whole import replacing, saving
+from tfbert.io.whole import replacing, saving, write_json
 from tfbert.models.encoder import freeze_lower_layers
 from tfbert.models.sources import load_encoder
 from tfbert.models.trained_model import TrainedModel, load_model, make_model, save_model
@@ -35,6 +35,7 @@ from tfbert.runs.scoring import batch_lengths, evaluate_examples, fixed_rows, pr
 from tfbert.runs.starting import RunResult, start
 from tfbert.runs.tuning_data import TuningData, read_tuning_data
 from tfbert.tasks.examples import Examples
+from tfbert.tasks.known_problems import PROBLEM_FILE
 from tfbert.tasks.known_tasks import TASKS
 from tfbert.tasks.tokens.batch_sources import TrainingBatches
 from tfbert.tasks.tokens.batching import LengthBatches, TokenBatches
@@ -115,13 +116,15 @@ def _finetune(
     record = {"command": "finetune", "labels": data.problem.labels, "resolved": resolved}
     with run.writing(config, resumes, **record) as status:
         history, kept = _fit(trained, batches, evaluation, data, config, epochs, run, status)
-        if data.problem.calibrates:
-            outputs = predict_examples(trained, evaluation, config.global_batch_size)
-            problem = data.problem.calibrated(outputs, evaluation, data.evaluation)
-            trained = trained._replace(problem=problem)
         size = size_in_bytes(trained.model.variables)
         with saving(run.model, size), replacing(run.model) as temporary:
             save_model(trained, temporary)
+            if data.problem.calibrates:
+                # In the arithmetic in which it is used: scores of another one are shifted.
+                opened = load_model(str(temporary), "float32")
+                outputs = predict_examples(opened, evaluation, config.global_batch_size)
+                problem = data.problem.calibrated(outputs, evaluation, data.evaluation)
+                write_json(temporary / PROBLEM_FILE, problem.config())
         # Measured on what was saved, so that `tfbert evaluate` prints the same numbers.
         saved = load_model(str(run.path), "float32")
         measured_with = (config.global_batch_size, config.progress, config.token_cache)

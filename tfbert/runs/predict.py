@@ -1,5 +1,6 @@
 """`tfbert predict`: a trained model's answers to texts."""
 
+import dataclasses
 import functools
 import logging
 import sys
@@ -85,10 +86,19 @@ def predict(config: PredictConfig) -> Iterator[dict[str, Any]]:
 _Answerer = Callable[[Examples], Iterable[tuple[dict[str, Any], dict[str, Any]]]]
 
 
-def _inputs(problem: Problem, config: PredictConfig, layout: Layout) -> Iterator[Input]:
-    if config.question is None:
-        return problem.read_inputs(config.input, layout)
-    return problem.read_passage(config.question, config.input, layout)
+def _inputs(
+    problem: Problem, config: PredictConfig, layout: Layout, is_known: bool = True
+) -> Iterator[Input]:
+    """What is to be answered. Of a model of another program only its user knows of pairs."""
+    if config.question is not None:
+        return problem.read_passage(config.question, config.input, layout)
+    if config.text_pair_column is not None and not problem.has_pairs:
+        if is_known or problem.head == "tokens":
+            raise InputError(
+                f"--text-pair-column: model {config.model} was trained on single texts"
+            )
+        problem = dataclasses.replace(problem, has_pairs=True)
+    return problem.read_inputs(config.input, layout)
 
 
 def _answerer(config: PredictConfig) -> tuple[_Answerer, Callable[[Layout], Iterator[Input]]]:
@@ -96,21 +106,24 @@ def _answerer(config: PredictConfig) -> tuple[_Answerer, Callable[[Layout], Iter
     masked = masked_words.load_masked_word_model(config.model, _policy(config))
     if masked is None:
         trained = load_model(config.model, _policy(config))
-        return _answerer_of(trained, config), functools.partial(_inputs, trained.problem, config)
-    if config.question is not None:
-        raise InputError(f"--question: model {config.model} predicts masked words")
+        read = functools.partial(_inputs, trained.problem, config, is_known=False)
+        return _answerer_of(trained, config), read
+    for option in ("question", "text_pair_column"):
+        if getattr(config, option) is not None:
+            option = option.replace("_", "-")
+            raise InputError(f"--{option}: model {config.model} predicts masked words")
 
     def answer(examples: Examples) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
         for found in masked_words.answers(masked, examples.texts, batch_size=config.batch_size):
             yield {"text": found.pop("text")}, found
 
-    def read(layout: Layout) -> Iterator[Input]:
+    def read_masked(layout: Layout) -> Iterator[Input]:
         inputs = read_inputs(config.input, layout)
         first = list(islice(inputs, _CHUNK))
         masked_words.require_masks(masked, [example.texts[0] for example, _ in first])
         return chain(first, inputs)
 
-    return answer, read
+    return answer, read_masked
 
 
 def _answerer_of(trained: TrainedModel, config: PredictConfig) -> _Answerer:
@@ -188,8 +201,8 @@ def predict_texts(
 
     Raises:
         TypeError: If it is none of these, or one of the texts is something else, such as NaN.
-        ValueError: If there are not as many pairs as texts, or the model judges pairs and there
-            are none.
+        ValueError: If there are not as many pairs as texts, the model judges pairs and there are
+            none, or it tags single texts and there are some.
         InputError: If Keras does not run on TensorFlow or JAX.
     """
     check_backend()
@@ -199,6 +212,8 @@ def predict_texts(
         raise ValueError(f"{len(texts)} texts, and {len(seconds)} pairs: give one each")
     if trained.problem.has_pairs and seconds is None:
         raise ValueError("the model judges pairs of texts: give `pairs`")
+    if seconds is not None and trained.problem.head == "tokens" and not trained.problem.has_pairs:
+        raise ValueError(f"{trained.problem.name} is asked of single texts: leave `pairs` out")
     if not texts:
         return []
     examples = trained.problem.from_texts(texts, seconds)

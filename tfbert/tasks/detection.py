@@ -34,18 +34,21 @@ class Detected(NamedTuple):
     form: str
 
 
-def detect(path: str | Path, layout: Layout) -> Detected:
+def detect(path: str | Path, layout: Layout, says_so: bool = True) -> Detected:
     """The problem that a file poses, with a log line where it is not classification.
 
     Lists of labels in JSON are several labels a text (`multilabel`) or, beside a list of words,
     tags (`tagging`), as are CoNLL's columns; SQuAD's form asks for answers in passages (`span`).
     So do options that nothing else has: a label separator, and several label columns.
 
+    Args:
+        says_so: Whether there is that line: not where the problem is known already.
+
     Raises:
         InputError: If the file cannot be read.
     """
     found, reason = _detect(path, layout)
-    if found.problem != "classification":
+    if says_so and found.problem != "classification":
         _log.info("%s: %s, so --problem %s", path, reason, found.problem)
     return found
 

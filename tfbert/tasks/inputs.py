@@ -42,9 +42,10 @@ def read_inputs(path: str, layout: Layout, has_pairs: bool = False) -> Iterator[
             text = line.rstrip("\r\n")
             text, *pairs = text.split("\t", 1) if has_pairs else [text]
             if has_pairs and not pairs:
+                name = "standard input" if path == "-" else path
                 raise InputError(
-                    f"{path}, line {number}: one text; the model judges pairs: write the second "
-                    "text behind a tab, or give a table (.csv, .tsv, .jsonl)"
+                    f"{name}, line {number}: one text where the model reads two: write the second "
+                    "(of a question the passage) behind a tab, or give a table (.csv, .tsv, .jsonl)"
                 )
             yield Input(Examples([text], None, pairs or None))
         return

@@ -77,7 +77,7 @@ class LabelledData:
             raise InputError(f"{self.path}: no such file or folder")
         name = problem or self.task.problem
         if self.task.own_columns and (looked_at := self._first_file()):
-            found = detect(looked_at, self.layout)
+            found = detect(looked_at, self.layout, says_so=problem is None)
             if name in (None, found.problem):
                 name, self.layout = found.problem, dataclasses.replace(self.layout, form=found.form)
         self.problem = problem_class(name or "classification")

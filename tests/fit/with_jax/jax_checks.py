@@ -68,7 +68,7 @@ def test_devices_are_found_and_named(caplog):
 
 
 def collectives(accumulate, steps):
-    """(number of elements) of every all-reduce in the compiled train function."""
+    """(number of elements, loops around it) of every all-reduce in the compiled train function."""
     options = {"accumulate_steps": accumulate, "steps_per_execution": steps}
     model = linear(TWO, tfbert.LAMB(1e-2), **options)
     batch = X[:8], Y[:8], np.linspace(0, 1, 8, dtype="float32")
@@ -78,7 +78,8 @@ def collectives(accumulate, steps):
     for line in program.splitlines():
         if " all-reduce(" in line or " all-reduce-start(" in line:
             shapes = re.findall(r"[a-z]+\d+\[([\d,]*)\]", line.split(" all-reduce")[0])
-            found.append(sum(math.prod(map(int, filter(None, s.split(",")))) for s in shapes))
+            size = sum(math.prod(map(int, filter(None, s.split(",")))) for s in shapes)
+            found.append((size, re.search('op_name="([^"]*)"', line)[1].split("/").count("while")))
     return sorted(found)
 
 
@@ -88,8 +89,11 @@ def test_gradients_are_reduced_once_an_update(steps):
     assert found == collectives(1, steps)
     # The kernel's 4 x 3 elements and the bias' 3 in one reduction; besides, numbers: two counts
     # of targets, the gradients' denominator, and sum and count of the loss.
-    assert sum(size >= 15 for size in found) == 1
-    assert len(found) <= 4 and sum(found) <= 15 + 5
+    sizes, loops = zip(*found, strict=True)
+    assert sum(size >= 15 for size in sizes) == 1
+    assert len(sizes) <= 4 and sum(sizes) <= 15 + 5
+    # In the loop over updates, not in that over micro-batches, where one would be run four times.
+    assert max(loops) == (steps > 1)
 
 
 def test_one_program_serves_all_numbers_of_steps():

@@ -103,6 +103,21 @@ def test_the_threshold_is_the_best_of_all(seed=0):
         assert f1_at(best_null_threshold(given, nulls, questions)) == pytest.approx(max(tried))
 
 
+def test_the_last_digits_of_null_scores_do_not_decide():
+    questions = [question("cat", name="0"), question("cat", name="1"), question(name="2")]
+    answers = dict.fromkeys("012", "cat")
+    assert best_null_threshold(answers, {"0": -2.0, "1": 0.5, "2": 1.5}, questions) == 1.0
+    # An infinite score is that of a passage without words.
+    nulls = {"0": -2.0, "1": 0.5, "2": float("inf")}
+    assert best_null_threshold(answers, nulls, questions) == 1.5
+    assert best_null_threshold(answers, nulls, questions[:2]) == 1.5
+
+
+def test_where_no_question_has_an_answer_there_are_no_scores_of_such():
+    scores = squad_scores({"0": "", "1": "cat"}, [question(name="0"), question(name="1")])
+    assert scores == {"exact_match": 50, "f1": 50, "examples": 2, "no_answer_exact_match": 50}
+
+
 def test_no_answer_is_ever_best():
     questions = [question(name=str(n)) for n in range(3)]
     answers = dict.fromkeys("012", "cat")

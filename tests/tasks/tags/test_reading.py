@@ -59,6 +59,8 @@ def test_bad_json_is_named_with_its_line(tmp_path, row, reason):
 def test_other_forms_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"tags are read from CoNLL files.*and from JSON"):
         read_tagged(written(tmp_path, "text,label\na,b\n", "words.csv"), Layout("csv"))
+    with pytest.raises(InputError, match="--text-pair-column other: labels of words are asked of"):
+        read_tagged(written(tmp_path, CONLL), Layout("conll", pair_column="other"))
     with pytest.raises(InputError, match="one column; a word and its tag"):
         read_tagged(written(tmp_path, "EU\n"), Layout("conll"))
     with pytest.raises(InputError, match="--label-column ner: columns of a CoNLL file have no nam"):

@@ -52,9 +52,23 @@ def preprocessed(model: keras.Model, x: Any, **arguments: Any) -> tuple[Any, dic
     return dataset.prefetch(tf.data.AUTOTUNE), arguments
 
 
-def sliceable(model: keras.Model, data: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
-    """(x, y, sample_weight) in a form that Keras can split, also where x is texts."""
-    return _tensors(data) if takes_raw_samples(model) else data
+def divided_for_validation(
+    model: keras.Model, data: tuple[Any, Any, Any], share: float
+) -> tuple[tuple[Any, Any, Any], tuple[Any, Any, Any]]:
+    """(x, y, sample_weight) of all but the last `share` of the rows, and of those."""
+    if not takes_raw_samples(model):
+        return keras_internals.split_arrays(data, share)
+    if keras.backend.backend() != "jax":
+        return keras_internals.split_arrays(_tensors(data), share)
+    arrays = _arrays(data)
+    # Keras divides numbers alone.
+    training, _ = keras_internals.split_arrays(np.arange(len(keras.tree.flatten(arrays)[0])), share)
+    parts = slice(len(training)), slice(len(training), None)
+    first, second = (
+        keras.tree.map_structure(lambda a: None if a is None else a[part], arrays)  # noqa: B023
+        for part in parts
+    )
+    return first, second
 
 
 def takes_raw_samples(model: keras.Model) -> bool:
@@ -96,17 +110,23 @@ def _tensors(fields: Any) -> Any:
         return {name: _tensors(field) for name, field in fields.items()}
     if fields is None or isinstance(fields, (tf.Tensor, tf.RaggedTensor, tf.SparseTensor)):
         return fields
-    if not isinstance(fields, list) and not hasattr(fields, "__array__"):
-        kind = type(fields).__name__
-        raise ValueError(f"{kind}: give arrays, lists or a tf.data.Dataset of raw samples")
-    values = fields if isinstance(fields, list) else keras.ops.convert_to_numpy(fields)
-    if isinstance(values, list) or values.dtype.kind == "O":
-        _check_texts(values)
+    values = fields if isinstance(fields, list) else _array(fields)
+    _check_texts(values)
     return tf.convert_to_tensor(values)
+
+
+def _array(field: Any) -> np.ndarray:
+    """An array, or what can be one, as an array of NumPy."""
+    if not hasattr(field, "__array__"):
+        kind = type(field).__name__
+        raise ValueError(f"{kind}: give arrays, lists or a tf.data.Dataset of raw samples")
+    return keras.ops.convert_to_numpy(field)
 
 
 def _check_texts(values):
     """Raises ValueError where some are texts and one is not, such as a missing value."""
+    if not isinstance(values, list) and values.dtype.kind != "O":
+        return
     is_text = [isinstance(value, (str, bytes)) for value in values]
     if any(is_text) and not all(is_text):
         position = is_text.index(False)
@@ -156,6 +176,10 @@ class _PreparedArrays:
                 )
             self._rows = rows.pop()
             self._batch_size = batch_size or _DEFAULT_BATCH
+        if shuffle:
+            # Drawn here: a thread that reads ahead has a generator of Keras' of its own.
+            seed = keras.ops.convert_to_numpy(keras.random.randint((), 0, 2**31 - 1))
+            self._random = np.random.default_rng(int(seed))
 
     def __len__(self) -> int:
         if self._batch_size is None:
@@ -173,7 +197,7 @@ class _PreparedArrays:
             return
         order = np.arange(self._rows)
         if self._shuffle:
-            np.random.default_rng(keras.random.randint((), 0, 2**31 - 1)).shuffle(order)
+            self._random.shuffle(order)
         for begin in range(0, self._rows, self._batch_size):
             rows = order[begin : begin + self._batch_size]
             yield keras.tree.map_structure(lambda part: part[rows], self._samples)  # noqa: B023
@@ -185,7 +209,8 @@ def _arrays(fields: Any) -> Any:
         return tuple(map(_arrays, fields))
     if isinstance(fields, dict):
         return {name: _arrays(field) for name, field in fields.items()}
-    values = np.asarray(fields)
-    if values.dtype.kind == "O":
-        _check_texts(values)
-    return values
+    if fields is None:
+        return None
+    values = fields if isinstance(fields, list) else _array(fields)
+    _check_texts(values)
+    return np.asarray(values)

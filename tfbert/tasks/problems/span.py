@@ -205,9 +205,10 @@ class Span(Problem):
         if "has_answer_f1" in metrics:
             lines.append(
                 f"with an answer: exact match {metrics['has_answer_exact_match']:.2f} %, F1 "
-                f"{metrics['has_answer_f1']:.2f} %; without one: "
-                f"{metrics['no_answer_exact_match']:.2f} % right"
+                f"{metrics['has_answer_f1']:.2f} %"
             )
+        if "no_answer_exact_match" in metrics:
+            lines.append(f"without one: {metrics['no_answer_exact_match']:.2f} % right")
         if "null_threshold" in metrics:
             lines.append(f"`no answer` above a null score of {metrics['null_threshold']:.4f}")
         return "\n".join(lines)
@@ -232,7 +233,11 @@ class Span(Problem):
     def read_passage(self, question: str, path: str, layout: Layout) -> Iterator[Input]:
         if not question.strip():
             raise InputError("--question: is empty")
-        yield Input(Examples([question], None, [read_text(path, layout.encoding)]))
+        passage = read_text(path, layout.encoding)
+        if not passage.strip():
+            name = "standard input" if path == "-" else path
+            raise InputError(f"{name}: the passage is empty")
+        yield Input(Examples([question], None, [passage]))
 
     def given(self, example: Examples) -> dict[str, Any]:
         name = {"id": example.ids[0]} if example.ids else {}

@@ -60,7 +60,8 @@ def squad_scores(answers: Mapping[str, str], questions: Sequence[Question]) -> d
 
     Returns:
         A dict of `exact_match`, `f1` and `examples`; with impossible questions also of
-        `has_answer_exact_match`, `has_answer_f1` and `no_answer_exact_match`.
+        `no_answer_exact_match` and, of the others if there are any, `has_answer_exact_match` and
+        `has_answer_f1`.
     """
     scores = [
         score_of(answers[question.id], question) if question.id in answers else Score(0.0, 0.0)
@@ -69,9 +70,10 @@ def squad_scores(answers: Mapping[str, str], questions: Sequence[Question]) -> d
     result = {**_means(scores), "examples": len(scores)}
     if any(not question.answers for question in questions):
         pairs = list(zip(scores, questions, strict=True))
-        has = _means([score for score, question in pairs if question.answers])
+        with_answer = [score for score, question in pairs if question.answers]
+        if with_answer:
+            result |= {f"has_answer_{name}": value for name, value in _means(with_answer).items()}
         none = _means([score for score, question in pairs if not question.answers])
-        result |= {f"has_answer_{name}": value for name, value in has.items()}
         result["no_answer_exact_match"] = none["exact_match"]
     return result
 
@@ -94,7 +96,9 @@ def best_null_threshold(
         null_scores: Of each question; see `Answers`.
 
     Returns:
-        One of the null scores, or a little less than all of them, where no answer is ever best.
+        The middle between two neighbouring null scores, so that their last digits, which differ
+        with precision and batch size, do not decide; or 1 beyond all of them, where one side is
+        empty.
     """
     # From "no answer" everywhere on, one answer after another is admitted.
     total = float(sum(not question.answers for question in questions))
@@ -102,8 +106,10 @@ def best_null_threshold(
     ordered = sorted(questions, key=lambda question: null_scores[question.id])
     for number, question in enumerate(ordered):
         total += score_of(answers[question.id], question).f1 - (not question.answers)
-        following = ordered[number + 1] if number + 1 < len(ordered) else None
-        here = null_scores[question.id]
-        if total > best and (following is None or null_scores[following.id] > here):
-            best, threshold = total, here
+        here, following = null_scores[question.id], math.inf
+        if number + 1 < len(ordered):
+            following = null_scores[ordered[number + 1].id]
+        if total > best and following > here:
+            best = total
+            threshold = (here + following) / 2 if math.isfinite(following) else here + 1.0
     return threshold

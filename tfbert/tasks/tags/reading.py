@@ -29,6 +29,10 @@ def read_tagged(path: str | Path, layout: Layout, labelled: bool = True) -> Exam
     Raises:
         InputError: If it is of another form, or something in it is wrong: with the line.
     """
+    if layout.pair_column is not None:
+        raise InputError(
+            f"--text-pair-column {layout.pair_column}: labels of words are asked of single texts"
+        )
     if layout.form == "conll":
         sentences = read_conll(path, *_columns(layout), layout.encoding)
         labels = [sentence.labels for sentence in sentences] if labelled else None
