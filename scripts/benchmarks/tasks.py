@@ -27,6 +27,7 @@ from shared.turns import in_turns
 from task_recipes import DOC_STRIDE, MAX_ANSWER, RECIPES, SEEDS, WARMUP, WEIGHT_DECAY, prepare
 
 HERE = Path(__file__).parent
+SAVED = HERE.parents[1] / "docs" / "benchmark_tasks"
 OURS, PEER = "tfbert", "transformers"
 # What is measured for speed: who, and whether torch computes in bfloat16.
 FORMS = {
@@ -44,7 +45,7 @@ def main():
     parser.add_argument("--seeds", type=positive, nargs="+", default=SEEDS)
     parser.add_argument("--who", nargs="+", choices=(OURS, PEER), default=(OURS, PEER))
     parser.add_argument("--peer-python", default=sys.executable, help="has torch, transformers")
-    parser.add_argument("--results", type=Path, default=Path("runs/benchmark_tasks"))
+    parser.add_argument("--results", type=Path, default=SAVED)
     options = parser.parse_args()
     if options.part != "report" and options.data is None:
         parser.error("DATA must be given")
