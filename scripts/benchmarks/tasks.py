@@ -208,7 +208,8 @@ def accuracy_lines(cells):
         "## Accuracy",
         "",
         "Mean and standard deviation over the seeds, on the evaluation examples. The last column:",
-        "whether `tfbert`'s mean is at least the peer's mean minus its standard deviation.",
+        "whether `tfbert`'s mean is at least the peer's mean minus its standard deviation. It is meant",
+        "for three seeds of each; where there are fewer, they were not run yet.",
         "",
         *table(heads, rows),
     ]
@@ -244,7 +245,8 @@ def speed_lines(cells):
         "",
         "Examples a second of whole updates; of SQuAD, windows. `tfbert` as its defaults are:",
         "batches by length, and the precision of `--precision auto`. torch: batches shuffled and",
-        "padded to their longest, as its examples do. The forms took turns; medians.",
+        "padded to their longest, as its examples do, in bfloat16 to the next multiple of 8. The forms",
+        "took turns; medians.",
         "",
         *table(heads, rows),
     ]
@@ -272,7 +274,9 @@ def recipe_lines():
         "MRPC: the 4,076 and 1,725 pairs of the original files. SQuAD: questions of 36 articles of",
         "the development set, measured on the 770 of 4 others. GoEmotions: a label counts as given",
         "where its probability is above 0.5. It had batches of 32 at first: the peer gave no label",
-        "at all at a rate of 1e-4, and neither program did at 3e-4, an F1 of 0.",
+        "at all at a rate of 1e-4, and neither program did at 3e-4, an F1 of 0; with batches of 8 it",
+        "was not run to its end. The peer's runs of seed 1 padded to the longest text, its later ones",
+        "to the next multiple of 8.",
     ]
 
 
