@@ -16,7 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 from shared.turns import Clock
-from task_recipes import RECIPES, WARMUP, WEIGHT_DECAY
+from task_recipes import MAX_GRAD_NORM, RECIPES, WARMUP, WEIGHT_DECAY
 
 from tfbert.fit.compilation import make_optimizer
 from tfbert.hardware.precision import POLICIES, choose_precision
@@ -74,7 +74,13 @@ class Run:
         self.model = make_model(encoder.backbone, data.problem)
         rate = WarmupPolynomialDecay(recipe.learning_rate, UPDATES, round(WARMUP * UPDATES))
         self.model.compile(
-            make_optimizer("adamw", self.model, rate, weight_decay=WEIGHT_DECAY),
+            make_optimizer(
+                "adamw",
+                self.model,
+                rate,
+                weight_decay=WEIGHT_DECAY,
+                max_grad_norm=MAX_GRAD_NORM,
+            ),
             data.problem.make_loss(),
             weighted_metrics=data.problem.make_metrics(),
             jit_compile="auto",

@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 import transformers
 from task_peer_kinds import make_kind
-from task_recipes import RECIPES, WARMUP, WEIGHT_DECAY
+from task_recipes import MAX_GRAD_NORM, RECIPES, WARMUP, WEIGHT_DECAY
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 EVALUATION_BATCH = 64
@@ -117,7 +117,7 @@ def make_step(model, recipe, updates, bfloat16):
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             loss = model(**batch).loss
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRAD_NORM)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()

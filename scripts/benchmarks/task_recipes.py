@@ -11,6 +11,7 @@ from pathlib import Path
 SEEDS = (1, 2, 3)
 WARMUP = 0.1  # share of the updates
 WEIGHT_DECAY = 0.01  # not of biases and layer normalisation
+MAX_GRAD_NORM = 1.0
 DOC_STRIDE = 128
 MAX_ANSWER = 30  # tokens
 DRAW_SEED = 0

@@ -24,7 +24,16 @@ from shared.intervals import in_words
 from shared.machine import hardware, tfbert, versions
 from shared.page import fail, make_parser, positive, table, write_page
 from shared.turns import in_turns
-from task_recipes import DOC_STRIDE, MAX_ANSWER, RECIPES, SEEDS, WARMUP, WEIGHT_DECAY, prepare
+from task_recipes import (
+    DOC_STRIDE,
+    MAX_ANSWER,
+    MAX_GRAD_NORM,
+    RECIPES,
+    SEEDS,
+    WARMUP,
+    WEIGHT_DECAY,
+    prepare,
+)
 
 HERE = Path(__file__).parent
 SAVED = HERE.parents[1] / "docs" / "benchmark_tasks"
@@ -85,6 +94,7 @@ def train_ours(task, seed, options):
             *("--epochs", recipe.epochs, "--global-batch-size", recipe.batch_size),
             *("--learning-rate", recipe.learning_rate, "--max-length", recipe.max_length),
             *("--warmup-fraction", WARMUP, "--weight-decay", WEIGHT_DECAY, "--seed", seed),
+            *("--max-grad-norm", MAX_GRAD_NORM),
             *("--precision", "bfloat16", "--keep-epoch", "last", "--no-progress"),
             *span_options(recipe),
         )
@@ -182,8 +192,8 @@ MiniLM (`all-MiniLM-L6-v2`, 6 layers, 384 wide) fine-tuned by `tfbert finetune` 
 rises linearly over {WARMUP:.0%} of the updates and falls linearly to 0, weight decay {WEIGHT_DECAY}
 but for biases and layer normalisation, dropout 0.1, the weights of the last epoch. The recipes were
 fixed before the first run (`scripts/benchmarks/task_recipes.py`), but for GoEmotions' (below).
-What a recipe does not name is each program's own: `transformers` clips gradients at a norm of 1 and
-has an epsilon of 1e-8, `tfbert` does not clip and has 1e-6; both build batches of similar length.
+Both clip gradients at a norm of {MAX_GRAD_NORM:g} and build batches of similar length. The epsilon
+is each program's own: 1e-8 in `transformers` and 1e-6 in `tfbert`.
 Written by `python scripts/benchmarks/tasks.py`.
 """
 

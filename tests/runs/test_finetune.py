@@ -466,6 +466,13 @@ def test_weight_decay_leaves_biases_and_norms_alone(begun):
         assert moved != variable.path.endswith(("gamma", "beta", "bias")), variable.path
 
 
+@pytest.mark.parametrize(("norm", "expected"), [(None, 1.0), (0.5, 0.5), (0, None)])
+def test_gradients_are_clipped_as_in_berts_own_fine_tuning(begun, norm, expected):
+    options = {} if norm is None else {"max_grad_norm": norm}
+    model, _ = begun(**options)
+    assert model.optimizer.max_grad_norm == expected
+
+
 def test_bad_input_leaves_the_run_that_it_should_overwrite(config, trained_run, tmp_path):
     (tmp_path / "run").symlink_to(trained_run)
     with pytest.raises(InputError, match=r"holds a finished run .*cannot go on with more epochs"):

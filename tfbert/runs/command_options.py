@@ -75,6 +75,8 @@ class FinetuneConfig(ProblemOptions, RunOptions):
         learning_rate: Peak of the learning rate; the default is the task's.
         warmup_fraction: Share of the updates in which the rate rises from 0; then it falls to 0.
         weight_decay: Decoupled weight decay; biases and layer normalisation have none.
+        max_grad_norm: Clip the gradient of the global batch to this norm, as BERT's own
+            fine-tuning does; 0 does not.
         optimizer: `adamw` or `lamb`.
         class_weights: `none`, `balanced` (each class counts the same in the loss), or one number
             a class in the order of the labels. Where a text may have several labels, they weigh
@@ -131,6 +133,7 @@ class FinetuneConfig(ProblemOptions, RunOptions):
     learning_rate: Positive | None = None
     warmup_fraction: Share = 0.1
     weight_decay: NotNegative = 0.01
+    max_grad_norm: NotNegative = 1.0
     optimizer: Literal["adamw", "lamb"] = "adamw"
     class_weights: Literal["none", "balanced"] | list[Positive] = "none"
     freeze_layers: Annotated[int, at_least(0)] = 0

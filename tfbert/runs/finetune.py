@@ -160,7 +160,11 @@ def _compile(
     )
     model.compile(
         optimizer=make_optimizer(
-            config.optimizer, model, schedule, weight_decay=config.weight_decay
+            config.optimizer,
+            model,
+            schedule,
+            weight_decay=config.weight_decay,
+            max_grad_norm=config.max_grad_norm or None,
         ),
         loss=trained.problem.make_loss(),
         weighted_metrics=trained.problem.make_metrics(),
