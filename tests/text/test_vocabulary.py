@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tfbert.errors import InputError
-from tfbert.text.vocabulary import read_vocabulary
+from tfbert.text.vocabulary import find_vocabulary, read_vocabulary
 
 
 def test_kinds_of_pieces(vocabulary):
@@ -30,3 +30,22 @@ def test_files_that_are_not_vocabularies(tmp_path, content, message):
     path.write_text(content)
     with pytest.raises(InputError, match=message):
         read_vocabulary(path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["assets/tokenizer/vocabulary.txt", "model/assets/tokenizer/vocabulary.txt", "vocab.txt"],
+)
+def test_a_model_stands_for_its_vocabulary(tmp_path, name):
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text("")
+    assert find_vocabulary(str(tmp_path)) == str(tmp_path / name)
+
+
+def test_the_embedded_models_vocabulary_is_found_by_its_name():
+    assert len(read_vocabulary(find_vocabulary("embedded"))) == 8000
+
+
+def test_a_folder_without_a_vocabulary_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"--vocab .*no model with a vocabulary file"):
+        find_vocabulary(str(tmp_path))

@@ -39,7 +39,7 @@ from tfbert.records.shards import predictions_for
 from tfbert.records.workers import write_blocks
 from tfbert.text.blocks import Block, SeenDigests, make_blocks
 from tfbert.text.corpus import DATASETS_PREFIX, find_sources, read_documents, text_size
-from tfbert.text.vocabulary import Vocabulary, read_vocabulary
+from tfbert.text.vocabulary import Vocabulary, find_vocabulary, read_vocabulary
 
 _OPTIONS_FILE = "options.json"
 _RECORDS = "records"  # folder in the unfinished one, with what the dataset will be
@@ -69,6 +69,7 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
     work = unfinished_folder(directory)
     sources = find_sources(config.input, outside=[directory, work])
     stamp = _stamp(sources)
+    config = dataclasses.replace(config, vocab=find_vocabulary(config.vocab))
     vocabulary = read_vocabulary(config.vocab)
     options = _options(config, vocabulary.to_bytes())
     with _unwritable(directory):

@@ -31,7 +31,8 @@ class PrepareConfig(TextOptions):
     Args:
         input: Text files, folders, globs, `tfds:NAME` or `-` (standard input); `.gz` is unpacked.
         output: The folder to write; an interrupted run of the same options goes on in it.
-        vocab: The vocabulary, one word piece a line.
+        vocab: The vocabulary, one word piece a line; or a model's folder, a run directory or
+            `embedded`, for its own.
         documents: Where a document ends: at each `line`, at the end of each `file`, or at a `blank`
             line. In files, blank lines and `<br />` separate paragraphs.
         sentences: `split` finds sentences in the text; `line` takes each line as one.

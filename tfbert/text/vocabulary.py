@@ -5,11 +5,20 @@ from pathlib import Path
 
 import numpy as np
 
+from tfbert.embedded import MODEL_DIRECTORY
 from tfbert.errors import InputError
+from tfbert.io.paths import as_path
 from tfbert.io.text_files import read_lines
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 CONTINUATION = "##"  # begins the pieces that go on with a word
+
+# Where models keep theirs: KerasHub presets, those in a run directory, Hugging Face's and Google's.
+_IN_FOLDERS = (
+    "assets/tokenizer/vocabulary.txt",
+    "model/assets/tokenizer/vocabulary.txt",
+    "vocab.txt",
+)
 
 
 class Vocabulary:
@@ -69,3 +78,21 @@ def read_vocabulary(path: str | Path, encoding: str = "utf-8") -> Vocabulary:
     while pieces and not pieces[-1]:
         pieces.pop()
     return Vocabulary(pieces, str(path))
+
+
+def find_vocabulary(source: str) -> str:
+    """The vocabulary's file that a `--vocab` means.
+
+    Args:
+        source: A file, or a model: its folder, a run directory or `embedded`.
+
+    Raises:
+        InputError: If there is no vocabulary in the folder.
+    """
+    path = MODEL_DIRECTORY if source == "embedded" else as_path(source)
+    if not path.is_dir():
+        return source
+    for name in _IN_FOLDERS:
+        if (path / name).exists():
+            return str(path / name)
+    raise InputError(f"--vocab {source}: no model with a vocabulary file is in this folder")
