@@ -51,6 +51,14 @@ def test_another_task_takes_its_own_columns(trained_run, tmp_path):
     assert metrics["examples"] == 1
 
 
+def test_what_was_cut_is_said(trained_run, tmp_path, caplog):
+    path = tmp_path / "long.jsonl"
+    path.write_text(json.dumps({"text": "lovely " * 200, "label": "positive"}) + "\n")
+    with caplog.at_level("INFO", "tfbert"):
+        measure(trained_run, task="jsonl", data=str(path))
+    assert "1 of 1 texts are longer than" in caplog.text
+
+
 def test_a_preset_directory_needs_a_task(trained_run, data):
     model = trained_run / "model"
     with pytest.raises(InputError, match="its task is unknown: give --task"):

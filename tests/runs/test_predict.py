@@ -49,6 +49,14 @@ def test_standard_input(trained_run, monkeypatch):
     assert [answer["text"] for answer in answers(trained_run)] == ["good", "bad"]
 
 
+def test_what_was_cut_is_said(trained_run, tmp_path, caplog):
+    path = tmp_path / "long.txt"
+    path.write_text("lovely " * 200 + "\n")
+    with caplog.at_level("INFO", "tfbert"):
+        list(predict(PredictConfig(model=str(trained_run), input=str(path), progress=False)))
+    assert "1 of 1 texts are longer than" in caplog.text
+
+
 def test_no_lines_no_answers(trained_run, tmp_path):
     (tmp_path / "empty").write_text("")
     assert answers(trained_run, input=str(tmp_path / "empty")) == []

@@ -46,11 +46,18 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     with get_strategy(config.strategy, config.replicas).scope():
         trained = load_model(model, POLICIES[choose_precision(config.precision)])
     source, examples, further = found or data.examples(trained.problem.name)
-    measured_with = (config.batch_size, config.progress, config.token_cache)
+    measure = functools.partial(
+        evaluate_examples,
+        trained,
+        batch_size=config.batch_size,
+        progress=config.progress,
+        token_cache=config.token_cache,
+        tells_cut=True,
+    )
     with source.naming_places():
-        metrics = evaluate_examples(trained, examples, *measured_with)
+        metrics = measure(examples)
         for name, others in further.items():
-            metrics[name] = evaluate_examples(trained, others, *measured_with)
+            metrics[name] = measure(others)
     return metrics
 
 

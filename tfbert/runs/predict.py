@@ -127,14 +127,22 @@ def _answerer(config: PredictConfig) -> tuple[_Answerer, Callable[[Layout], Iter
 
 
 def _answerer_of(trained: TrainedModel, config: PredictConfig) -> _Answerer:
-    return functools.partial(_answers, trained, batch_size=config.batch_size, n_best=config.n_best)
+    return functools.partial(
+        _answers, trained, batch_size=config.batch_size, n_best=config.n_best, tells_cut=True
+    )
 
 
 def _answers(
-    trained: TrainedModel, examples: Examples, batch_size: int, n_best: int
+    trained: TrainedModel,
+    examples: Examples,
+    batch_size: int,
+    n_best: int,
+    tells_cut: bool = False,
 ) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     problem = trained.problem
     encoded = problem.encode(trained.tokenizer, examples, trained.max_length)
+    if tells_cut and encoded.cut:
+        log.info("%s", encoded.cut)
     outputs = predict_examples(trained, encoded, batch_size)
     found = problem.answers(outputs, encoded, examples, n_best)
     for number, answer in enumerate(found):

@@ -31,6 +31,7 @@ def evaluate_examples(
     batch_size: int,
     progress: bool,
     token_cache: str = "memory",
+    tells_cut: bool = False,
 ) -> dict[str, Any]:
     """The metrics of a model on labelled examples: what its problem measures, and its name.
 
@@ -38,12 +39,15 @@ def evaluate_examples(
         trained: Its model may be distributed.
         batch_size: Rows of tokens a step, over all replicas together.
         token_cache: As in `EvaluateConfig`.
+        tells_cut: Whether the log says what was cut off the texts.
 
     Raises:
         InputError: If a label is not one of the model's.
     """
     problem = trained.problem
     encoded = problem.encode(trained.tokenizer, examples, trained.max_length, token_cache)
+    if tells_cut and encoded.cut:
+        log.info("%s", encoded.cut)
     title = "evaluating" if progress else None
     outputs = predict_examples(trained, encoded, batch_size, title)
     metrics = {"problem": problem.name, **problem.measure(outputs, encoded, examples)}

@@ -64,7 +64,7 @@ def read_tuning_data(config: FinetuneConfig) -> TuningData:
         len(train.texts),
         len(evaluation.texts),
         problem.name,
-        f"; labels: {', '.join(problem.labels)}" if problem.labels else "",
+        f"; labels: {', '.join(problem.labels)}" if problem.lists_labels and problem.labels else "",
     )
     weights = problem.class_weights(config.class_weights, train)
     return TuningData(train, evaluation, problem, weights, further)

@@ -44,9 +44,11 @@ class Problem(abc.ABC):
     Attributes:
         name: What `--problem` calls it.
         head: Whether the model has one output a text (`pooled`, on [CLS]) or one a token.
+        lists_labels: Whether the labels are the data's, and worth saying before the training.
     """
 
     name: ClassVar[str]
+    lists_labels: ClassVar[bool] = True
     head: ClassVar[Literal["pooled", "tokens"]] = "pooled"
 
     labels: list[str]

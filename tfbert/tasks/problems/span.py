@@ -48,6 +48,7 @@ class Span(Problem):
 
     name: ClassVar[str] = "span"
     head: ClassVar[Literal["pooled", "tokens"]] = "tokens"
+    lists_labels: ClassVar[bool] = False  # always begin and end
 
     doc_stride: int = 128
     max_question_length: int = 64
