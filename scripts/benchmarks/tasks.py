@@ -286,11 +286,9 @@ def recipe_lines():
         "MRPC: the 4,076 and 1,725 pairs of the original files. SQuAD: questions of 36 articles of",
         "the development set, measured on the 770 of 4 others. GoEmotions: a label counts as given",
         "where its probability is above 0.5. It had batches of 32 at first: the peer gave no label",
-        "at all at a rate of 1e-4, and neither program did",
-        "at 3e-4, an F1 of 0; with batches of 8 it",
-        "was not run to its end. The peer's runs of",
-        "seed 1 padded to the longest text, its later ones",
-        "to the next multiple of 8.",
+        "at all at a rate of 1e-4, and neither program did at 3e-4, an F1 of 0, so its recipe was",
+        "changed after seeing results. The peer's runs of seed 1 padded to the longest text, its",
+        "later ones to the next multiple of 8.",
     ]
 
 
