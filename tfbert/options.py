@@ -50,6 +50,7 @@ def at_least(limit: float) -> Rule:
 StrategyName = Literal["auto", "cpu", "mirrored", "multi_worker", "tpu"]
 BackendName = Literal["tensorflow", "jax"]
 PrecisionName = Literal["auto", "float32", "bfloat16", "float16"]
+AttentionName = Literal["auto", "plain", "fused"]
 Count = Annotated[int, at_least(1)]
 Positive = Annotated[float, Rule("above 0", lambda value: value > 0)]
 NotNegative = Annotated[float, at_least(0)]

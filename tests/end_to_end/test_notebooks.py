@@ -160,6 +160,19 @@ def test_what_it_imports_is_there(path):
             assert hasattr(importlib.import_module(node.module), alias.name), ast.unparse(node)
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_where_there_is_no_tensorflow_it_installs_what_the_requirements_say(path):
+    sources = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
+    pinned = (REPOSITORY / "requirements-jax-no-deps.txt").read_text()
+    (line,) = re.findall(r"%pip install --no-deps .*", sources)
+    assert set(re.findall(r"[\w-]+==[\d.]+", line)) == set(
+        re.findall(r"^[\w-]+==.+$", pinned, re.M)
+    )
+    of_hub = (REPOSITORY / "requirements-jax.txt").read_text().split("beside TensorFlow.\n")[1]
+    (line,) = re.findall(r"lines \+= (\[.*\])", sources)
+    assert ast.literal_eval(line) == [*of_hub.splitlines(), "grain", "matplotlib"]
+
+
 def test_all_name_the_same_repository():
     """The one address: `url` in setup.cfg."""
     setup = configparser.ConfigParser()

@@ -3,12 +3,19 @@
 Prints the name of each part that passed.
 """
 
+import logging
+import re
+
 import jax
 import keras
 import numpy as np
 from helpers.small_encoder import INPUTS, PROJECTION, distance, make_stock
 
+from tfbert.errors import InputError
+from tfbert.hardware.jax_devices import JaxDevices
 from tfbert.models.encoder import from_stock
+from tfbert.models.layers import attention_choice, self_attention
+from tfbert.models.layers.attention_choice import choose_attention, use_attention
 from tfbert.models.layers.dropout import Dropout
 
 
@@ -23,6 +30,8 @@ def main():
     print("rematerialisation")
     check_fused_attention(stock)
     print("fused_attention")
+    check_choice(stock)
+    print("choice")
     check_fit(stock)
     print("fit")
 
@@ -87,6 +96,63 @@ def check_fused_attention(stock):
         assert "attention_dropout is 0.2, not 0" in str(error)
     else:
         raise AssertionError("dropout was not refused")
+
+
+class Pretended(JaxDevices):
+    """A CPU that says it is a GPU."""
+
+    platform = "gpu"
+
+
+def check_choice(stock):
+    rounded, without = from_stock(stock), from_stock(stock, attention_dropout=0.0)
+    gpu, cpu = Pretended(jax.local_devices()), JaxDevices(jax.local_devices())
+
+    def chosen(requested, encoder, devices, earlier=None):
+        lines = []
+        handler = logging.Handler()
+        handler.emit = lambda record: lines.append(record.getMessage())
+        log.addHandler(handler)
+        try:
+            return choose_attention(requested, encoder, devices, 4, 17, earlier), " ".join(lines)
+        finally:
+            log.removeHandler(handler)
+
+    log = logging.getLogger("tfbert")
+    log.setLevel("INFO")
+    assert chosen("auto", without, cpu) == ("plain", "")  # not measured
+    form, line = chosen("auto", without, gpu)
+    assert re.search(r"attention: (\w+), .*4 x 17 tokens: plain [\d.]+ ms, fused [\d.]+ ms", line)
+    times = {name: float(ms) for name, ms in re.findall(r"(\w+) ([\d.]+) ms", line)}
+    assert form == min(times, key=times.get) and form in line
+    assert chosen("auto", without, gpu) == (form, "")  # once
+    for earlier in ("plain", "fused"):
+        assert chosen("auto", without, gpu, earlier) == (earlier, "")
+        assert chosen(earlier, without, cpu) == (earlier, "")
+    form, line = chosen("auto", rounded, gpu)
+    assert form == "plain" and "--attention-dropout 0" in line
+    try:
+        chosen("fused", rounded, gpu)
+    except InputError as error:
+        assert "whose rate is 0.1: give --attention-dropout 0" in str(error)
+    else:
+        raise AssertionError("dropout was not refused")
+
+    def missing(*arguments):
+        raise RuntimeError("no kernel for this device")
+
+    attention_choice._FORMS["fused"] = missing
+    attention_choice._faster.cache_clear()
+    form, line = chosen("auto", without, gpu)
+    assert form == "plain" and "fused cannot be computed (no kernel for this device)" in line
+    expected = gradients(without, training=False)
+    use_attention(without, "fused")
+    assert without.get_config()["fused_attention"]
+    calls, fused = [], self_attention.fused_attention
+    self_attention.fused_attention = lambda *given: calls.append(given) or fused(*given)
+    output, found = gradients(without, training=False)
+    assert len(calls) == 1  # a layer, traced once
+    assert_same((output[:5], found), (expected[0][:5], expected[1]))
 
 
 def check_fit(stock):

@@ -8,6 +8,7 @@ from helpers.encoder_steps import results
 from helpers.small_encoder import CONFIG, INPUTS, assert_same_weights, distance
 
 from tfbert.errors import InputError
+from tfbert.hardware.strategies import get_strategy
 from tfbert.models.encoder import (
     BertEncoder,
     copy_weights,
@@ -16,6 +17,7 @@ from tfbert.models.encoder import (
     to_stock,
     weights_by_path,
 )
+from tfbert.models.layers.attention_choice import choose_attention
 
 
 def test_paths_shapes_and_attributes_are_the_stock_encoder_s(stock):
@@ -58,6 +60,9 @@ def test_attention_dropout_is_a_rate_of_its_own(stock):
     assert to_stock(encoder).dropout == 0.2
     with pytest.raises(ValueError, match="JAX backend alone"):
         from_stock(stock, attention_dropout=0.0, fused_attention=True)
+    assert choose_attention("auto", encoder, get_strategy("cpu"), 2, 8) == "plain"
+    with pytest.raises(InputError, match="--attention fused: runs on JAX alone"):
+        choose_attention("fused", encoder, get_strategy("cpu"), 2, 8)
 
 
 def test_keras_files_hold_our_class_and_presets_the_stock_one(stock, tmp_path):

@@ -5,7 +5,7 @@ def test_this_machine_is_described():
     text = hardware.describe_hardware()
     for word in ("GPU", "CPU", "memory", "precision", "TensorFlow"):
         assert word in text
-    assert not hardware.has_gpu()
+    assert not hardware.has_accelerator()
 
 
 def test_a_tpu_runtime_is_told_from_others(tmp_path):

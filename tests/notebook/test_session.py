@@ -3,10 +3,11 @@ import os
 import subprocess
 import sys
 
+import keras  # noqa: F401  (TensorFlow's, as in a notebook that began without `begin`)
 import pytest
 
 from tfbert.errors import InputError
-from tfbert.notebook import session
+from tfbert.notebook import hardware, session
 
 QUIET = """
 import logging, warnings
@@ -31,8 +32,29 @@ def test_only_tfbert_speaks(progress):
     assert done.stdout == "what it does\n" * progress + "what matters\n"
 
 
-def test_on_a_tpu_runtime_there_is_one_line(monkeypatch):
+ON_A_TPU = """
+import os
+os.environ["TPU_ACCELERATOR_TYPE"] = "v5litepod-1"
+from tfbert.notebook.session import begin
+begin()
+import keras, sys
+assert keras.backend.backend() == "jax"
+"""
+
+
+def test_on_a_tpu_runtime_keras_runs_on_jax():
+    pytest.importorskip("jax")
+    environment = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
+    command = [sys.executable, "-c", ON_A_TPU]
+    subprocess.run(command, check=True, env={**environment, "JAX_PLATFORMS": "cpu"})
+
+
+def test_where_that_is_too_late_there_is_one_line(monkeypatch):
     monkeypatch.setattr(session, "is_tpu_runtime", lambda: True)
+    with pytest.raises(InputError, match="restart the runtime") as error:
+        session.begin()
+    assert "\n" not in str(error.value)
+    monkeypatch.setattr(hardware, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="Change runtime type > T4 GPU") as error:
         session.begin()
     assert "\n" not in str(error.value)

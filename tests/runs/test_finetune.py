@@ -449,6 +449,11 @@ def test_the_division_of_the_work_is_as_asked_for(begun):
     assert model.backbone.rematerialize
 
 
+def test_attention_has_a_rate_of_dropout_of_its_own(begun):
+    model, _ = begun(dropout=0.2, attention_dropout=0.0)
+    assert (model.backbone.dropout, model.backbone.attention_dropout) == (0.2, 0.0)
+
+
 def test_truncation_is_reported(begun, caplog):
     with caplog.at_level("INFO", "tfbert"):
         begun(max_length=8)

@@ -100,6 +100,25 @@ def test_a_run_that_was_stopped_ends_with_the_same_bits(pretrain_config, tmp_pat
 
 
 @pytest.mark.slow
+def test_fused_attention_is_the_same_training(pretrain_config, tmp_path):
+    """In both phases; the rate of the rest stays, whose masks are the same ones."""
+    plain, fused = (
+        pretrain_config(
+            output=str(tmp_path / form / "run"),
+            dropout=0.1,
+            attention_dropout=0.0,
+            attention=form,
+        )
+        for form in ("plain", "fused")
+    )
+    for config in (plain, fused):
+        assert on_jax("pretrain", config)["compilations"] == [1, 1]
+    assert_equal_states(final_state(plain.output), final_state(fused.output), 1e-5)
+    record = yaml.safe_load((tmp_path / "fused" / "run" / "config.yaml").read_text())
+    assert [phase["attention"] for phase in record["resolved"]["phases"]] == ["fused", "fused"]
+
+
+@pytest.mark.slow
 def test_two_processes_are_one_device(pretrain_config, tmp_path):
     """`tfbert launch`, over gloo; their sum is rounded in another order."""
     whole, other = (pretrain_config(output=str(tmp_path / n / "run")) for n in ("one", "two"))
@@ -108,7 +127,7 @@ def test_two_processes_are_one_device(pretrain_config, tmp_path):
     options.write_text(yaml.safe_dump(dataclasses.asdict(other)))
     launch = ["-m", "tfbert", "launch", "--workers", "2", "--backend", "jax", "--"]
     command = [sys.executable, "-m", "tfbert", "pretrain", "--recipe", options]
-    finish(start([*launch, *command], JAX_PLATFORMS="cpu"), 240)
+    finish(start([*launch, *command], JAX_PLATFORMS="cpu"), 480)
     record = yaml.safe_load((tmp_path / "two" / "run" / "config.yaml").read_text())
     assert (record["resolved"]["replicas"], record["resolved"]["backend"]) == (2, "jax")
     assert_equal_states(final_state(whole.output), final_state(other.output), 1e-5)

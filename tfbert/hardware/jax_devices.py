@@ -6,6 +6,7 @@ import contextlib
 import functools
 import logging
 import os
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -179,6 +180,25 @@ def tpu(replicas: int | None) -> JaxDevices:
         return _made(tuple(jax.devices("tpu")))
     except RuntimeError as error:
         raise InputError(f"--strategy tpu: no TPU can be reached: {first_line(error)}") from error
+
+
+def has_tpu() -> bool:
+    """Whether JAX finds a TPU on this machine."""
+    import jax
+
+    return any(device.platform == "tpu" for device in jax.local_devices())
+
+
+def gpu_capabilities() -> list[tuple[int, int]]:
+    """(major, minor) compute capability of this machine's GPUs; (0, 0) of others than NVIDIA's."""
+    import jax
+
+    versions = [
+        re.fullmatch(r"(\d+)\.(\d+)", str(getattr(device, "compute_capability", "")))
+        for device in jax.local_devices()
+        if device.platform == "gpu"
+    ]
+    return [(int(v[1]), int(v[2])) if v else (0, 0) for v in versions]
 
 
 def _accelerators() -> list[Any]:

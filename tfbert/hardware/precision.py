@@ -1,11 +1,11 @@
 """Chooses the precision in which the hardware computes fastest."""
 
 import logging
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from tfbert.errors import InputError
+from tfbert.hardware import jax_devices
 from tfbert.hardware.strategies import backend
 
 log = logging.getLogger("tfbert")
@@ -27,7 +27,10 @@ def choose_precision(requested: str) -> str:
     Raises:
         InputError: If float16 is asked for on a TPU.
     """
-    has_tpu, capabilities = _tensorflow_devices() if backend() == "tensorflow" else _jax_devices()
+    if backend() == "tensorflow":
+        has_tpu, capabilities = _tensorflow_devices()
+    else:
+        has_tpu, capabilities = jax_devices.has_tpu(), jax_devices.gpu_capabilities()
     if has_tpu and requested == "float16":
         raise InputError("--precision float16: TPUs compute in bfloat16 or float32")
     if requested != "auto":
@@ -57,20 +60,6 @@ def _tensorflow_devices() -> tuple[bool, list[tuple[int, int]]]:
         for gpu in tf.config.list_physical_devices("GPU")
     ]
     return bool(tf.config.list_physical_devices("TPU")), capabilities
-
-
-def _jax_devices() -> tuple[bool, list[tuple[int, int]]]:
-    """As `_tensorflow_devices`."""
-    import jax
-
-    devices = jax.local_devices()
-    versions = [
-        re.fullmatch(r"(\d+)\.(\d+)", str(getattr(device, "compute_capability", "")))
-        for device in devices
-        if device.platform == "gpu"
-    ]
-    capabilities = [(int(v[1]), int(v[2])) if v else (0, 0) for v in versions]
-    return any(device.platform == "tpu" for device in devices), capabilities
 
 
 def precision_for_gpu(capability: tuple[int, int]) -> str:

@@ -164,6 +164,11 @@ def is_tpu(strategy: Strategy) -> bool:
     return isinstance(strategy, tf.distribute.TPUStrategy)
 
 
+def has_one_shape(strategy: Strategy) -> bool:
+    """Whether every batch must have one shape: on a TPU under TensorFlow. JAX compiles for each."""
+    return backend() != "jax" and is_tpu(strategy)
+
+
 def current_strategy() -> Strategy | None:
     """The strategy of the innermost `scope()`, or None outside of any."""
     if backend() == "jax":

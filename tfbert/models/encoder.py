@@ -168,7 +168,12 @@ class BertEncoder(keras_hub.models.BertBackbone):
 
     @classmethod
     def from_preset(
-        cls, preset: str, load_weights: bool = True, rematerialize: bool = False, **kwargs: Any
+        cls,
+        preset: str,
+        load_weights: bool = True,
+        rematerialize: bool = False,
+        attention_dropout: float | None = None,
+        **kwargs: Any,
     ) -> BertEncoder:
         """Opens a KerasHub preset of a `BertBackbone`; arguments as there.
 
@@ -180,7 +185,8 @@ class BertEncoder(keras_hub.models.BertBackbone):
         check_preset(preset)
         stock = keras_hub.models.BertBackbone.from_preset(preset, load_weights, **kwargs)
         settings = read_settings(preset)["encoder"]
-        return from_stock(stock, rematerialize=rematerialize, **settings)
+        own = {"rematerialize": rematerialize, "attention_dropout": attention_dropout}
+        return from_stock(stock, **own, **settings)
 
     def save_to_preset(self, preset_dir: str, max_shard_size: float = 10) -> None:
         """Writes a preset of the stock class, float32, which opens without this package.

@@ -166,13 +166,15 @@ def make_pretrainer(
     max_sequence_length: int = 512,
     dtype: str = "float32",
     rematerialize: bool = False,
+    attention_dropout: float | None = None,
 ) -> BertPretrainer:
     """A `BertPretrainer` with new weights.
 
     Args:
         next_sentence: As in `BertPretrainer`.
         dtype: Keras dtype policy, such as `mixed_bfloat16`.
-        vocabulary_size, dropout, max_sequence_length, rematerialize: As in `BertEncoder`.
+        vocabulary_size, dropout, max_sequence_length, rematerialize, attention_dropout: As in
+            `BertEncoder`.
     """
     backbone = BertEncoder(
         vocabulary_size=vocabulary_size,
@@ -183,6 +185,7 @@ def make_pretrainer(
         dropout=dropout,
         max_sequence_length=max_sequence_length,
         rematerialize=rematerialize,
+        attention_dropout=attention_dropout,
         dtype=dtype,
     )
     return BertPretrainer(backbone, next_sentence)
@@ -212,26 +215,33 @@ def save_pretrainer(
 
 
 def load_pretrainer(
-    source: str, dtype: str = "float32", next_sentence: bool = True, rematerialize: bool = False
+    source: str,
+    dtype: str = "float32",
+    next_sentence: bool = True,
+    rematerialize: bool = False,
+    attention_dropout: float | None = None,
 ) -> tuple[BertPretrainer, BertTokenizer]:
     """A `BertPretrainer` with existing weights.
 
     Args:
         source: Any MODEL argument: a run or preset that `save_pretrainer` wrote, or a model of
             another program. Heads that it lacks are new.
-        dtype, next_sentence, rematerialize: As in `make_pretrainer`.
+        dtype, next_sentence, rematerialize, attention_dropout: As in `make_pretrainer`.
 
     Raises:
         InputError: If there is no such model, or the heads' file is damaged.
     """
     opened = open_source(source)
+    options: dict[str, Any] = {
+        "dtype": dtype,
+        "rematerialize": rematerialize,
+        "attention_dropout": attention_dropout,
+    }
     if isinstance(opened, OpenedModel):
-        model = BertPretrainer(
-            opened.make_encoder(dtype=dtype, rematerialize=rematerialize), next_sentence
-        )
+        model = BertPretrainer(opened.make_encoder(**options), next_sentence)
         _assign_heads(model, opened)
         return model, opened.tokenizer
-    backbone = load_preset(BertEncoder, opened, source, dtype=dtype, rematerialize=rematerialize)
+    backbone = load_preset(BertEncoder, opened, source, **options)
     tokenizer = load_tokenizer(opened, source)
     model = BertPretrainer(backbone, next_sentence)
     path = Path(opened) / HEADS_FILE

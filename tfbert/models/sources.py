@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tfbert.embedded import MODEL_DIRECTORY
 from tfbert.errors import InputError
@@ -100,14 +100,19 @@ def open_source(source: str) -> OpenedModel | str:
 
 
 def load_encoder(
-    source: str, dtype: str = "float32", rematerialize: bool = False, dropout: float | None = None
+    source: str,
+    dtype: str = "float32",
+    rematerialize: bool = False,
+    dropout: float | None = None,
+    attention_dropout: float | None = None,
 ) -> Encoder:
     """Loads the encoder and the tokenizer of a MODEL argument.
 
     Args:
         source: See `resolve_source`.
         dtype: Keras dtype policy of the encoder, such as `mixed_bfloat16`.
-        rematerialize, dropout: As in `BertEncoder`; the rate of dropout is the model's by default.
+        rematerialize, dropout, attention_dropout: As in `BertEncoder`; the rate of dropout is the
+            model's by default.
 
     Raises:
         InputError: As `open_source`.
@@ -115,11 +120,14 @@ def load_encoder(
     from tfbert.models.encoder import BertEncoder
 
     opened = open_source(source)
-    changes = {} if dropout is None else {"dropout": dropout}
+    options: dict[str, Any] = {
+        "dtype": dtype,
+        "rematerialize": rematerialize,
+        "attention_dropout": attention_dropout,
+    }
+    if dropout is not None:
+        options["dropout"] = dropout
     if isinstance(opened, OpenedModel):
-        backbone = opened.make_encoder(dtype=dtype, rematerialize=rematerialize, **changes)
-        return Encoder(backbone, opened.tokenizer)
-    backbone = load_preset(
-        BertEncoder, opened, source, dtype=dtype, rematerialize=rematerialize, **changes
-    )
+        return Encoder(opened.make_encoder(**options), opened.tokenizer)
+    backbone = load_preset(BertEncoder, opened, source, **options)
     return Encoder(backbone, load_tokenizer(opened, source))

@@ -11,7 +11,7 @@ import numpy as np
 
 from tfbert.errors import InputError
 from tfbert.fit.trainer import DistributedTrainer
-from tfbert.hardware.strategies import is_tpu
+from tfbert.hardware.strategies import has_one_shape
 from tfbert.models.encoder import BertEncoder, copy_weights, to_stock
 from tfbert.models.formats.presets import write_settings
 from tfbert.models.sources import load_encoder
@@ -109,7 +109,7 @@ class TextClassifier(DistributedTrainer, keras_hub.models.BertTextClassifier):
         """A batch of texts as word pieces, no longer than its longest text needs."""
         prepared = super().preprocess_samples(x, y, sample_weight)
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(prepared)
-        if self.preprocessor is not None and not is_tpu(self.distribute_strategy):
+        if self.preprocessor is not None and not has_one_shape(self.distribute_strategy):
             limit = self.preprocessor.sequence_length
             multiple = _MULTIPLE * -(-limit // (_MULTIPLE * _LENGTHS))
             longest = _longest(x["padding_mask"])

@@ -3,13 +3,23 @@
 import importlib.metadata
 import os
 import platform
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, MutableMapping
+from importlib.util import find_spec
 from pathlib import Path
 
-TPU_RUNTIME = (
-    "this is a TPU runtime, and the notebook needs a GPU or a CPU: Colab's TPU runtimes have no "
-    "TensorFlow for TPUs since 2025. Choose Runtime > Change runtime type > T4 GPU, and run all "
-    "cells again. For Cloud TPU see docs/cloud_tpu.md"
+from tfbert.errors import InputError
+from tfbert.hardware.strategies import backend
+from tfbert.hardware.tpu_environment import leave_to_jax
+
+_NO_JAX = (
+    "this is a TPU runtime, and there is no JAX, on which TPUs are trained (TensorFlow has no "
+    "support for today's): `%pip install 'jax[tpu]'`, restart the runtime, run all cells again; "
+    "or choose Runtime > Change runtime type > T4 GPU"
+)
+_STARTED = (
+    "this is a TPU runtime, and Keras was imported before with TensorFlow, which does not train on "
+    "today's TPUs: restart the runtime, and run all cells again"
 )
 
 
@@ -21,13 +31,29 @@ def is_tpu_runtime(environment: Iterable[str] = os.environ, root: str | Path = "
     return named or (hosted and any((Path(root) / "dev").glob("accel[0-9]*")))
 
 
+def use_tpu(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Has Keras run on JAX; to be called on a TPU runtime, before Keras is imported.
+
+    Args:
+        environment: Changed in place.
+
+    Raises:
+        InputError: If there is no JAX, or Keras runs already on something else.
+    """
+    if find_spec("jax") is None:
+        raise InputError(_NO_JAX)
+    if "keras" in sys.modules and backend() != "jax":
+        raise InputError(_STARTED)
+    environment["KERAS_BACKEND"] = "jax"
+    leave_to_jax(environment)
+
+
 def describe_hardware() -> str:
     """What this machine computes with, as lines of text."""
     import keras
     import keras_hub
 
     from tfbert.hardware.precision import choose_precision, cpu_info
-    from tfbert.hardware.strategies import backend
 
     accelerators = _accelerators()
     lines = [f"{kind:<11}{name}" for kind, name in accelerators] or ["GPU        none"]
@@ -50,15 +76,13 @@ def describe_hardware() -> str:
     return "\n".join(lines)
 
 
-def has_gpu() -> bool:
-    """Whether TensorFlow or JAX sees a GPU."""
-    return any(kind == "GPU" for kind, _ in _accelerators())
+def has_accelerator() -> bool:
+    """Whether TensorFlow or JAX sees a GPU, or JAX a TPU."""
+    return bool(_accelerators())
 
 
 def _accelerators() -> list[tuple[str, str]]:
     """`GPU` or `TPU`, and the name, of each that Keras' backend sees."""
-    from tfbert.hardware.strategies import backend
-
     if backend() == "jax":
         import jax
 

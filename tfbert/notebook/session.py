@@ -3,13 +3,14 @@
 import logging
 import sys
 
-from tfbert.errors import InputError
 from tfbert.io.terminal import silence_libraries
-from tfbert.notebook.hardware import TPU_RUNTIME, is_tpu_runtime
+from tfbert.notebook.hardware import is_tpu_runtime, use_tpu
 
 
 def begin(progress: bool = True) -> None:
-    """Sets up a notebook's kernel; to be called before TensorFlow is imported.
+    """Sets up a notebook's kernel; to be called before Keras is imported.
+
+    On a TPU runtime of Colab or Kaggle, Keras runs on JAX, as with `KERAS_BACKEND=jax`.
 
     What the libraries tell themselves is left out (`silence_libraries`); lines of tfbert stay.
 
@@ -17,10 +18,10 @@ def begin(progress: bool = True) -> None:
         progress: Whether tfbert tells what it does, line by line.
 
     Raises:
-        InputError: On a TPU runtime of Colab or Kaggle, with what to do.
+        InputError: On a TPU runtime without JAX, or where Keras runs already, with what to do.
     """
     if is_tpu_runtime():
-        raise InputError(TPU_RUNTIME)
+        use_tpu()
     stream = sys.stderr
     silence_libraries()
     sys.stderr = stream  # the notebook's own, which knows the cell that writes

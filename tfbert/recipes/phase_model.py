@@ -15,8 +15,10 @@ from tfbert.errors import InputError
 from tfbert.fit.compilation import make_optimizer
 from tfbert.hardware.precision import POLICIES
 from tfbert.models.growth import grow, grow_optimizer
+from tfbert.models.layers.attention_choice import choose_attention, use_attention
 from tfbert.models.pretrainer import BertPretrainer, load_pretrainer, make_pretrainer
 from tfbert.optimizers.loss_scale import innermost
+from tfbert.recipes.phase_data import PhaseData
 from tfbert.recipes.phases import Phase, learning_rate_schedule, with_layers
 from tfbert.recipes.pretrain_options import PretrainConfig
 from tfbert.records.reader import PretrainingRecords
@@ -124,10 +126,46 @@ def make_phase_model(
     phase = phases[number]
     precision = "bfloat16" if config.precision == "auto" else config.precision
     model = _untrained(config, phase.num_layers, vocabulary_size, next_sentence, precision)
+    # `auto` is measured where the run begins: here there is no device.
+    requested = "plain" if config.attention == "auto" else config.attention
+    devices = model.distribute_strategy
+    form = choose_attention(requested, model.backbone, devices, 1, phase.sequence_length)
+    use_attention(model.backbone, form)
     _prepare_to_train(model, config, phases)
     model.freeze_lower_layers(phase.freeze_layers, phase.frozen_dropout)
     _compile(model, model.optimizer, config, accumulate_steps)
     return model
+
+
+def choose_forms(
+    model: BertPretrainer,
+    config: PretrainConfig,
+    phases: list[Phase],
+    data: list[PhaseData],
+    earlier: list[str | None],
+) -> list[str]:
+    """The form of attention of each phase, see `choose_attention`.
+
+    Args:
+        model: Of the first phase.
+        phases: As they are trained.
+        earlier: Those with which the run began; None where there are none.
+
+    Raises:
+        InputError: If `--attention fused` is not possible.
+    """
+    devices = model.distribute_strategy
+    return [
+        choose_attention(
+            config.attention,
+            model.backbone,
+            devices,
+            phase.global_batch_size // devices.num_replicas_in_sync // of_phase.accumulate_steps,
+            phase.sequence_length,
+            form,
+        )
+        for phase, of_phase, form in zip(phases, data, earlier, strict=True)
+    ]
 
 
 def _load_model(
@@ -140,7 +178,7 @@ def _load_model(
     """The model of `--init` and its tokenizer."""
     next_sentence = options["sequences"] == "pairs"
     model, tokenizer = load_pretrainer(
-        init, POLICIES[precision], next_sentence, config.rematerialize
+        init, POLICIES[precision], next_sentence, config.rematerialize, config.attention_dropout
     )
     if tokenizer.vocabulary.pieces != _vocabulary_of(records).pieces:
         raise InputError(
@@ -178,6 +216,7 @@ def _untrained(
         config.max_sequence_length,
         POLICIES[precision],
         config.rematerialize,
+        config.attention_dropout,
     )
 
 

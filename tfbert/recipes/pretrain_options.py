@@ -8,6 +8,7 @@ from tfbert.errors import InputError
 from tfbert.models.layer_origins import GrowthName, SlotsName
 from tfbert.models.sizes import BertSize, bert_size
 from tfbert.options import (
+    AttentionName,
     BackendName,
     Count,
     DropoutRate,
@@ -48,6 +49,12 @@ class PretrainConfig(RunOptions):
         intermediate_dim: Width of the feed-forward parts, where it differs from the size's.
         max_sequence_length: Positions that a new model has embeddings for.
         dropout: Rate of dropout in a new model.
+        attention_dropout: Rate of dropout on attention probabilities, in a new model or that of
+            `init`; by default that of the rest, as in the papers. A fused kernel has none: it needs
+            0 (docs/jax.md).
+        attention: How attention is computed on JAX where `attention_dropout` is 0: `plain`;
+            `fused`, one kernel; `auto` measures both on an accelerator and takes the faster one.
+            On TensorFlow and CPUs `auto` is `plain`.
         embeddings: What a new model's token embeddings begin with: `random` numbers, or
             `cooccurrence`, how often word pieces stand near each other in the records, factorized
             (docs/pretraining.md). It takes a minute or two, and helps where the updates are few.
@@ -99,6 +106,8 @@ class PretrainConfig(RunOptions):
     intermediate_dim: int | None = None
     max_sequence_length: int = 512
     dropout: DropoutRate = 0.1
+    attention_dropout: DropoutRate | None = None
+    attention: AttentionName = "auto"
     embeddings: Literal["random", "cooccurrence"] = "random"
     staging: Literal["none", "stack", "mslt"] = "none"
     stages: Count | None = None

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from tfbert.errors import InputError
 from tfbert.io.paths import why_unwritable
 from tfbert.options import (
+    AttentionName,
     BackendName,
     Count,
     DropoutRate,
@@ -84,6 +85,9 @@ class FinetuneConfig(ProblemOptions, RunOptions):
         freeze_layers: Leave the embeddings and this many of the lowest layers as they are.
         dropout: Rate of dropout in the encoder; by default that of the model. A model that was
             pre-trained without dropout may need some when there are few labels.
+        attention_dropout: Rate of dropout on attention probabilities; by default that of the rest.
+        attention: How attention is computed on JAX where `attention_dropout` is 0, as in
+            `pretrain`.
         early_stopping: Stop after this many epochs in which the main metric (docs/tasks.md) on the
             evaluation examples was not better; 0 trains all epochs.
         keep_epoch: Whose weights the run ends with: `best`, those of the epoch with the highest
@@ -138,6 +142,8 @@ class FinetuneConfig(ProblemOptions, RunOptions):
     class_weights: Literal["none", "balanced"] | list[Positive] = "none"
     freeze_layers: Annotated[int, at_least(0)] = 0
     dropout: DropoutRate | None = None
+    attention_dropout: DropoutRate | None = None
+    attention: AttentionName = "auto"
     early_stopping: Annotated[int, at_least(0)] = 0
     keep_epoch: Literal["best", "last"] = "best"
     precision: PrecisionName = "auto"

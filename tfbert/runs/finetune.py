@@ -18,10 +18,11 @@ from tfbert.errors import InputError
 from tfbert.fit.compilation import make_optimizer, resolve_jit_compile
 from tfbert.hardware.memory import out_of_memory_advice
 from tfbert.hardware.precision import POLICIES, choose_precision
-from tfbert.hardware.strategies import is_tpu
+from tfbert.hardware.strategies import backend, has_one_shape
 from tfbert.io.paths import absolute
 from tfbert.io.whole import replacing, saving, write_json
 from tfbert.models.encoder import freeze_lower_layers
+from tfbert.models.layers.attention_choice import choose_attention, use_attention
 from tfbert.models.sources import load_encoder
 from tfbert.models.trained_model import TrainedModel, load_model, make_model, save_model
 from tfbert.optimizers.schedules import WarmupPolynomialDecay
@@ -38,7 +39,7 @@ from tfbert.tasks.examples import Examples
 from tfbert.tasks.known_problems import PROBLEM_FILE
 from tfbert.tasks.known_tasks import TASKS
 from tfbert.tasks.tokens.batch_sources import TrainingBatches
-from tfbert.tasks.tokens.batching import LengthBatches, TokenBatches
+from tfbert.tasks.tokens.batching import LengthBatches, TokenBatches, fitted_lengths
 from tfbert.tasks.tokens.encoded import EncodedExamples
 
 if TYPE_CHECKING:
@@ -85,7 +86,11 @@ def _finetune(
     learning_rate = config.learning_rate or task.learning_rate
     with strategy.scope():
         encoder = load_encoder(
-            config.model or "embedded", POLICIES[precision], config.rematerialize, config.dropout
+            config.model or "embedded",
+            POLICIES[precision],
+            config.rematerialize,
+            config.dropout,
+            config.attention_dropout,
         )
         freeze_lower_layers(encoder.backbone, config.freeze_layers)
         trained = TrainedModel(
@@ -99,6 +104,8 @@ def _finetune(
     with strategy.scope():
         updates = epochs * batches.steps_per_epoch
         _compile(trained, config, learning_rate, updates, micro_batches)
+    earlier = run.recorded().get("attention") if resumes else None
+    attention = _choose_attention(trained, batches, config, micro_batches, earlier)
 
     resolved = {
         "epochs": epochs,
@@ -109,6 +116,7 @@ def _finetune(
         "precision": precision,
         "replicas": replicas,
         "accumulate_steps": micro_batches,
+        "attention": attention,
         # Where `evaluate` finds them again, from any working directory.
         "data": config.data and absolute(config.data),
         "eval_data": config.eval_data and absolute(config.eval_data),
@@ -175,6 +183,24 @@ def _compile(
     )
 
 
+def _choose_attention(
+    trained: TrainedModel,
+    batches: TrainingBatches,
+    config: FinetuneConfig,
+    accumulate_steps: int,
+    earlier: str | None,
+) -> str:
+    """Gives the encoder the form of attention that is the faster one in most batches."""
+    backbone, devices = trained.model.backbone, trained.model.distribute_strategy
+    length, rows = batches.usual_length, config.global_batch_size
+    if config.tokens_per_batch:
+        rows = config.tokens_per_batch // length
+    rows = math.ceil(rows / devices.num_replicas_in_sync / accumulate_steps)
+    form = choose_attention(config.attention, backbone, devices, rows, length, earlier)
+    use_attention(backbone, form)
+    return form
+
+
 def _jit_compile(config: FinetuneConfig) -> bool | str:
     """What `compile` takes."""
     return "auto" if config.jit_compile is None else config.jit_compile
@@ -197,13 +223,17 @@ def _training_batches(
     texts = encoded.texts
     is_compiled = resolve_jit_compile(trained.model, _jit_compile(config))
     lengths = batch_lengths(trained, is_compiled, config.pad_to_max_length)
-    if config.tokens_per_batch and is_tpu(trained.model.distribute_strategy):
+    if config.tokens_per_batch and has_one_shape(trained.model.distribute_strategy):
         raise InputError(
             "--tokens-per-batch: batches on a TPU have one shape; give --global-batch-size instead"
         )
+    # JAX compiles the whole update for each length: there are four, chosen for these texts.
+    is_fitted = backend() == "jax" and not config.pad_to_max_length
     batches: TokenBatches | LengthBatches
     rows: int | Callable[[int], int | None] | None
     if config.tokens_per_batch:
+        if is_fitted:
+            lengths = fitted_lengths(texts.lengths, trained.max_length)
         rows = functools.partial(_rows_of_length, trained, config.tokens_per_batch)
         batches = TokenBatches(texts.lengths, lengths, config.tokens_per_batch, config.seed)
         log.info(
@@ -216,6 +246,9 @@ def _training_batches(
         # Where all are padded alike, none is longer than another.
         token_counts = texts.lengths * (len(lengths) > 1)
         batches = LengthBatches(token_counts, config.global_batch_size, config.seed)
+        if is_fitted:
+            longest = [texts.lengths[batch].max() for batch in batches.epoch(0)]
+            lengths = fitted_lengths(np.array(longest), trained.max_length)
         rows = fixed_rows(trained, config.global_batch_size)
     assert encoded.targets is not None, "training examples have labels"
     return TrainingBatches(texts, batches, lengths, encoded.targets, rows)

@@ -16,10 +16,11 @@ from tfbert.hardware.peaks import strategy_matmul_peak
 from tfbert.hardware.precision import choose_precision
 from tfbert.hardware.strategies import sum_over_workers
 from tfbert.io.whole import replacing, saving
+from tfbert.models.layers.attention_choice import use_attention
 from tfbert.models.pretrainer import BertPretrainer, save_pretrainer
 from tfbert.recipes.cost import CostModel
 from tfbert.recipes.phase_data import PhaseData, open_phases
-from tfbert.recipes.phase_model import begin_phase, make_first_model
+from tfbert.recipes.phase_model import begin_phase, choose_forms, make_first_model
 from tfbert.recipes.phases import Phase, batch_orders
 from tfbert.recipes.plan import plan_lines
 from tfbert.recipes.pretrain_options import PretrainConfig
@@ -69,6 +70,9 @@ def _pretrain(
         model, tokenizer, phases = make_first_model(
             config, dataset["options"], data[0].train, precision, phases
         )
+    recorded = run.recorded().get("phases", []) if resumes else []
+    earlier = [phase.get("attention") for phase in recorded] or [None] * len(phases)
+    forms = choose_forms(model, config, phases, data, earlier)
     costs = CostModel.of(model, phases[-1].num_layers, config.optimizer)
     resolved = {
         "backend": keras.backend.backend(),
@@ -79,8 +83,9 @@ def _pretrain(
                 **dataclasses.asdict(phase),
                 "predictions": of_phase.predictions,
                 "accumulate_steps": of_phase.accumulate_steps,
+                "attention": form,
             }
-            for phase, of_phase in zip(phases, data, strict=True)
+            for phase, of_phase, form in zip(phases, data, forms, strict=True)
         ],
     }
     fingerprint = {"records": _digest(dataset), "precision": precision}
@@ -97,6 +102,7 @@ def _pretrain(
         steps = [phase.steps for phase in phases]
         for number in range(first, len(phases)):
             model = begin_phase(model, config, phases, number, data[number].accumulate_steps)
+            use_attention(model.backbone, forms[number])
             curves.begin_phase(number)
             recovery = config.recovery(
                 phase_folder(checkpoints, number),

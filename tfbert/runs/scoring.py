@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from tfbert.hardware.memory import out_of_memory_advice
-from tfbert.hardware.strategies import backend, is_tpu
+from tfbert.hardware.strategies import backend, has_one_shape
 from tfbert.models.trained_model import TrainedModel
 from tfbert.runs.outputs.callbacks import ProgressBar
 from tfbert.tasks.examples import Examples
@@ -105,7 +105,7 @@ def predict_outputs(
         MachineError: If memory is exhausted.
     """
     count = len(texts)
-    if 0 < count < batch_size and not is_tpu(trained.model.distribute_strategy):
+    if 0 < count < batch_size and not has_one_shape(trained.model.distribute_strategy):
         # Every number of rows has programs of its own (see `tfbert.models.layers.kernels.fused`): a
         # service that gets a few texts at a time must not make them for each number.
         batch_size = min(batch_size, 1 << (count - 1).bit_length())
@@ -185,12 +185,12 @@ def batch_lengths(
         jit_compile: Whether XLA compiles its steps: then the lengths are few, as it makes a program
             for each.
         only_longest: Whether all batches are padded to the longest text that the model takes. On
-            a TPU they are in any case, as it takes batches of one shape only.
+            a TPU under TensorFlow they are in any case, as it takes batches of one shape only.
 
     Returns:
         (lengths,) ascending.
     """
-    if only_longest or is_tpu(trained.model.distribute_strategy):
+    if only_longest or has_one_shape(trained.model.distribute_strategy):
         return np.array([trained.max_length])
     return padded_lengths(trained.max_length, few=jit_compile or backend() == "jax")
 
@@ -198,10 +198,10 @@ def batch_lengths(
 def fixed_rows(trained: TrainedModel, batch_size: int) -> int | None:
     """The rows that every batch must have, or None where they may differ.
 
-    On a TPU all batches have one shape, which its cores can share. On JAX every number of rows is
-    a program of its own, and the devices share them.
+    On a TPU under TensorFlow all batches have one shape, which its cores can share. On JAX every
+    number of rows is a program of its own, and the devices share them.
     """
-    if backend() != "jax" and not is_tpu(trained.model.distribute_strategy):
+    if backend() != "jax" and not has_one_shape(trained.model.distribute_strategy):
         return None
     cores = trained.model.distribute_strategy.num_replicas_in_sync
     return -(-batch_size // cores) * cores

@@ -1,6 +1,7 @@
 """Saved measurements, from which a benchmark that was stopped goes on."""
 
 import functools
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +38,8 @@ class Cells:
 @functools.cache
 def commit() -> str:
     """The commit of this repository, with a `+` where code differs from it; empty without git."""
+    if not shutil.which("git"):
+        return ""
 
     def git(*arguments: str) -> str:
         done = subprocess.run(["git", *arguments], cwd=REPOSITORY, capture_output=True, text=True)

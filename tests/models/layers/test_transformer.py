@@ -175,5 +175,5 @@ def test_jax_computes_the_same():
     pytest.importorskip("jax")
     script = pathlib.Path(__file__).parents[1] / "encoder_jax.py"
     process = start([script], KERAS_BACKEND="jax", JAX_PLATFORMS="cpu")
-    parts = ["stock", "dropout", "rematerialisation", "fused_attention", "fit"]
+    parts = ["stock", "dropout", "rematerialisation", "fused_attention", "choice", "fit"]
     assert finish(process, 240).split() == parts

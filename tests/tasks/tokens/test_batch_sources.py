@@ -48,6 +48,12 @@ def test_training_begins_at_any_step(texts, epoch, step, kind):
         np.testing.assert_array_equal(one["token_ids"], other["token_ids"])
 
 
+def test_the_usual_length_is_that_of_most_batches(texts):
+    batches = LengthBatches(LENGTHS, 3)  # 8 6 5, 5 4 3, 3 3 2
+    assert TrainingBatches(texts, batches, np.array([4, 8]), TARGETS).usual_length == 8
+    assert TrainingBatches(texts, batches, np.array([5, 8]), TARGETS).usual_length == 5
+
+
 def test_targets_of_tokens_are_padded_with_weight_0(texts):
     values = np.arange(len(texts.values), dtype=np.int32)
     weights = np.tile(np.array([1, 0, 2], np.float32), 13)

@@ -1,9 +1,17 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfbert.tasks.tokens.batching import LengthBatches, TokenBatches, collate, padded_lengths
+from tfbert.tasks.tokens.batching import (
+    LengthBatches,
+    TokenBatches,
+    collate,
+    fitted_lengths,
+    padded_lengths,
+)
 from tfbert.tasks.tokens.tokenization import TokenizedTexts
 
 lengths_strategy = st.lists(st.integers(2, 60), min_size=1, max_size=400)
@@ -110,3 +118,22 @@ def test_collate_pads_to_a_multiple_but_not_above_the_limit():
 )
 def test_padded_lengths_end_at_the_limit(max_length, few, expected):
     assert padded_lengths(max_length, few).tolist() == expected
+
+
+@given(st.lists(st.integers(2, 60), min_size=1, max_size=30), st.sampled_from([60, 64, 100]))
+@settings(max_examples=40, deadline=None)
+def test_fitted_lengths_leave_the_least_padding_of_all_choices(tokens, max_length):
+    tokens = np.array(tokens)
+    every = padded_lengths(max_length)
+
+    def padded(lengths):
+        lengths = np.array(lengths)
+        return lengths[np.searchsorted(lengths, tokens)].sum()
+
+    lengths = fitted_lengths(tokens, max_length)
+    top = every[np.searchsorted(every, tokens.max())]
+    assert lengths[-1] == top and len(lengths) <= 4 and set(lengths) <= set(every)
+    assert (np.diff(lengths) > 0).all()
+    below = every[every < top]
+    choices = (c for size in range(4) for c in itertools.combinations(below, size))
+    assert padded(lengths) == min(padded([*choice, top]) for choice in choices)

@@ -165,7 +165,10 @@ def open_folder(folder: Path, name: str, prefix: Path | None = None) -> OpenedMo
         log.info("%s: %s: it is left out, and the encoder is taken", name, why_not)
     rate = config.get("attention_probs_dropout_prob", arguments["dropout"])
     if rate != arguments["dropout"]:
-        log.info("%s: dropout of attention is %s, too, not %s", name, arguments["dropout"], rate)
+        log.info(
+            "%s: dropout of attention is %s, too, not %s (--attention-dropout changes it)",
+            *(name, arguments["dropout"], rate),
+        )
     return OpenedModel(
         name=name,
         arguments=arguments,

@@ -28,12 +28,32 @@ if TYPE_CHECKING:
     from tfbert.models.layers.dropout import Dropout
 
 
+def attention_of_tokens(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    padding_mask: Tensor | None,
+    dropout: Dropout | None = None,
+    seed: Tensor | None = None,
+) -> Tensor:
+    """`attention` of tensors in the form of the projections, (batch, tokens, heads, head_dim)."""
+    context = attention(
+        ops.transpose(query, (0, 2, 1, 3)),
+        ops.transpose(key, (0, 2, 3, 1)),
+        ops.transpose(value, (0, 2, 1, 3)),
+        padding_mask,
+        dropout,
+        seed,
+    )
+    return ops.transpose(context, (0, 2, 1, 3))
+
+
 def attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
     padding_mask: Tensor | None,
-    dropout: Dropout,
+    dropout: Dropout | None,
     seed: Tensor | None,
 ) -> Tensor:
     """softmax(query key^T / sqrt(head_dim)) value, with dropout on the probabilities.
@@ -44,7 +64,7 @@ def attention(
         value: (batch, heads, tokens, head_dim).
         padding_mask: (batch, tokens) of integers, 0 where a token is padding, or None. Padding
             gets no attention; where all tokens are padding, the output is 0.
-        dropout: On the probabilities.
+        dropout: On the probabilities; None for none.
         seed: From `dropout.draw_seed`; None for no dropout.
 
     Returns:
@@ -54,7 +74,7 @@ def attention(
     if padding_mask is not None:
         query, key, value = _masked(query, key, value, padding_mask)
     mask = None
-    if seed is not None:
+    if dropout is not None and seed is not None:
         shape = ops.shape(query)
         mask = dropout.draw_mask((*shape[:3], shape[2]), seed)
         # Scales the small value, not the probabilities, and rounds once.

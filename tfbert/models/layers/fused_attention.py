@@ -5,7 +5,11 @@ from __future__ import annotations
 import keras
 from keras import ops
 
+from tfbert.hardware.jax_devices import gpu_capabilities
 from tfbert.types import Tensor
+
+_AMPERE = (8, 0)  # the first compute capability that cuDNN has its kernel for
+_LARGEST_HEAD = 128
 
 
 def check_fused_attention(dropout: float) -> None:
@@ -21,7 +25,7 @@ def fused_attention(
 ) -> Tensor:
     """`attention` without dropout, as JAX computes it: on NVIDIA GPUs from Ampere on by cuDNN.
 
-    It is no faster everywhere: measure it.
+    It is not faster everywhere: `attention_choice` measures it.
 
     Args:
         query, key, value: (batch, tokens, heads, head_dim).
@@ -32,8 +36,6 @@ def fused_attention(
     """
     import jax
 
-    is_16_bit = keras.backend.standardize_dtype(query.dtype) in ("bfloat16", "float16")
-    by_cudnn = jax.default_backend() == "gpu" and is_16_bit
     mask = None
     if padding_mask is not None:
         is_token = ops.not_equal(padding_mask, 0)
@@ -43,5 +45,14 @@ def fused_attention(
         # Where all tokens are padding, the mean of their values is 0.
         value = value * ops.cast(is_token, value.dtype)[:, :, None, None]
     return jax.nn.dot_product_attention(
-        query, key, value, mask=mask, implementation="cudnn" if by_cudnn else "xla"
+        query, key, value, mask=mask, implementation="cudnn" if _by_cudnn(query) else "xla"
     )
+
+
+def _by_cudnn(query: Tensor) -> bool:
+    """Whether cuDNN has a kernel for such tensors on this machine's GPUs."""
+    is_16_bit = keras.backend.standardize_dtype(query.dtype) in ("bfloat16", "float16")
+    head_dim = query.shape[-1]
+    capabilities = gpu_capabilities()
+    has_kernel = bool(capabilities) and min(capabilities) >= _AMPERE
+    return has_kernel and is_16_bit and head_dim <= _LARGEST_HEAD and head_dim % 8 == 0

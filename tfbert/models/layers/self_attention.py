@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfbert.models.layers.attention import attention
+from tfbert.models.layers.attention import attention_of_tokens
 from tfbert.models.layers.dropout import Dropout
 from tfbert.models.layers.fused_attention import check_fused_attention, fused_attention
 from tfbert.types import Tensor
@@ -28,7 +28,8 @@ class SelfAttention(keras.layers.Layer):
     Args:
         num_heads: Number of heads; divides the width of the input.
         dropout: Rate of the dropout on attention probabilities.
-        fused: Whether to compute by `fused_attention`, which JAX alone has, without dropout.
+        fused: Whether to compute by `fused_attention`, which JAX alone has, without dropout. Read
+            when the layer is traced.
 
     Raises:
         ValueError: If `fused` is not possible.
@@ -99,15 +100,9 @@ class SelfAttention(keras.layers.Layer):
         if self.fused:
             context = fused_attention(query, key, value, padding_mask)
         else:
-            context = attention(
-                ops.transpose(query, (0, 2, 1, 3)),
-                ops.transpose(key, (0, 2, 3, 1)),
-                ops.transpose(value, (0, 2, 1, 3)),
-                padding_mask,
-                self._dropout_layer,
-                seed,
+            context = attention_of_tokens(
+                query, key, value, padding_mask, self._dropout_layer, seed
             )
-            context = ops.transpose(context, (0, 2, 1, 3))
         context = ops.reshape(context, (-1, width))
         kernel = ops.reshape(self.output_dense.kernel, (width, width))
         output = ops.add(ops.matmul(context, kernel), self.output_dense.bias)

@@ -162,6 +162,10 @@ class TransformerEncoder(keras.layers.Layer):
 
         return forward(inputs, *tensors, *(v.value for v in variables))
 
+    def use_fused_attention(self, fused: bool) -> None:
+        """Takes the other form of attention, from the next time on that the layer is traced."""
+        self.fused_attention = self._self_attention_layer.fused = fused
+
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape
 

@@ -35,6 +35,7 @@ _FREE_OPTIONS = {
         "per_device_batch_size",
         "device_tokens",
         "steps_per_execution",
+        "attention",
     ),
     *("checkpoint_steps", "checkpoint_minutes", "keep_checkpoints", "on_nan", "max_rollbacks"),
     *("token_cache", "data", "eval_data"),  # what is in them is compared, wherever they are now
@@ -127,6 +128,13 @@ class RunDirectory:
             for name in {**before, **now}
             if name.split(".")[-1] not in _FREE_OPTIONS and before.get(name) != now.get(name)
         ]
+
+    def recorded(self) -> dict[str, Any]:
+        """What the run in the directory resolved its options to when it began, `resolved` of
+        `config.yaml`; empty where there is none."""
+        if not self.config.exists():
+            return {}
+        return yaml.safe_load(self.config.read_text(encoding="utf-8")).get("resolved") or {}
 
     def finished_metrics(self) -> dict[str, Any] | None:
         """The content of `metrics.json`; None where no run is finished."""

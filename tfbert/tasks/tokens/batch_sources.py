@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -40,6 +41,15 @@ class TrainingBatches:
     def steps_per_epoch(self) -> int:
         """Batches an epoch."""
         return self.batches.steps
+
+    @property
+    def usual_length(self) -> int:
+        """The length that most batches are padded to."""
+        found = [
+            padded_length(self.texts.lengths[batch], self.lengths)
+            for batch in self.batches.epoch(0)
+        ]
+        return collections.Counter(found).most_common(1)[0][0]
 
     def examples_in(self, epoch: int, first: int, last: int) -> int:
         """Examples of the steps `first` to `last` of an epoch, both included."""

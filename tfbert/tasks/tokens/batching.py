@@ -14,6 +14,7 @@ import numpy as np
 
 from tfbert.tasks.tokens.tokenization import TokenizedTexts
 
+FEW = 4  # lengths of a compiler that makes a program for each
 PAD_MULTIPLE = 8  # lengths are rounded up to it: fewer shapes, better aligned matrix products
 # Batches in a pool: more waste less padding, fewer mix the examples better. A small data set has
 # three or four pools, or the same texts would meet in every epoch.
@@ -124,8 +125,38 @@ def padded_lengths(max_length: int, few: bool = False) -> np.ndarray:
     """
     step = PAD_MULTIPLE
     if few:
-        step *= math.ceil(max_length / (4 * PAD_MULTIPLE))
+        step *= math.ceil(max_length / (FEW * PAD_MULTIPLE))
     return np.array([*range(step, max_length, step), max_length])
+
+
+def fitted_lengths(tokens: np.ndarray, max_length: int) -> np.ndarray:
+    """Four lengths or fewer, for a compiler that makes a program for each, with the least padding.
+
+    Args:
+        tokens: (n,) of each batch of equally many texts its longest; or of each text, where texts
+            of one padded length meet.
+        max_length: Most tokens of any.
+
+    Returns:
+        (lengths,) ascending: multiples of `PAD_MULTIPLE` or `max_length`. The last one holds the
+        longest of `tokens`.
+    """
+    every = padded_lengths(max_length)
+    counts = np.bincount(np.searchsorted(every, tokens), minlength=len(every))
+    every = every[: int(np.flatnonzero(counts)[-1]) + 1]
+    held = np.append(0, np.cumsum(counts))  # by those that are no longer than a length
+    # cost[n]: the padded tokens of what lengths up to the n-th hold, the n-th being the last taken.
+    cost = every * held[1 : len(every) + 1]
+    taken = [[n] for n in range(len(every))]
+    for _ in range(FEW - 1):
+        better = cost.copy(), list(taken)
+        for last in range(len(every)):
+            for before in range(last):
+                padded = cost[before] + every[last] * (held[last + 1] - held[before + 1])
+                if padded < better[0][last]:
+                    better[0][last], better[1][last] = padded, [*taken[before], last]
+        cost, taken = better
+    return every[taken[-1]]
 
 
 def padded_length(tokens: np.ndarray, lengths: np.ndarray) -> int:
