@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+from helpers.small_distilled import train_distilled
 from helpers.small_models import (
     BATCH,
     EPOCHS,
@@ -39,11 +40,14 @@ def train_alike(strategy, kind, **compile_options):
     Args:
         kind: `linear`; `float16`, a linear model whose gradients overflow at two steps in each
             epoch, by a row of the last part of the batch; `classifier`, whose batches are divided
-            unevenly, with an evaluation and predictions.
+            unevenly, with an evaluation and predictions; `distilled`, a student with a
+            teacher, and `half-distilled`, one that predicts masked tokens as well.
 
     Returns:
         {name: array}.
     """
+    if kind in ("distilled", "half-distilled"):
+        return train_distilled(strategy, 1.0 if kind == "distilled" else 0.5, **compile_options)
     with strategy.scope():
         makers = {"classifier": make_classifier, "float16": half_precision_linear}
         model = give_weights(makers.get(kind, make_linear)())

@@ -2,6 +2,7 @@ import dataclasses
 from types import SimpleNamespace
 
 import pytest
+from helpers.small_distilled import STUDENT, WIDE, small_student, small_teacher
 
 from tfbert.models.pretrainer import make_pretrainer
 from tfbert.models.sizes import SIZES, BertSize
@@ -23,6 +24,25 @@ def test_as_many_parameters_as_the_model_has(next_sentence):
         trained = sum(variable.value.shape.num_elements() for variable in model.trainable_variables)
         # Counted with the heads: without next sentences the pooler is not trained.
         assert costs.parameters(frozen_layers=frozen) == trained
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+@pytest.mark.parametrize("size", [WIDE, STUDENT])
+def test_a_teacher_costs_its_forward_pass(size, share):
+    """And the projection to its width, where there is one: three products."""
+    model = small_student(small_teacher(size), share)
+    costs = CostModel.of(model, 1)
+    trained = sum(variable.value.shape.num_elements() for variable in model.trainable_variables)
+    assert costs.parameters() == trained
+    phase, predictions = Phase(1, 8, 12, learning_rate=0.1, layers=1), 3 if share < 1 else 0
+    cost = costs.update(phase, predictions)
+    usual = dataclasses.replace(costs, teacher=None).update(phase, predictions)
+    # A layer's weights for each token, and its attention; the backward pass costs twice as much.
+    width, inner = size.hidden_dim, size.intermediate_dim
+    assert cost.teacher == 8 * 2 * 12 * (4 * width**2 + 2 * width * inner + 2 * 12 * width)
+    projection = 3 * 8 * 2 * 12 * 16 * width if size is WIDE else 0
+    assert cost.products == usual.products + cost.teacher + projection
+    assert (cost.heads == projection) == (share == 1)
 
 
 def test_an_update_at_full_depth():

@@ -51,3 +51,14 @@ def test_predictions_are_those_of_the_batches(prepared, masking):
 def test_records_without_masks_are_refused(prepared):
     with pytest.raises(InputError, match="hold no masks; prepare the text with --masking dynamic"):
         opened(prepared["none"], PHASES[:1])
+
+
+@pytest.mark.parametrize("masking", ["dynamic", "fixed", "none"])
+def test_for_a_teacher_alone_no_masks_are_drawn(prepared, masking):
+    options = {"data": str(prepared[masking]), "output": "run", "phases": PHASES[:1]}
+    config = PretrainConfig(**options, teacher="embedded")
+    (data,) = open_phases(config, read_dataset(config.data), config.phases, replicas=1)
+    assert data.predictions == 0
+    assert ("mask_positions" in data.train.batch(0)) == (masking == "fixed")
+    inputs, _, _ = next(iter(data.held_out))
+    assert inputs.keys() == {"token_ids", "segment_ids", "padding_mask"}

@@ -39,7 +39,7 @@ def grow(model: BertPretrainer, num_layers: int, growth: GrowthName = "stack") -
     if num_layers <= old:
         raise ValueError(f"the model has {old} layers: it cannot grow to {num_layers}")
     config = {**model.backbone.get_config(), "num_layers": num_layers}
-    deeper = type(model)(BertEncoder.from_config(config), model.next_sentence, name=model.name)
+    deeper = model.on_encoder(BertEncoder.from_config(config))
     values = weights_by_path(model)
     for path, variable in weights_by_path(deeper).items():
         source = origin_of_path(path, old, num_layers, growth)

@@ -95,7 +95,7 @@ class BertPretrainer(DistributedTrainer, keras.Model):
 
         # === Config ===
         self.backbone = backbone
-        self.mlm_head = mlm_head
+        self.mlm_head: MaskedLMHead | None = mlm_head
         self.nsp_head = nsp_head
         self.next_sentence = next_sentence
         if not next_sentence:
@@ -114,6 +114,19 @@ class BertPretrainer(DistributedTrainer, keras.Model):
             )
             for output in self.output
         }
+
+    def loss_weights(self) -> dict[str, float] | None:
+        """For `compile(loss_weights=...)`: None, as both terms count 1."""
+        return None
+
+    @property
+    def teacher_size(self) -> BertSize | None:
+        """The size of the model that this one learns from; None without one."""
+        return None
+
+    def on_encoder(self, backbone: BertEncoder) -> BertPretrainer:
+        """A model of the same kind, with other weights, on another encoder."""
+        return type(self)(backbone, self.next_sentence, name=self.name)
 
     @keras_defaults()
     def pretraining_metrics(self) -> dict[str, list[keras.metrics.Metric]]:
@@ -198,6 +211,8 @@ def save_pretrainer(
 ) -> None:
     """Writes a KerasHub preset of stock classes, float32, with the heads' weights in `HEADS_FILE`.
 
+    A model that has no heads, as one that learns from a teacher alone, has no such file.
+
     `keras_hub.models.BertBackbone.from_preset(directory)` opens it without this package, and so do
     `tfbert finetune --model` and `load_pretrainer`. What a preset cannot hold, as the exact GELU,
     stands in `tfbert.json` beside it.
@@ -210,8 +225,9 @@ def save_pretrainer(
         for head in model.heads()
         for variable in head.weights
     }
-    with replacing(Path(directory) / HEADS_FILE) as temporary:
-        np.savez(temporary, **heads)
+    if heads:
+        with replacing(Path(directory) / HEADS_FILE) as temporary:
+            np.savez(temporary, **heads)
 
 
 def load_pretrainer(

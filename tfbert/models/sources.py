@@ -11,7 +11,12 @@ from tfbert.embedded import MODEL_DIRECTORY
 from tfbert.errors import InputError
 from tfbert.io.paths import as_path, exists, is_remote
 from tfbert.io.whole import is_whole, local_folder
-from tfbert.models.formats.folder import OpenedModel, check_folder, open_folder
+from tfbert.models.formats.folder import (
+    OpenedModel,
+    check_folder,
+    open_folder,
+    size_arguments,
+)
 from tfbert.models.formats.forms import form_of
 from tfbert.models.formats.hub import SCHEME, fetch
 from tfbert.models.formats.presets import load_preset, load_tokenizer
@@ -75,6 +80,19 @@ def resolve_source(source: str) -> str:
             f"presets are {', '.join(sorted(presets))}{suggestion(source, presets, '', '; ')}"
         )
     return source
+
+
+def stored_size(source: str) -> dict[str, int]:
+    """`size_arguments` of a MODEL argument in a local folder; TensorFlow is not needed.
+
+    Raises:
+        InputError: As `resolve_source`, or if it is not in a local folder.
+    """
+    place = Path(resolve_source(source))
+    folder = place if place.is_dir() else place.parent
+    if "://" in source or not (place.is_dir() or Path(f"{place}.index").exists()):
+        raise InputError(f"model {source}: its size is read from a local folder only; give one")
+    return size_arguments(folder, source)
 
 
 def open_source(source: str) -> OpenedModel | str:

@@ -9,6 +9,8 @@ from tfbert.errors import InputError
 from tfbert.hardware.accelerators import GENERATIONS
 from tfbert.io.paths import as_path
 from tfbert.io.whole import write_json
+from tfbert.models.sizes import BertSize
+from tfbert.models.sources import stored_size
 from tfbert.planning.devices import Device, Hardware, parse_hardware
 from tfbert.planning.memory import DeviceMemory, device_memory
 from tfbert.planning.plan_options import PlanConfig
@@ -53,6 +55,7 @@ class Plan:
         precision: The arithmetic's.
         peak: Operations a second of a device in that precision.
         parameters: Of the whole model.
+        teacher_parameters: Of the model that it learns from; 0 without one.
         price_per_hour: Of all the hardware together; None where it is not known.
         is_list_price: Whether the price is Google's and not the user's.
     """
@@ -61,6 +64,7 @@ class Plan:
     precision: str
     peak: float
     parameters: int
+    teacher_parameters: int
     phases: list[PhasePlan]
     price_per_hour: float | None
     is_list_price: bool
@@ -87,12 +91,16 @@ def plan(config: PlanConfig) -> Plan:
     hardware, recipe = parse_hardware(config.hardware), config.recipe
     precision = _precision(hardware.device, recipe.precision)
     size = recipe.bert_size
+    teacher = None if recipe.teacher is None else _costs_of_teacher(recipe.teacher)
+    predicts = recipe.loss_share_of_teacher < 1
     costs = CostModel(
         size,
         config.vocabulary_size,
         recipe.max_sequence_length,
-        config.next_sentence,
+        config.next_sentence and predicts,
         recipe.optimizer,
+        masked_lm=predicts,
+        teacher=None if teacher is None else teacher.size,
     )
     price = config.price_per_hour
     if price is None:
@@ -103,7 +111,8 @@ def plan(config: PlanConfig) -> Plan:
         precision,
         hardware.device.peaks[precision],
         costs.parameters(),
-        [_phase_plan(config, costs, hardware, precision, phase) for phase in phases],
+        0 if teacher is None else teacher.parameters(),
+        [_phase_plan(config, costs, teacher, hardware, precision, phase) for phase in phases],
         price,
         config.price_per_hour is None and price is not None,
     )
@@ -112,17 +121,40 @@ def plan(config: PlanConfig) -> Plan:
     return result
 
 
+def _costs_of_teacher(source: str) -> CostModel:
+    found = stored_size(source)
+    size = BertSize(
+        found["num_layers"], found["hidden_dim"], found["num_heads"], found["intermediate_dim"]
+    )
+    # Its encoder with the pooler.
+    return CostModel(
+        size,
+        found["vocabulary_size"],
+        found["max_sequence_length"],
+        segments=found["num_segments"],
+        masked_lm=False,
+    )
+
+
 def _phase_plan(
-    config: PlanConfig, costs: CostModel, hardware: Hardware, precision: str, phase: Phase
+    config: PlanConfig,
+    costs: CostModel,
+    teacher: CostModel | None,
+    hardware: Hardware,
+    precision: str,
+    phase: Phase,
 ) -> PhasePlan:
     recipe, device, devices = config.recipe, hardware.device, hardware.count
     predictions = phase.predictions or default_predictions(phase.sequence_length)
+    if not costs.masked_lm:
+        predictions = 0
     accumulate_steps = accumulate_steps_of(phase, devices, recipe.device_tokens)
     cost = costs.update(phase, predictions)
     memory = device_memory(
         dataclasses.replace(costs.size, num_layers=phase.num_layers),
         costs.vocabulary_size,
-        costs.parameters(phase.layers),
+        # A teacher's weights are there, and nothing of its activations is kept.
+        costs.parameters(phase.layers) + (0 if teacher is None else teacher.parameters()),
         costs.parameters(phase.layers, phase.freeze_layers),
         phase.sequence_length,
         predictions,
@@ -153,6 +185,7 @@ def _content(result: Plan) -> dict[str, Any]:
         "precision": result.precision,
         "device_memory": result.hardware.device.memory,
         "parameters": result.parameters,
+        "teacher_parameters": result.teacher_parameters,
         "phases": [
             {
                 **dataclasses.asdict(found.phase),

@@ -17,6 +17,8 @@ def plan_text(plan: Plan) -> list[str]:
         f"{hardware.device.memory / GIB:.1f} GiB each, {plan.precision}",
         f"model: {plan.parameters:,} parameters",
     ]
+    if plan.teacher_parameters:
+        lines.append(f"teacher: {plan.teacher_parameters:,} parameters")
     for number, phase in enumerate(plan.phases, 1):
         lines += ["", *_phase_lines(number, phase, plan)]
     return [*lines, "", *_total_lines(plan)]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from tfbert.models.sizes import BertSize
-from tfbert.recipes.flops import BACKWARD, training_flops
+from tfbert.recipes.flops import BACKWARD, forward_flops, training_flops
 from tfbert.recipes.phases import Phase
 
 if TYPE_CHECKING:
@@ -35,20 +35,23 @@ class UpdateCost(NamedTuple):
 
     Args:
         encoder: Transformer layers: matrix products.
-        heads: Masked-LM head, pooler and next-sentence head: matrix products.
+        heads: Masked-LM head, pooler and next-sentence head, and the map from the student's width
+            to a teacher's: matrix products.
         embeddings: Embeddings and their layer norm.
         optimizer: Clipping and the update of all trained parameters.
+        teacher: The forward pass of the model that is learned from: matrix products.
     """
 
     encoder: int
     heads: int
     embeddings: int
     optimizer: int
+    teacher: int = 0
 
     @property
     def products(self) -> int:
         """Operations of the matrix products alone, of which the utilisation is a share."""
-        return self.encoder + self.heads
+        return self.encoder + self.heads + self.teacher
 
     @property
     def total(self) -> int:
@@ -64,6 +67,8 @@ class CostModel:
         positions, segments: How many the model has embeddings for.
         next_sentence: Whether there is a next-sentence head.
         optimizer: `lamb` or `adamw`.
+        masked_lm: Whether there is a masked-LM head.
+        teacher: The size of the model that is learned from, if there is one.
     """
 
     size: BertSize
@@ -72,6 +77,8 @@ class CostModel:
     next_sentence: bool = True
     optimizer: str = "lamb"
     segments: int = 2
+    masked_lm: bool = True
+    teacher: BertSize | None = None
 
     @classmethod
     def of(cls, model: BertPretrainer, num_layers: int, optimizer: str = "lamb") -> CostModel:
@@ -86,6 +93,8 @@ class CostModel:
             model.next_sentence,
             optimizer,
             backbone.num_segments,
+            model.mlm_head is not None,
+            model.teacher_size,
         )
 
     def update(self, phase: Phase, predictions: int) -> UpdateCost:
@@ -98,16 +107,24 @@ class CostModel:
             self.next_sentence,
             phase.freeze_layers,
         )
-        sequences = phase.global_batch_size
+        sequences, length = phase.global_batch_size, phase.sequence_length
         passes = 1 if phase.freeze_layers else 1 + BACKWARD
-        numbers = phase.sequence_length * self.size.hidden_dim
+        numbers = length * self.size.hidden_dim
         trained = self.parameters(phase.layers, phase.freeze_layers)
         return UpdateCost(
             encoder=sequences * flops.encoder,
-            heads=sequences * flops.heads,
+            heads=sequences * (flops.heads + (1 + BACKWARD) * 2 * length * self._projection),
             embeddings=sequences * passes * _EMBEDDINGS * numbers,
             optimizer=_OPTIMIZER[self.optimizer] * trained,
+            teacher=0 if self.teacher is None else sequences * forward_flops(self.teacher, length),
         )
+
+    @property
+    def _projection(self) -> int:
+        """Weights of the map from the student's width to the teacher's, where they differ."""
+        if self.teacher is None or self.teacher.hidden_dim == self.size.hidden_dim:
+            return 0
+        return self.size.hidden_dim * self.teacher.hidden_dim
 
     def whole_depth(self, phase: Phase, predictions: int) -> UpdateCost:
         """The `UpdateCost` of the same phase with all layers, all of them trained."""
@@ -127,9 +144,11 @@ class CostModel:
         embeddings = rows * width + 2 * width
         attention = 4 * (width**2 + width)
         layer = attention + 2 * width * inner + inner + width + 4 * width
-        heads = width**2 + 3 * width + self.vocabulary_size
+        heads = width**2 + 3 * width + self.vocabulary_size if self.masked_lm else 0
         if self.next_sentence:
             heads += width**2 + width + 2 * width + 2
+        if self.teacher is not None and self._projection:
+            heads += self._projection + self.teacher.hidden_dim
         return (0 if frozen_layers else embeddings) + (layers - frozen_layers) * layer + heads
 
 

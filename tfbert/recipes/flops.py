@@ -48,9 +48,7 @@ def training_flops(
         frozen_layers: Lowest layers that are frozen; 0 means that the embeddings are not, either.
     """
     width, trained = size.hidden_dim, size.num_layers - frozen_layers
-    projections = 4 * width**2 + 2 * width * size.intermediate_dim  # multiplications a token
-    attention = 2 * length * width  # likewise: queries with keys, probabilities with values
-    layer = 2 * length * (projections + attention)
+    layer = _layer_flops(size, length)
     head = 2 * predictions * (width**2 + width * vocabulary_size)
     pooler = 2 * (width**2 + 2 * width) if next_sentence else 0  # and next-sentence head
     encoder = (size.num_layers + trained * BACKWARD) * layer
@@ -62,3 +60,16 @@ def training_flops(
         else:
             heads -= 2 * predictions * width**2 + (2 * width**2 if next_sentence else 0)
     return TrainingFlops(encoder, heads)
+
+
+def forward_flops(size: BertSize, length: int) -> int:
+    """Operations of one forward pass of an encoder for one sequence of `length` tokens."""
+    return size.num_layers * _layer_flops(size, length)
+
+
+def _layer_flops(size: BertSize, length: int) -> int:
+    """Of one layer, forward."""
+    width = size.hidden_dim
+    projections = 4 * width**2 + 2 * width * size.intermediate_dim  # multiplications a token
+    attention = 2 * length * width  # likewise: queries with keys, probabilities with values
+    return 2 * length * (projections + attention)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
 from tfbert.errors import InputError
@@ -11,7 +12,7 @@ from tfbert.recipes.phases import Phase, batch_orders
 from tfbert.recipes.pretrain_options import PretrainConfig
 from tfbert.records.batches import has_held_out, held_out_dataset
 from tfbert.records.reader import PretrainingRecords
-from tfbert.records.record_source import open_prepared
+from tfbert.records.record_source import RecordSource, open_prepared
 
 
 class PhaseData(NamedTuple):
@@ -20,7 +21,7 @@ class PhaseData(NamedTuple):
     Args:
         first_batch: Number of the batch of `train` with which the phase begins.
         held_out: One pass over the held-out records; None where none are held out.
-        predictions: Masked positions a sequence.
+        predictions: Masked positions a sequence; 0 where a teacher is all that is learned from.
         accumulate_steps: Micro-batches that a device's share of a batch is computed in.
     """
 
@@ -47,8 +48,8 @@ def open_phases(
     opened = []
     for (order, first_batch), phase in zip(batch_orders(phases), phases, strict=True):
         length = phase.sequence_length
-        source = open_prepared(config.data, dataset, "train", length, phase.predictions)
-        if not source.predictions:
+        source = _open(config, dataset, "train", phase)
+        if not source.predictions and config.loss_share_of_teacher < 1:
             raise InputError(
                 f"{config.data}: its records hold no masks; prepare the text with --masking dynamic"
             )
@@ -59,9 +60,20 @@ def open_phases(
         held_out = None
         if has_held_out(dataset, length):
             held_out = held_out_dataset(
-                open_prepared(config.data, dataset, "validation", length, phase.predictions),
+                _open(config, dataset, "validation", phase),
                 phase.global_batch_size // steps,
                 config.eval_sequences,
+                config.loss_share_of_teacher,
             )
-        opened.append(PhaseData(train, first_batch, held_out, source.predictions, steps))
+        predictions = source.predictions if config.loss_share_of_teacher < 1 else 0
+        opened.append(PhaseData(train, first_batch, held_out, predictions, steps))
     return opened
+
+
+def _open(
+    config: PretrainConfig, dataset: dict[str, Any], split: str, phase: Phase
+) -> RecordSource:
+    source = open_prepared(config.data, dataset, split, phase.sequence_length, phase.predictions)
+    if config.loss_share_of_teacher == 1:  # no masks are drawn where nothing is predicted
+        source = dataclasses.replace(source, masker=None)
+    return source

@@ -14,9 +14,12 @@ import keras
 from tfbert.errors import InputError
 from tfbert.fit.compilation import make_optimizer
 from tfbert.hardware.precision import POLICIES
+from tfbert.models.distillation.distilled import DistilledPretrainer
+from tfbert.models.distillation.teacher import load_teacher
 from tfbert.models.growth import grow, grow_optimizer
 from tfbert.models.layers.attention_choice import choose_attention, use_attention
 from tfbert.models.pretrainer import BertPretrainer, load_pretrainer, make_pretrainer
+from tfbert.models.sources import load_encoder
 from tfbert.optimizers.loss_scale import innermost
 from tfbert.recipes.phase_data import PhaseData
 from tfbert.recipes.phases import Phase, learning_rate_schedule, with_layers
@@ -48,7 +51,7 @@ def make_first_model(
         (model, new or from `--init`; its tokenizer; the phases with their `layers`).
 
     Raises:
-        InputError: If the model of `--init` does not fit records or phases.
+        InputError: If the model of `--init` or `--teacher` does not fit records or phases.
     """
     if config.init:
         model, tokenizer = _load_model(config.init, config, options, records, precision)
@@ -56,6 +59,10 @@ def make_first_model(
     else:
         phases = with_layers(phases, config.bert_size.num_layers)
         model, tokenizer = make_new_model(config, options, records, precision, phases[0].num_layers)
+    if config.teacher:
+        longest = max(phase.sequence_length for phase in phases)
+        teacher = load_teacher(config.teacher, POLICIES[precision], tokenizer, longest)
+        model = DistilledPretrainer(model, teacher, config.loss_share_of_teacher)
     _prepare_to_train(model, config, phases)
     return model, tokenizer, phases
 
@@ -72,9 +79,8 @@ def make_new_model(
     The arguments are those of `make_first_model`.
     """
     vocabulary = _vocabulary_of(records)
-    model = _untrained(
-        config, num_layers, len(vocabulary), options["sequences"] == "pairs", precision
-    )
+    next_sentence = _predicts_next_sentences(config, options)
+    model = _untrained(config, num_layers, len(vocabulary), next_sentence, precision)
     if config.embeddings == "cooccurrence":
         log.info("counting which word pieces occur near each other")
         start_token_embeddings(model, records.sequences(), vocabulary.is_special(), config.seed)
@@ -176,10 +182,13 @@ def _load_model(
     precision: str,
 ) -> tuple[BertPretrainer, BertTokenizer]:
     """The model of `--init` and its tokenizer."""
-    next_sentence = options["sequences"] == "pairs"
-    model, tokenizer = load_pretrainer(
-        init, POLICIES[precision], next_sentence, config.rematerialize, config.attention_dropout
-    )
+    policy, rate = POLICIES[precision], config.attention_dropout
+    if config.loss_share_of_teacher == 1:  # without heads
+        encoder = load_encoder(init, policy, config.rematerialize, attention_dropout=rate)
+        model, tokenizer = BertPretrainer(encoder.backbone, False), encoder.tokenizer
+    else:
+        next_sentence = _predicts_next_sentences(config, options)
+        model, tokenizer = load_pretrainer(init, policy, next_sentence, config.rematerialize, rate)
     if tokenizer.vocabulary.pieces != _vocabulary_of(records).pieces:
         raise InputError(
             f"--init {init}: has another vocabulary than the records of {config.data}; "
@@ -192,6 +201,10 @@ def _load_model(
             f"phase has {longest}"
         )
     return model, tokenizer
+
+
+def _predicts_next_sentences(config: PretrainConfig, options: dict[str, Any]) -> bool:
+    return options["sequences"] == "pairs" and config.loss_share_of_teacher < 1
 
 
 def _vocabulary_of(records: PretrainingRecords) -> Vocabulary:
@@ -264,6 +277,7 @@ def _compile(
     model.compile(
         optimizer=optimizer,
         loss=model.pretraining_losses(),
+        loss_weights=model.loss_weights(),
         weighted_metrics=model.pretraining_metrics(),
         accumulate_steps=accumulate_steps,
         steps_per_execution=config.steps_per_execution,

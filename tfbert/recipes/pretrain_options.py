@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Collection
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from tfbert.errors import InputError
 from tfbert.models.layer_origins import GrowthName, SlotsName
@@ -15,6 +15,7 @@ from tfbert.options import (
     NotNegative,
     PositiveShare,
     PrecisionName,
+    Rule,
     Seed,
     StrategyName,
     option_name,
@@ -26,6 +27,7 @@ from tfbert.recipes.phases import Phase, make_phases, scaled_to_batch, with_laye
 from tfbert.recipes.staging import DEFAULTS, STAGED_FIELDS, make_stages, staged
 from tfbert.recovery.recovery_options import RunOptions
 
+_ShareOfLoss = Annotated[float, Rule("above 0 and at most 1", lambda value: 0 < value <= 1)]
 SizeName = Literal["tiny", "mini", "small", "medium", "base", "large"]
 
 
@@ -42,6 +44,12 @@ class PretrainConfig(RunOptions):
             `tfbert prepare` holds its own.
         init: Start from the weights of this model instead of random ones: anything that `--model`
             of `finetune` takes. Its vocabulary must be that of the records.
+        teacher: Learn the hidden states of this model, distillation (docs/pretraining.md): anything
+            that `--model` of `finetune` takes. Its vocabulary must have all word pieces of the
+            records.
+        teacher_share: Share of the loss that the distance from the teacher has; the rest is
+            predicting masked tokens and next sentences. By default all of it, 1, and there are no
+            heads then.
         size: Size of a new model.
         num_layers: Encoder layers, where they differ from the size's.
         hidden_dim: Width, where it differs from the size's.
@@ -99,6 +107,8 @@ class PretrainConfig(RunOptions):
     phases: list[Phase] = dataclasses.field(default_factory=list)
     vocab: str | None = None
     init: str | None = None
+    teacher: str | None = None
+    teacher_share: _ShareOfLoss | None = None
     size: SizeName = "base"
     num_layers: int | None = None
     hidden_dim: int | None = None
@@ -157,6 +167,9 @@ class PretrainConfig(RunOptions):
             self.embeddings,
             "random with --init, which has its own",
         )
+        share = self.teacher_share
+        is_used = share is None or self.teacher is not None
+        require(is_used, "teacher_share", share, "left out where there is no --teacher")
         self._check_staging()
         # Options that do not fit together are refused now, not in the middle of a run.
         size, phases = self.bert_size, self.scaled_phases()
@@ -185,6 +198,13 @@ class PretrainConfig(RunOptions):
                 if field.name in names and getattr(phase, field.name) != field.default:
                     option = option_name(f"phases.{number}.{field.name}")
                     raise InputError(f"{option}: {reason}")
+
+    @property
+    def loss_share_of_teacher(self) -> float:
+        """Share of the loss that the distance from the teacher has: 0 without a teacher."""
+        if self.teacher is None:
+            return 0.0
+        return 1.0 if self.teacher_share is None else self.teacher_share
 
     @property
     def bert_size(self) -> BertSize:

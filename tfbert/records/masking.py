@@ -35,6 +35,20 @@ def example_keys(seed: int | str, epoch: int, examples: np.ndarray) -> np.ndarra
     return random_bits(make_key("masks", seed, epoch), examples)
 
 
+def original_ids(batch: dict[str, np.ndarray]) -> np.ndarray:
+    """The token ids of a batch before masking, (batch, length); as they are where it has no masks.
+
+    Args:
+        batch: What `Masker` returns, or records with masks that are fixed.
+    """
+    if "mask_positions" not in batch:
+        return batch["token_ids"]
+    token_ids = batch["token_ids"].copy()
+    rows, slots = np.nonzero(batch["mask_weights"])
+    token_ids[rows, batch["mask_positions"][rows, slots]] = batch["mask_ids"][rows, slots]
+    return token_ids
+
+
 class Masker:
     """Draws masks as BERT does: 15 % of the tokens; 80 % of these become [MASK], 10 % a random one.
 

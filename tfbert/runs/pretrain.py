@@ -16,6 +16,7 @@ from tfbert.hardware.peaks import strategy_matmul_peak
 from tfbert.hardware.precision import choose_precision
 from tfbert.hardware.strategies import sum_over_workers
 from tfbert.io.whole import replacing, saving
+from tfbert.models.distillation.distilled import DistilledPretrainer
 from tfbert.models.layers.attention_choice import use_attention
 from tfbert.models.pretrainer import BertPretrainer, save_pretrainer
 from tfbert.recipes.cost import CostModel
@@ -41,6 +42,8 @@ log = logging.getLogger("tfbert")
 
 def pretrain(config: PretrainConfig) -> RunResult:
     """Trains masked-token and next-sentence prediction phase by phase (Devlin et al. 2019).
+
+    With a `teacher`, also or only the distance from its hidden states.
 
     Returns:
         A `RunResult`; the run directory holds `config.yaml`, `metrics.json`, `logs/`,
@@ -88,9 +91,11 @@ def _pretrain(
             for phase, of_phase, form in zip(phases, data, forms, strict=True)
         ],
     }
-    fingerprint = {"records": _digest(dataset), "precision": precision}
+    fingerprint: dict[str, Any] = {"records": _digest(dataset), "precision": precision}
+    if isinstance(model, DistilledPretrainer):
+        fingerprint["teacher"] = model.teacher.checksum()
     with run.writing(config, resumes, command="pretrain", resolved=resolved) as status:
-        peak = strategy_matmul_peak(strategy, model.mlm_head.compute_dtype)
+        peak = strategy_matmul_peak(strategy, model.backbone.compute_dtype)
         for line in plan_lines(costs, phases, data, peak):
             log.info(line)
         flops = [
@@ -135,7 +140,13 @@ def _fit(
     recovery: Recovery,
 ) -> None:
     """Trains a phase from its beginning or from its newest checkpoint."""
-    batches = PretrainingBatches(data.train, config.eval_steps, phase.steps, data.first_batch)
+    batches = PretrainingBatches(
+        data.train,
+        config.eval_steps,
+        phase.steps,
+        data.first_batch,
+        config.loss_share_of_teacher,
+    )
     replicas = model.distribute_strategy.num_replicas_in_sync
     micro_batch = phase.global_batch_size // replicas // data.accumulate_steps
     if config.staging != "none":  # a stage is a part of a recipe's phase, whose option it is

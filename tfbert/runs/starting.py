@@ -49,6 +49,8 @@ def refuse_early(config: FinetuneConfig | PretrainConfig) -> None:
             run.check_free(config.overwrite)
     if isinstance(config, FinetuneConfig):
         resolve_source(config.model or "embedded")
+    elif config.teacher:
+        resolve_source(config.teacher)
 
 
 def require_backend(requested: str | None) -> None:

@@ -30,3 +30,8 @@ class TpuCheckConfig(RecipeOptions):
         super().__post_init__()
         if self.recipe.precision == "float16":
             raise InputError("--precision float16: TPUs compute in bfloat16 or float32")
+        if self.recipe.teacher:
+            raise InputError(
+                f"--teacher {self.recipe.teacher}: the step is compiled without a teacher; leave "
+                "it out, and see `tfbert plan` for what it adds"
+            )

@@ -9,12 +9,14 @@ import re
 import keras
 import numpy as np
 import pytest
+from helpers.small_distilled import compiled, distances_by_hand, masked_batch, small_student
 from helpers.small_models import LINEAR_X, LINEAR_Y, Linear, make_linear
 
 import tfbert
 from tfbert.errors import InputError
 from tfbert.hardware.strategies import get_strategy
 from tfbert.models.formats.stock import copy_weights
+from tfbert.records.batches import examples_of
 
 assert keras.backend.backend() == "jax"
 
@@ -107,6 +109,24 @@ def test_one_program_serves_all_numbers_of_steps():
     for rows in (16, 15, 3):
         assert model.predict(X[:rows], 4, verbose=0).shape == (rows, 3)
     assert model.predict_function.compilations == 1
+
+
+def test_a_teacher_is_given_to_the_program():
+    """Not held in it as numbers, which would be compiled and kept once more."""
+    with ONE.scope():
+        model = compiled(small_student())
+    inputs, targets, weights = examples_of(masked_batch()[0], 1.0)
+    model._prepare(inputs, y=targets, sample_weight=weights, batch_size=8)
+    for function in (model.make_train_function(), model.make_test_function()):
+        _, (written, read) = function.program_of(None)
+        taught = {id(variable) for variable in model.teacher.backbone.variables}
+        assert taught <= {id(variable) for variable in read}
+        assert not taught & {id(variable) for variable in written}
+    options = {"batch_size": 8, "sample_weight": weights, "verbose": 0, "return_dict": True}
+    logs = model.evaluate(inputs, targets, **options)
+    expected = distances_by_hand(model, *masked_batch())
+    found = logs["teacher_tokens_loss"], logs["teacher_sentences_loss"]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 # ---- The same on one device and on two

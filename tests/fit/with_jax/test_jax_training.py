@@ -45,6 +45,9 @@ def trained(tmp_path, replicas, rows, seconds=600):
     ("replicas", "kind", "divisions"),
     [
         (2, "linear", DIVISIONS[::3]),
+        pytest.param(2, "distilled", DIVISIONS[1:2], marks=pytest.mark.slow),
+        pytest.param(1, "half-distilled", DIVISIONS, marks=pytest.mark.slow),
+        pytest.param(2, "half-distilled", DIVISIONS[3:], marks=pytest.mark.slow),
         pytest.param(1, "linear", DIVISIONS, marks=pytest.mark.slow),
         pytest.param(1, "classifier", DIVISIONS, marks=pytest.mark.slow),
         pytest.param(2, "classifier", DIVISIONS, marks=pytest.mark.slow),

@@ -29,6 +29,7 @@ _SIZES = {  # our argument: (their key, what the library takes where it is left 
     "max_sequence_length": ("max_position_embeddings", 512, 10**7),
     "num_segments": ("type_vocab_size", 2, 10**5),
 }
+SIZE_KEYS = tuple(_SIZES)
 _NONE: tuple[Any, ...] = (None, False, {}, [], "")
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfbert.errors import InputError
 from tfbert.io.whole import read_json
-from tfbert.models.formats.configuration import encoder_arguments, head_dropout
+from tfbert.models.formats.configuration import SIZE_KEYS, encoder_arguments, head_dropout
 from tfbert.models.formats.forms import Form, form_of, weights_file
 from tfbert.models.formats.keras_h5 import read_keras_h5
 from tfbert.models.formats.safetensors_files import read_safetensors
@@ -123,6 +123,27 @@ def check_folder(folder: Path, name: str) -> Form:
     else:
         _read_arguments(folder, form, name)
     return form
+
+
+def size_arguments(folder: Path, name: str) -> dict[str, int]:
+    """What the configuration of a model says of the encoder's size; arguments and errors as in
+    `check_folder`.
+
+    Returns:
+        Arguments of `BertEncoder`: numbers of layers, heads, word pieces, positions and segments,
+        and both widths.
+    """
+    form = check_folder(folder, name)
+    if form == "preset":
+        content = read_json(folder / "config.json")
+        found = content.get("config") if isinstance(content, dict) else None
+    else:
+        _, _, found = _read_arguments(folder, form, name)
+    if not isinstance(found, dict) or not all(type(found.get(key)) is int for key in SIZE_KEYS):
+        raise InputError(
+            f"{folder / 'config.json'}: damaged: it does not say how large the BERT is"
+        )
+    return {key: found[key] for key in SIZE_KEYS}
 
 
 def open_folder(folder: Path, name: str, prefix: Path | None = None) -> OpenedModel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 from tfbert.fit.engine.jax.state import DeviceState
@@ -25,6 +26,11 @@ class ModelOnDevices:
     def distribute_strategy(self) -> JaxDevices:
         """The devices that the model trains on."""
         return self._distribute_strategy or jax_devices.one_device()
+
+    @property
+    def outside_variables(self) -> Sequence[Any]:
+        """What a step reads and the model does not have: the variables of a teacher."""
+        return ()
 
     @functools.cached_property
     def device_state(self) -> DeviceState:

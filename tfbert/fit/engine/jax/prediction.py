@@ -34,7 +34,7 @@ class Prediction:
         self.compilations = 0
         self._model = model
         self._devices = model.distribute_strategy
-        self._variables = list(model.variables)
+        self._variables = [*model.variables, *model.outside_variables]
         self._rows: dict[Any, set[int]] = {}  # by what else is known of the shapes
         several = self._devices.num_replicas_in_sync > 1 and not model.run_eagerly
         self._axis = AXIS if several else None

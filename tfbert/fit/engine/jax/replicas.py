@@ -67,7 +67,8 @@ class Steps:
         self._size = model.steps_per_execution
         self._written = list({id(v): v for v in written}.values())
         ids = {id(v) for v in self._written}
-        self._read = [v for v in model.variables if id(v) not in ids]
+        known = (*model.variables, *model.outside_variables)
+        self._read = [v for v in known if id(v) not in ids]
         self._metrics = list(model.metrics_variables)
         self._programs = {axis: self._program(axis) for axis in (AXIS, None)}
 
