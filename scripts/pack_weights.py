@@ -16,8 +16,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from tfbert.io.whole import replacing
+from tfbert.errors import InputError
+from tfbert.io.whole import read_json, replacing
 from tfbert.models.pretrainer import HEADS_FILE
+from tfbert.options import require
 
 _MANTISSA = 23  # bits of a float32
 
@@ -32,17 +34,25 @@ def main():
     if not weights.exists():
         parser.error(f"{weights}: no such file: name the model/ of a run")
     before = weights.stat().st_size
+    try:
+        pack(options.folder, options.bits, options.dropout)
+    except (InputError, OSError, ValueError) as error:  # of damaged files
+        parser.error(f"{options.folder}: {error}")
+    print(f"{weights}: {before:,} to {weights.stat().st_size:,} bytes", file=sys.stderr)
+
+
+def pack(folder, bits, dropout):
+    if dropout is not None:
+        require(0 <= dropout < 1, "dropout", dropout, "at least 0 and below 1")
+        set_dropout(folder / "config.json", dropout)
+    weights, heads = folder / "model.weights.h5", folder / HEADS_FILE
     with replacing(weights) as temporary:
-        pack_h5(weights, temporary, options.bits)
-    heads = options.folder / HEADS_FILE
+        pack_h5(weights, temporary, bits)
     if heads.exists():
         with np.load(heads) as file:
-            values = {name: rounded(value, options.bits) for name, value in file.items()}
+            values = {name: rounded(value, bits) for name, value in file.items()}
         with replacing(heads) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **values)
-    if options.dropout is not None:
-        set_dropout(options.folder / "config.json", options.dropout)
-    print(f"{weights}: {before:,} to {weights.stat().st_size:,} bytes", file=sys.stderr)
 
 
 def pack_h5(source, target, bits):
@@ -74,7 +84,7 @@ def rounded(value, bits):
 
 
 def set_dropout(path, rate):
-    content = json.loads(path.read_text())
+    content = read_json(path)
     content["config"]["dropout"] = rate
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=4))

@@ -6,6 +6,7 @@
 What is left is where `tfbert pretrain --teacher MODEL --init DIR` begins: it learns to answer as
 the whole model does (docs/pretraining.md). The word pieces are the most frequent ones of the text,
 in MODEL's own tokenization; characters and special tokens stay, so that any word can be spelled.
+Pre-training heads are cut down with the rest, where MODEL has them.
 """
 
 import argparse
@@ -19,7 +20,13 @@ import numpy as np
 from tfbert.errors import InputError
 from tfbert.io.whole import replacing
 from tfbert.models.encoder import BertEncoder, weights_by_path
-from tfbert.models.pretrainer import BertPretrainer, load_pretrainer, save_pretrainer
+from tfbert.models.pretrainer import (
+    BertPretrainer,
+    has_masked_lm_head,
+    load_pretrainer,
+    save_pretrainer,
+)
+from tfbert.options import require
 from tfbert.text.corpus import find_sources, read_documents
 from tfbert.text.tokenizer import BertTokenizer
 from tfbert.text.vocabulary import Vocabulary
@@ -47,6 +54,9 @@ def main():
 
 
 def prune(options):
+    length, rate = options.max_length, options.dropout
+    require(length > 2, "max_length", length, "at least 3, for a token between [CLS] and [SEP]")
+    require(rate is None or 0 <= rate < 1, "dropout", rate, "at least 0 and below 1")
     model, tokenizer = load_pretrainer(options.model)
     whole = model.backbone
     if not set(options.layers) <= set(range(whole.num_layers)):
@@ -56,15 +66,21 @@ def prune(options):
     config |= {
         "vocabulary_size": len(kept),
         "num_layers": len(options.layers),
-        "max_sequence_length": min(options.max_length, whole.max_sequence_length),
+        "max_sequence_length": min(length, whole.max_sequence_length),
         "activation": options.activation or whole.activation,
-        "dropout": whole.dropout if options.dropout is None else options.dropout,
+        "dropout": whole.dropout if rate is None else rate,
     }
     config.pop("name", None)
     student = BertPretrainer(BertEncoder.from_config(config))
-    copy_parts(whole, student.backbone, options.layers, kept)
-    pieces = [tokenizer.vocabulary.pieces[piece] for piece in kept]
-    small = BertTokenizer(Vocabulary(pieces), lowercase=tokenizer.lowercase)
+    copy_parts(model, student, options.layers, kept)
+    if not has_masked_lm_head(options.model):  # those of `model` are new ones: they are not saved
+        student.mlm_head = student.nsp_head = None
+    small = BertTokenizer(
+        Vocabulary([tokenizer.vocabulary.pieces[piece] for piece in kept]),
+        tokenizer.lowercase,
+        tokenizer.strip_accents,
+        tokenizer.tokenize_chinese_chars,
+    )
     with replacing(options.output) as temporary:
         save_pretrainer(student, small, temporary)
     print(f"{options.output}: {student.backbone.count_params():,} parameters", file=sys.stderr)
@@ -84,13 +100,17 @@ def kept_pieces(tokenizer, sources, size):
     is_character = np.array([len(piece.removeprefix("##")) == 1 for piece in pieces])
     is_character &= np.array([piece.isascii() for piece in pieces]) | (counts > 0)
     first = np.flatnonzero(special & ~is_unused | is_character)
+    if size < len(first):
+        raise InputError(
+            f"--vocabulary-size {size}: the special tokens and characters are {len(first)} already"
+        )
     rest = np.setdiff1d(np.arange(len(pieces)), first)
     by_count = rest[np.argsort(-counts[rest], kind="stable")]
     return np.sort(np.concatenate([first, by_count[: size - len(first)]]))
 
 
 def copy_parts(whole, part, layers, kept):
-    """Gives the small encoder its share of the weights."""
+    """Gives the small model its share of the weights."""
     sources = weights_by_path(whole)
     for path, variable in weights_by_path(part).items():
         name = path
@@ -99,7 +119,7 @@ def copy_parts(whole, part, layers, kept):
             if path.startswith(old) or f"/{old}" in path:
                 name = path.replace(old, f"transformer_layer_{layer}/")
         value = keras.ops.convert_to_numpy(sources[name])
-        if "token_embedding" in path:
+        if "token_embedding" in path or path == "mlm_head/bias":
             value = value[kept]
         variable.assign(value[: variable.shape[0]])
 

@@ -128,8 +128,9 @@ def pretrain(config: PretrainConfig) -> None:
     result = pretrain(config)
     if not prints:
         return
+    width = max(map(len, result.metrics)) + 2
     for name, value in result.metrics.items():
-        print(f"{name:<18}{value:,.4f}" if isinstance(value, float) else f"{name:<18}{value:,}")
+        print(f"{name:<{width}}" + (f"{value:,.4f}" if isinstance(value, float) else f"{value:,}"))
     print(f"Run directory: {result.run_directory}")
 
 

@@ -48,7 +48,11 @@ def test_it_is_in_the_public_domain():
 def test_the_model_is_small():
     size = sum(path.stat().st_size for path in MODEL_DIRECTORY.rglob("*") if path.is_file())
     assert size < 10_000_000
-    assert "public-domain novels" in (MODEL_DIRECTORY / "README.md").read_text()
+
+
+def test_it_is_said_what_it_was_made_of():
+    assert "all-MiniLM-L6-v2" in (MODEL_DIRECTORY / "README.md").read_text()
+    assert "Apache License" in (MODEL_DIRECTORY / "LICENSE").read_text()
 
 
 def test_the_model_has_learned_from_context(splits):

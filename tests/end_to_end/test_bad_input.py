@@ -31,7 +31,7 @@ GOOD = "text,label\n" + "a fine day,good\nan awful day,bad\n" * 5
             ["--model", "bert_huge"],
             "no BERT preset of that name",
         ),
-        (GOOD, GOOD, ["--freeze-layers", "3"], "the model has only 2 layers"),
+        (GOOD, GOOD, ["--freeze-layers", "4"], "the model has only 3 layers"),
         (GOOD, GOOD, ["--tokens-per-batch", "9"], "9: a single text may have 128 tokens"),
         (GOOD, GOOD, ["--max-length", "9999"], "--max-length 9999: the model ends at 128 tokens"),
         (GOOD, GOOD, ["--class-weights", "[1]"], "--class-weights has 1 numbers for 2 labels"),

@@ -25,7 +25,7 @@ def test_the_quick_start(tmp_path):
     done = bash(str(REPOSITORY / "scripts" / "quickstart.sh"), str(tmp_path / "run"))
     assert done.returncode == 0, done.stderr
     assert "setup: installing" not in done.stderr
-    assert "Test accuracy on 400 sentences" in done.stdout
+    assert "Accuracy on 400 sentences that it was not trained on" in done.stdout
     scores = [
         float(line.split()[-1])
         for line in done.stdout.splitlines()
@@ -33,8 +33,8 @@ def test_the_quick_start(tmp_path):
     ]
     bert, tf_idf, majority = scores
     assert majority == 0.5
-    assert bert > 0.6
     assert 0.6 < tf_idf < 0.9
+    assert bert > tf_idf + 0.05
     assert len(re.findall(r"  (?:posi|nega)tive \([01]\.\d\d\): ", done.stdout)) == 3
     assert f"tensorboard --logdir {tmp_path}/run/classifier/logs" in done.stdout
 

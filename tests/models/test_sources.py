@@ -70,7 +70,7 @@ def test_an_unreachable_hub_is_one_line(monkeypatch, source):
 def test_the_source_of_a_run_is_its_model(tmp_path):
     (tmp_path / "config.yaml").write_text("task: embedded\n")
     (tmp_path / "model").symlink_to(MODEL_DIRECTORY)
-    assert load_encoder(str(tmp_path), "float32").backbone.num_layers == 2
+    assert load_encoder(str(tmp_path), "float32").backbone.num_layers == 3
 
 
 def test_a_model_on_gs_is_copied_once(object_store):

@@ -38,10 +38,12 @@ def test_every_word_is_drawn_once(explanations):
         " ".join(TEXTS).split()
     )
     assert len(axes.patches) == len(" ".join(TEXTS).split())
-    # The word that did most for the answer, or against it, has the deepest colour.
-    lightness = [sum(patch.get_facecolor()[:3]) for patch in axes.patches]
+    # The word that did most for the answer has the deepest of one colour, that which did most
+    # against it the deepest of the other.
+    lightness = np.array([sum(patch.get_facecolor()[:3]) for patch in axes.patches])
     effects = np.concatenate([each.effects for each in explanations])
-    assert np.argmin(lightness) == np.argmax(abs(effects))
+    for side in (effects > 0, effects < 0):
+        assert np.argmin(lightness[side]) == np.argmax(abs(effects[side]))
 
 
 def test_long_texts_go_on_in_the_next_line(explanations):

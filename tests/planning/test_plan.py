@@ -86,22 +86,23 @@ def test_no_tensorflow_is_imported():
 
 def test_a_teacher_adds_its_forward_pass_and_its_weights(tmp_path, capsys):
     words = ["plan", "--recipe", "base_one_gpu", "--size", "tiny", "--hardware", "1xA100"]
+    words += ["--hidden-dim", "384", "--num-heads", "12"]  # the teacher's width: no projection
     alone = content_of(tmp_path, *words, "--no-next-sentence")
     both = ["--teacher", "embedded", "--teacher-share", "0.5"]
     taught = content_of(tmp_path, *words, "--no-next-sentence", *both)
-    # BERT-Tiny's two layers of 128, forward: 2 operations a parameter and token, and attention.
-    layer = 12 * 128**2
+    # Three layers of 384, forward: 2 operations a parameter and token, and attention.
+    layer = 12 * 384**2
     for less, more in zip(alone["phases"], taught["phases"], strict=True):
         length = more["sequence_length"]
         tokens = more["steps"] * more["global_batch_size"] * length
-        expected = 2 * 2 * (layer + 2 * length * 128) * tokens
+        expected = 3 * 2 * (layer + 2 * length * 384) * tokens
         assert more["operations"] - less["operations"] == pytest.approx(expected)
     # 8,000 word pieces, 128 positions and 2 segments; 4 and 2 bytes a number.
-    parameters = (8_000 + 128 + 2 + 2) * 128 + 2 * (layer + 13 * 128)
+    parameters = (8_000 + 128 + 2 + 2) * 384 + 3 * (layer + 13 * 384)
     pairs = zip(taught["phases"], alone["phases"], strict=True)
     added = [more["memory"] - less["memory"] for more, less in pairs]
-    assert added == pytest.approx([6 * (parameters + 128**2 + 128)] * len(added), rel=1e-3)
-    assert "teacher: 1," in capsys.readouterr().out
+    assert added == pytest.approx([6 * (parameters + 384**2 + 384)] * len(added), rel=1e-3)
+    assert "teacher: 8," in capsys.readouterr().out
     only = content_of(tmp_path, *words, "--teacher", "embedded")
     assert only["parameters"] < alone["parameters"]
     assert [phase["predictions"] for phase in only["phases"]] == [0] * len(only["phases"])

@@ -93,7 +93,7 @@ def test_a_run_record_can_be_read_back(tmp_path):
     ("content", "message"),
     [
         ("epochz: 3\n", "unknown option 'epochz'; did you mean epochs?"),
-        ("zzz: 3\n", "unknown option 'zzz'; known are backend, checkpoint_minutes, "),
+        ("zzz: 3\n", "unknown option 'zzz'; known are attention, attention_dropout, "),
         ("- 1\n", "must hold `option: value` lines"),
         ("a: [\n", "cannot be read as YAML"),
         (None, "No such file"),

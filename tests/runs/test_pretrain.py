@@ -108,7 +108,7 @@ def test_going_on_from_a_model(config, tmp_path):
     for a, b in zip(first.model.weights, second.model.weights, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-7, err_msg=a.path)
     embedded = pretrain(config(init="embedded", output=str(tmp_path / "third"), phases=phases))
-    assert embedded.model.backbone.hidden_dim == 128
+    assert embedded.model.backbone.hidden_dim == 384
 
 
 @pytest.mark.slow

@@ -10,12 +10,14 @@ import pytest
 import yaml
 from helpers.pretraining_run import PHASES, records_of, scalars, stopped
 
+from tfbert import cli
 from tfbert.cli import main
 from tfbert.errors import InputError
 from tfbert.recovery.checkpoint_files import phase_folder
 from tfbert.recovery.checkpoints import Checkpoints
 from tfbert.runs.outputs.pretrain_callbacks import PretrainingCurves
 from tfbert.runs.pretrain import pretrain
+from tfbert.runs.starting import RunResult
 
 # The embedded model, which is wider than the student.
 BOTH = {"teacher": "embedded", "teacher_share": 0.5, "num_layers": 1, "dropout": 0.1}
@@ -36,7 +38,7 @@ def test_a_student_that_begins_as_its_teacher(pretrain_config, tmp_path, caplog)
     assert metrics["val_loss"] == pytest.approx(0, abs=1e-5)
     assert metrics["loss"] > 0.01  # the student alone has dropout
     assert not any("mlm" in name or "nsp" in name for name in metrics)
-    assert "teacher: embedded, 2 layers, 128 wide" in caplog.text
+    assert "teacher: embedded, 3 layers, 384 wide" in caplog.text
     assert "teacher's tokens 0.000, sentences 0.000" in caplog.text
     assert not any(part.name.endswith(".npz") for part in (run / "model").iterdir())
     for part in ("train", "evaluation"):
@@ -46,7 +48,7 @@ def test_a_student_that_begins_as_its_teacher(pretrain_config, tmp_path, caplog)
     assert (record["teacher"], record["teacher_share"]) == ("embedded", None)
     assert record["resolved"]["phases"][0]["predictions"] == 0
     names = [name for name in final_state(run, 0) if name.startswith("model/")]
-    assert len(names) == len(set(names)) == 4 + 16 * 2 + 3  # embeddings with norm, layers, pooler
+    assert len(names) == len(set(names)) == 4 + 16 * 3 + 3  # embeddings with norm, layers, pooler
 
 
 @pytest.mark.slow
@@ -71,7 +73,7 @@ def test_another_teacher_is_noticed(pretrain_config, small_model, tmp_path):
     with stopped(PretrainingCurves, 2):
         pretrain(config)
     backbone = keras_hub.models.Backbone.from_preset(str(folder))
-    backbone.pooled_dense.bias.assign(np.ones(16))
+    backbone.embeddings_layer_norm.beta.assign(np.ones(16))
     backbone.save_weights(str(folder / "model.weights.h5"))
     with pytest.raises(InputError, match=r"go on with other options: teacher was \d+, is \d+"):
         pretrain(config)
@@ -103,6 +105,15 @@ def test_records_without_masks_will_do(pretrain_config, embedded_vocabulary_file
         pretrain(pretrain_config(data=packed, phases=PHASES[:1], **BOTH))
     result = pretrain(pretrain_config(data=packed, phases=PHASES[:1], teacher="embedded"))
     assert result.metrics["updates"] == 5
+
+
+def test_long_names_of_metrics_stand_apart_from_the_numbers(pretrain_config, monkeypatch, capsys):
+    metrics = {"val_teacher_sentences_loss": 0.25, "updates": 1_200}
+    result = RunResult(None, {}, metrics, "run")
+    monkeypatch.setattr("tfbert.runs.pretrain.pretrain", lambda config: result)
+    cli.pretrain(pretrain_config(teacher="embedded"))
+    printed = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert printed[:2] == [["val_teacher_sentences_loss", "0.2500"], ["updates", "1,200"]]
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ def test_most_mistakes_are_found_without_tensorflow(tmp_path):
         f"{tune} good.csv --model empty": "model empty: ",
         f"{tune} good.csv --output /proc/x": "--output /proc/x: cannot be written",
         f"{tune} good.csv --output notes": "holds files that are not a run",
+        "pretrain --recipe quick --data d --output run --init absent": "model absent: no such dir",
         "evaluate --task csv --data columns.csv --model headed": "no column 'text'",
         "predict --model bert_base_uncased --input good.csv": "did you mean bert_base_en_uncased?",
         f"{export} notes": "holds files that are not an exported model",

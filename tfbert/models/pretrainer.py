@@ -235,6 +235,7 @@ def load_pretrainer(
     dtype: str = "float32",
     next_sentence: bool = True,
     rematerialize: bool = False,
+    dropout: float | None = None,
     attention_dropout: float | None = None,
 ) -> tuple[BertPretrainer, BertTokenizer]:
     """A `BertPretrainer` with existing weights.
@@ -243,6 +244,7 @@ def load_pretrainer(
         source: Any MODEL argument: a run or preset that `save_pretrainer` wrote, or a model of
             another program. Heads that it lacks are new.
         dtype, next_sentence, rematerialize, attention_dropout: As in `make_pretrainer`.
+        dropout: Rate of dropout; by default the model's.
 
     Raises:
         InputError: If there is no such model, or the heads' file is damaged.
@@ -253,6 +255,8 @@ def load_pretrainer(
         "rematerialize": rematerialize,
         "attention_dropout": attention_dropout,
     }
+    if dropout is not None:
+        options["dropout"] = dropout
     if isinstance(opened, OpenedModel):
         model = BertPretrainer(opened.make_encoder(**options), next_sentence)
         _assign_heads(model, opened)

@@ -18,9 +18,9 @@ import numpy as np
 from tfbert.models.sizes import SIZES
 from tfbert.planning.devices import GPUS, TPU_PEAKS
 from tfbert.planning.published_runs import RUNS, TPU_V3, PublishedRun
-from tfbert.recipes.cost import UTILISATION
 from tfbert.recipes.flops import training_flops
 
+_ON_A_CPU = 0.35  # share of the peak: assumed; `mfu` of a run is a machine's own
 _VOCABULARY_SIZE = 30_522  # of all published runs
 
 
@@ -56,7 +56,7 @@ class Utilisation(NamedTuple):
 def utilisation_of(family: str) -> Utilisation:
     """The utilisation of a family of published runs, or what is assumed for `cpu`."""
     if family == "cpu":
-        return Utilisation({128: UTILISATION}, 0.0)
+        return Utilisation({128: _ON_A_CPU}, 0.0)
     runs = [run for run in RUNS if run.family == family and run.is_fitted]
     if family == TPU_V3:
         # Times of whole trainings, nine tenths at length 128: one share for both lengths. Least

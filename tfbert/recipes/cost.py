@@ -1,4 +1,4 @@
-"""What a pre-training costs before it has run: operations, phase by phase, and the time they take.
+"""What a pre-training costs before it has run: operations, phase by phase.
 
 A layer's forward pass counts 1 and its backward pass 2; what is frozen has the first alone. To the
 matrix products of `tfbert.recipes.flops` this adds the work on single numbers in embeddings and
@@ -17,10 +17,6 @@ from tfbert.recipes.phases import Phase
 
 if TYPE_CHECKING:
     from tfbert.models.pretrainer import BertPretrainer
-
-# Share of the measured peak of matrix products that training reaches: assumed. While training runs,
-# `mfu` is this machine's.
-UTILISATION = 0.35
 
 # Operations a parameter and update, counted in `AdamMoments.update_rule` with clipping and the
 # assignment, and in LAMB's norms.
@@ -160,31 +156,21 @@ class Forecast(NamedTuple):
     """
 
     flops: float
-    seconds: float
     whole_depth: float
 
 
 def forecast(
-    costs: CostModel,
-    phases: list[Phase],
-    predictions: Sequence[int],
-    flops_per_second: float,
+    costs: CostModel, phases: list[Phase], predictions: Sequence[int]
 ) -> tuple[list[Forecast], Forecast]:
     """A `Forecast` for each phase, and for all of them together.
 
     Args:
         phases: With their `layers` given.
         predictions: Masked positions a sequence, for each of them.
-        flops_per_second: What the hardware does in training: the measured peak times a
-            utilisation.
     """
     here, whole = [], []
     for phase, count in zip(phases, predictions, strict=True):
         here.append(phase.steps * costs.update(phase, count).total)
         whole.append(phase.steps * costs.whole_depth(phase, count).total)
-    parts = [
-        Forecast(flops, flops / flops_per_second, full / flops)
-        for flops, full in zip(here, whole, strict=True)
-    ]
-    total = Forecast(sum(here), sum(here) / flops_per_second, sum(whole) / sum(here))
-    return parts, total
+    parts = [Forecast(flops, full / flops) for flops, full in zip(here, whole, strict=True)]
+    return parts, Forecast(sum(here), sum(whole) / sum(here))

@@ -73,7 +73,8 @@ def open_phases(
 def _open(
     config: PretrainConfig, dataset: dict[str, Any], split: str, phase: Phase
 ) -> RecordSource:
-    source = open_prepared(config.data, dataset, split, phase.sequence_length, phase.predictions)
-    if config.loss_share_of_teacher == 1:  # no masks are drawn where nothing is predicted
-        source = dataclasses.replace(source, masker=None)
-    return source
+    predicts = config.loss_share_of_teacher < 1
+    predictions = phase.predictions if predicts else None
+    source = open_prepared(config.data, dataset, split, phase.sequence_length, predictions)
+    # No masks are drawn where nothing is predicted.
+    return source if predicts else dataclasses.replace(source, masker=None)

@@ -23,7 +23,7 @@ from tfbert.models.sources import load_encoder
 from tfbert.optimizers.loss_scale import innermost
 from tfbert.recipes.phase_data import PhaseData
 from tfbert.recipes.phases import Phase, learning_rate_schedule, with_layers
-from tfbert.recipes.pretrain_options import PretrainConfig
+from tfbert.recipes.pretrain_options import NEW_DROPOUT, PretrainConfig
 from tfbert.records.reader import PretrainingRecords
 from tfbert.text.cooccurrence import start_token_embeddings
 from tfbert.text.tokenizer import BertTokenizer
@@ -62,6 +62,8 @@ def make_first_model(
     if config.teacher:
         longest = max(phase.sequence_length for phase in phases)
         teacher = load_teacher(config.teacher, POLICIES[precision], tokenizer, longest)
+        if config.loss_share_of_teacher == 1:
+            _refuse_to_train_nothing(model.backbone.hidden_dim == teacher.size.hidden_dim, phases)
         model = DistilledPretrainer(model, teacher, config.loss_share_of_teacher)
     _prepare_to_train(model, config, phases)
     return model, tokenizer, phases
@@ -182,17 +184,30 @@ def _load_model(
     precision: str,
 ) -> tuple[BertPretrainer, BertTokenizer]:
     """The model of `--init` and its tokenizer."""
-    policy, rate = POLICIES[precision], config.attention_dropout
+    changes: dict[str, Any] = {
+        "dtype": POLICIES[precision],
+        "rematerialize": config.rematerialize,
+        "dropout": config.dropout,
+        "attention_dropout": config.attention_dropout,
+    }
     if config.loss_share_of_teacher == 1:  # without heads
-        encoder = load_encoder(init, policy, config.rematerialize, attention_dropout=rate)
+        encoder = load_encoder(init, **changes)
         model, tokenizer = BertPretrainer(encoder.backbone, False), encoder.tokenizer
     else:
         next_sentence = _predicts_next_sentences(config, options)
-        model, tokenizer = load_pretrainer(init, policy, next_sentence, config.rematerialize, rate)
+        model, tokenizer = load_pretrainer(init, next_sentence=next_sentence, **changes)
     if tokenizer.vocabulary.pieces != _vocabulary_of(records).pieces:
         raise InputError(
             f"--init {init}: has another vocabulary than the records of {config.data}; "
             "prepare the text with the model's"
+        )
+    if tokenizer.lowercase != options["lowercase"]:
+        log.warning(
+            "--init %s: %s, and the records of %s were prepared with --lowercase %s",
+            init,
+            "lower-cases texts" if tokenizer.lowercase else "knows capital letters",
+            config.data,
+            str(options["lowercase"]).lower(),
         )
     longest = max(phase.sequence_length for phase in config.phases)
     if longest > model.backbone.max_sequence_length:
@@ -201,6 +216,17 @@ def _load_model(
             f"phase has {longest}"
         )
     return model, tokenizer
+
+
+def _refuse_to_train_nothing(is_as_wide: bool, phases: list[Phase]) -> None:
+    """Without heads, and without a map to the teacher's width, there are the layers alone."""
+    for number, phase in enumerate(phases):
+        if is_as_wide and phase.freeze_layers == phase.num_layers:
+            raise InputError(
+                f"--phases.{number}.freeze-layers is {phase.freeze_layers}: these are all layers, "
+                "and nothing else learns from a teacher that is as wide; give a --teacher-share "
+                "below 1, or freeze fewer"
+            )
 
 
 def _predicts_next_sentences(config: PretrainConfig, options: dict[str, Any]) -> bool:
@@ -225,7 +251,7 @@ def _untrained(
         dataclasses.replace(config.bert_size, num_layers=num_layers),
         vocabulary_size,
         next_sentence,
-        config.dropout,
+        NEW_DROPOUT if config.dropout is None else config.dropout,
         config.max_sequence_length,
         POLICIES[precision],
         config.rematerialize,

@@ -1,23 +1,21 @@
-"""What a pre-training logs before it runs: phases, operations, time."""
+"""What a pre-training logs before it runs: its phases and their operations.
+
+How long they take is said once the first updates are timed (`PretrainingCurves`).
+"""
 
 from collections.abc import Sequence
 
-from tfbert.io.progress import duration
-from tfbert.recipes.cost import UTILISATION, CostModel, forecast
+from tfbert.recipes.cost import CostModel, forecast
 from tfbert.recipes.phase_data import PhaseData
 from tfbert.recipes.phases import Phase
 
 
-def plan_lines(
-    costs: CostModel, phases: list[Phase], data: Sequence[PhaseData], peak: float | None
-) -> list[str]:
+def plan_lines(costs: CostModel, phases: list[Phase], data: Sequence[PhaseData]) -> list[str]:
     """Lines of text: the model, each phase, and all of them together.
 
     Args:
         phases: With their `layers` given.
         data: Of each phase.
-        peak: Operations a second of large matrix products on all devices together, as measured;
-            None leaves the times out.
     """
     size = costs.size
     lines = [
@@ -25,7 +23,7 @@ def plan_lines(
         f"pieces, {costs.parameters():,} parameters"
     ]
     predictions = [part.predictions for part in data]
-    parts, total = forecast(costs, phases, predictions, UTILISATION * (peak or 1.0))
+    parts, total = forecast(costs, phases, predictions)
     for number, (phase, part, expected) in enumerate(zip(phases, data, parts, strict=True), 1):
         times = phase.steps * phase.global_batch_size / part.train.examples
         division = f", in {part.accumulate_steps} parts" if part.accumulate_steps > 1 else ""
@@ -33,7 +31,6 @@ def plan_lines(
             f"phase {number}: {phase.steps:,} updates of {phase.global_batch_size:,} sequences of "
             f"{phase.sequence_length} tokens{division}; {times:.2g} times over the records; "
             f"{_layers_in_words(phase, size.num_layers)}{expected.flops:.1e} operations"
-            + (f", about {duration(expected.seconds)}" if peak else "")
         )
         if phase.global_batch_size > part.train.examples:
             lines.append(
@@ -42,11 +39,6 @@ def plan_lines(
             )
     less = f", {total.whole_depth:.2f} times fewer than at full depth"
     line = f"all phases: {total.flops:.1e} operations{less if total.whole_depth > 1 else ''}"
-    if peak:
-        line += (
-            f", about {duration(total.seconds)} at {UTILISATION:.0%} (assumed) of the measured "
-            f"{peak / 1e9:,.0f} GFLOP/s"
-        )
     return [*lines, line]
 
 

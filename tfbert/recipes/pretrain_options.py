@@ -28,6 +28,7 @@ from tfbert.recipes.staging import DEFAULTS, STAGED_FIELDS, make_stages, staged
 from tfbert.recovery.recovery_options import RunOptions
 
 _ShareOfLoss = Annotated[float, Rule("above 0 and at most 1", lambda value: 0 < value <= 1)]
+NEW_DROPOUT = 0.1  # the rate of a new model
 SizeName = Literal["tiny", "mini", "small", "medium", "base", "large"]
 
 
@@ -56,7 +57,7 @@ class PretrainConfig(RunOptions):
         num_heads: Attention heads, where they differ from the size's.
         intermediate_dim: Width of the feed-forward parts, where it differs from the size's.
         max_sequence_length: Positions that a new model has embeddings for.
-        dropout: Rate of dropout in a new model.
+        dropout: Rate of dropout; by default 0.1 in a new model, and that of the model of `init`.
         attention_dropout: Rate of dropout on attention probabilities, in a new model or that of
             `init`; by default that of the rest, as in the papers. A fused kernel has none: it needs
             0 (docs/jax.md).
@@ -115,7 +116,7 @@ class PretrainConfig(RunOptions):
     num_heads: int | None = None
     intermediate_dim: int | None = None
     max_sequence_length: int = 512
-    dropout: DropoutRate = 0.1
+    dropout: DropoutRate | None = None
     attention_dropout: DropoutRate | None = None
     attention: AttentionName = "auto"
     embeddings: Literal["random", "cooccurrence"] = "random"
@@ -146,6 +147,8 @@ class PretrainConfig(RunOptions):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "phases", make_phases(self.phases))  # the class is frozen
+        if self.dropout is None and not self.init:
+            object.__setattr__(self, "dropout", NEW_DROPOUT)
         super().__post_init__()
         if not self.phases:
             raise InputError(

@@ -96,7 +96,7 @@ def _pretrain(
         fingerprint["teacher"] = model.teacher.checksum()
     with run.writing(config, resumes, command="pretrain", resolved=resolved) as status:
         peak = strategy_matmul_peak(strategy, model.backbone.compute_dtype)
-        for line in plan_lines(costs, phases, data, peak):
+        for line in plan_lines(costs, phases, data):
             log.info(line)
         flops = [
             costs.update(phase, of_phase.predictions).products

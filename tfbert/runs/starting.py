@@ -38,7 +38,7 @@ class RunResult(NamedTuple):
 
 
 def refuse_early(config: FinetuneConfig | PretrainConfig) -> None:
-    """Looks at model and run directory before TensorFlow is imported, which takes seconds.
+    """Looks at models and run directory before TensorFlow is imported, which takes seconds.
 
     Raises:
         InputError: If one is not what it must be.
@@ -48,9 +48,11 @@ def refuse_early(config: FinetuneConfig | PretrainConfig) -> None:
         if not run.resumes(config):
             run.check_free(config.overwrite)
     if isinstance(config, FinetuneConfig):
-        resolve_source(config.model or "embedded")
-    elif config.teacher:
-        resolve_source(config.teacher)
+        sources = [config.model or "embedded"]
+    else:
+        sources = [source for source in (config.init, config.teacher) if source]
+    for source in sources:
+        resolve_source(source)
 
 
 def require_backend(requested: str | None) -> None:

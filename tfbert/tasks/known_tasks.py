@@ -91,7 +91,7 @@ def _classes(
 # Sets whose names of labels say enough have no others here.
 TASKS = {
     "embedded": _classes(
-        "sentence", data=SENTIMENT_DIRECTORY, max_length=64, epochs=10, learning_rate=5e-4
+        "sentence", data=SENTIMENT_DIRECTORY, max_length=64, epochs=4, learning_rate=2e-4
     ),
     "movie_reviews": _classes(names=_SENTIMENT, folders=True, max_length=512, epochs=4),
     "imdb": _classes(names=_SENTIMENT, folders=True, max_length=256, epochs=1),

@@ -23,7 +23,7 @@ def student(pieces, **options):
 def test_ids_lead_to_the_same_word_pieces(pieces, caplog):
     caplog.set_level("INFO", "tfbert")
     assert load_teacher("embedded", "float32", student(pieces), 32).ids is None
-    assert "teacher: embedded, 2 layers, 128 wide" in caplog.text
+    assert "teacher: embedded, 3 layers, 384 wide" in caplog.text
     part = [*pieces[:5], *pieces[:200:-3]]
     teacher = load_teacher("embedded", "mixed_bfloat16", student(part), 32)
     assert [pieces[number] for number in teacher.ids] == part
@@ -47,9 +47,12 @@ def test_a_short_teacher_is_refused(pieces):
         load_teacher("embedded", "float32", student(pieces), 4_096)
 
 
-def test_the_checksum_is_that_of_the_weights():
+def test_the_checksum_is_that_of_the_weights_that_are_used():
     one, other = small_teacher(), small_teacher()
     assert one.checksum() == other.checksum()
-    kernel = other.backbone.pooled_dense.kernel
-    kernel.assign(np.array(kernel) + 1e-6)
+    pooler = other.backbone.pooled_dense.kernel
+    pooler.assign(np.array(pooler) + 1)
+    assert one.checksum() == other.checksum()
+    table = other.backbone.token_embedding.embeddings
+    table.assign(np.array(table) + 1e-6)
     assert one.checksum() != other.checksum()

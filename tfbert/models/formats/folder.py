@@ -79,7 +79,7 @@ class OpenedModel:
             **options: Of `BertEncoder`, such as `dtype`; they go before the model's own.
         """
         if not self.weights.has(POOLER):
-            log.info("%s has no pooler: a new one is trained", self.name)
+            log.info("%s has no pooler: it gets a new one", self.name)
         return self._make_encoder(options)
 
     def make_token_encoder(self, **options: Any) -> BertEncoder:
@@ -187,7 +187,8 @@ def open_folder(folder: Path, name: str, prefix: Path | None = None) -> OpenedMo
     rate = config.get("attention_probs_dropout_prob", arguments["dropout"])
     if rate != arguments["dropout"]:
         log.info(
-            "%s: dropout of attention is %s, too, not %s (--attention-dropout changes it)",
+            "%s: dropout on attention has the rate of the rest, %s; the model's own, %s, is taken "
+            "where --attention-dropout says so",
             *(name, arguments["dropout"], rate),
         )
     return OpenedModel(

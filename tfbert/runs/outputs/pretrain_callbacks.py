@@ -34,6 +34,9 @@ _NAMES_IN_LINES = {
     "sequences_per_second": "{:.0f} sequences/s",
 }
 
+# The first updates of a run are timed for so long before its first line, which tells the time left.
+_FIRST_SECONDS = 2.0
+
 
 class PretrainingCurves(keras.callbacks.Callback):
     """Writes points of curves, and with each one the run's status and a line of text.
@@ -50,7 +53,7 @@ class PretrainingCurves(keras.callbacks.Callback):
         update_flops: For each of them, operations of the matrix products of an update.
         flops_per_second: The hardware's peak; None leaves `mfu` out.
         lines: Whether there are lines of text.
-        seconds: Time from one point to the next.
+        seconds: Time from one point to the next; the first one comes earlier.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class PretrainingCurves(keras.callbacks.Callback):
         self._phases = phases
         self._schedule = learning_rate_schedule(phases)
         self._number = 0  # the phase's
+        self._until_next = min(seconds, _FIRST_SECONDS)
         self._done, self._seen = 0, 0
         self._sums: dict[str, float] = {}
         self._ends = np.cumsum([phase.steps for phase in phases])
@@ -98,12 +102,13 @@ class PretrainingCurves(keras.callbacks.Callback):
             # The first call traces and compiles: its time does not count.
             self._is_warm, self._timed_from, self._time = True, batch + 1, now
             return
-        if now - self._time < self.seconds and not is_last:
+        if now - self._time < self._until_next and not is_last:
             return
         means = interval_means(logs or {}, batch + 1, batch + 1 - self._seen, self._sums)
         updates_per_second = (batch + 1 - self._timed_from) / (now - self._time)
         self._seen = self._timed_from = batch + 1
         self._time = now
+        self._until_next = self.seconds
         update = self._updates()
         values = means | self._speed(updates_per_second) | self._optimizer_values(update)
         self._curves.training(update, values)
