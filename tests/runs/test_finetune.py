@@ -2,9 +2,6 @@
 
 import csv
 import json
-import os
-import shutil
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -15,23 +12,18 @@ from helpers.pretraining_run import scalars, stopped
 from helpers.training_fixtures import TRAINED, quick_options
 from tokenizers import BertWordPieceTokenizer
 
-from tfbert.cli import main, parse
 from tfbert.embedded import MODEL_DIRECTORY
-from tfbert.errors import InputError, MachineError, TfbertError
+from tfbert.errors import InputError, MachineError
 from tfbert.models.classifier import BertClassifier
 from tfbert.models.encoder import weights_by_path
 from tfbert.models.layers.dropout import Dropout
 from tfbert.models.sources import load_encoder
 from tfbert.models.trained_model import load_model
 from tfbert.optimizers.loss_scale import LossScaleOptimizer
-from tfbert.recovery.preemption import Preempted, Stopped
 from tfbert.runs import finetune as finetune_module
-from tfbert.runs import scoring
-from tfbert.runs.command_options import EvaluateConfig, FinetuneConfig
-from tfbert.runs.evaluate import evaluate
+from tfbert.runs.command_options import FinetuneConfig
 from tfbert.runs.finetune import finetune
 from tfbert.runs.outputs.status import read_status
-from tfbert.tasks.problems.classification import Classification
 
 
 def encoder_weights(model):
@@ -164,200 +156,6 @@ def test_the_division_of_the_work_does_not_matter(config, no_dropout):
         np.concatenate([v.numpy().ravel() for v in run.model.trainable_variables]) for run in runs
     )
     assert np.linalg.norm(ours - theirs) / np.linalg.norm(ours) < 1e-4
-
-
-# What evaluations find: (loss, accuracy) after each epoch.
-SCRIPT = [(0.5, 0.6), (0.4, 0.8), (0.6, 0.8), (0.7, 0.7), (0.1, 0.9)]
-
-
-def scripted(config, monkeypatch, script, after=None):
-    """Trains with evaluations that find what a script says, and calls `after` in each.
-
-    Returns:
-        The `RunResult`, and the head's weights in each evaluation.
-    """
-    found, seen = iter(script), []
-    measure = Classification.measure
-
-    def outputs_of(trained, *arguments, **keywords):
-        seen.append(trained.model.output_dense.kernel.numpy())
-        if after:
-            after(len(seen), seen[-1])
-        return next(found)
-
-    def scripted_measure(self, outputs, *arguments):
-        if isinstance(outputs, tuple):
-            return dict(zip(("loss", "accuracy"), outputs, strict=True))
-        return measure(self, outputs, *arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(finetune_module, "predict_examples", outputs_of)
-        patch.setattr(Classification, "measure", scripted_measure)
-        return finetune(config), seen
-
-
-def measured(result):
-    """Accuracy and loss of a run's saved model on the evaluation examples, measured anew."""
-    metrics = evaluate(EvaluateConfig(model=result.run_directory, progress=False))
-    return metrics["accuracy"], metrics["loss"]
-
-
-def test_the_best_epoch_is_kept_and_named(config, monkeypatch, caplog):
-    """Its weights and numbers are saved; of equal accuracies, the lower loss decides."""
-    script = [(0.5, 0.8), (0.4, 0.8), (0.3, 0.7)]
-    with caplog.at_level("INFO", "tfbert"):
-        result, seen = scripted(config(epochs=3, max_length=8), monkeypatch, script)
-    line = "kept epoch 2 of 3: evaluation accuracy 0.8000, that of the last is 0.7000"
-    assert caplog.messages[-1].startswith(line)
-    kernel = load_model(result.run_directory).model.output_dense.kernel.numpy()
-    np.testing.assert_array_equal(kernel, seen[1])
-    assert not np.array_equal(seen[1], seen[2])
-    written = json.loads((Path(result.run_directory) / "metrics.json").read_text())
-    assert (written["kept_epoch"], written["epochs"]) == (2, 3)
-    assert (written["accuracy"], written["loss"]) == pytest.approx(measured(result), rel=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("which", "kept", "line"),
-    [
-        # The first of equal epochs is found again, in the checkpoints.
-        ("best", 1, "kept epoch 1 of 3: evaluation accuracy 0.9000, that of the last is 0.8000"),
-        ("last", 3, "kept epoch 3 of 3: evaluation accuracy 0.8000, that of epoch 1 is 0.9000"),
-    ],
-)
-def test_a_run_that_was_stopped_keeps_the_same_epoch(
-    config, monkeypatch, caplog, which, kept, line
-):
-    options = {"epochs": 3, "max_length": 8, "keep_epoch": which}
-    script = [(0.4, 0.9), (0.4, 0.9), (0.3, 0.8)]
-    heads = []
-
-    def stop(evaluation, head):
-        heads.append(head)
-        if evaluation == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    with pytest.raises(Preempted):
-        scripted(config(**options), monkeypatch, script, stop)
-    with caplog.at_level("INFO", "tfbert"):
-        result, seen = scripted(config(**options), monkeypatch, script[1:])
-    assert len(heads) == len(seen) == 2
-    np.testing.assert_array_equal(heads[1], seen[0])
-    expected = heads[0] if kept == 1 else seen[1]
-    saved = load_model(result.run_directory).model.output_dense.kernel.numpy()
-    np.testing.assert_array_equal(saved, expected)
-    assert result.metrics["kept_epoch"] == kept
-    assert caplog.messages[-1].startswith(line)
-
-
-def test_early_stopping_keeps_the_best_weights(config, monkeypatch):
-    result, seen = scripted(config(epochs=5, early_stopping=2, max_length=8), monkeypatch, SCRIPT)
-    assert len(seen) == 4
-    assert result.metrics["kept_epoch"] == 2
-    np.testing.assert_array_equal(result.model.output_dense.kernel.numpy(), seen[1])
-
-
-def test_divergence_is_one_line_and_the_old_run_stays(
-    config, trained_run, trained_metrics, tmp_path
-):
-    shutil.copytree(trained_run, tmp_path / "run")
-    with pytest.raises(
-        TfbertError, match=r"training diverged at .*the learning rate.* is too high"
-    ):
-        finetune(config(overwrite=True, learning_rate=1e38, early_stopping=1, epochs=3))
-    assert json.loads((tmp_path / "run" / "metrics.json").read_text()) == trained_metrics
-
-
-# A run as `trained_run`, stopped twice.
-
-
-@pytest.fixture(scope="module")
-def stopped_run(data, small_model, tmp_path_factory):
-    """The directory of a run that was stopped in training, with its token cache next to it."""
-    folder = tmp_path_factory.mktemp("stopped")
-    cache = {"token_cache": str(folder / "cache")}
-    options = {**quick_options(data, small_model, folder / "run"), **TRAINED, **cache}
-    with stopped(finetune_module.StatusUpdates, 3):
-        finetune(FinetuneConfig(**options))
-    return folder / "run"
-
-
-def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(
-    config, stopped_run, trained_run, monkeypatch, tmp_path
-):
-    """Also in an evaluation; then by `--resume` alone, and without tokenizing once more."""
-    run = tmp_path / "run"
-    shutil.copytree(stopped_run, run)
-    cache = stopped_run.parent / "cache"
-    options = {**TRAINED, "token_cache": str(cache)}
-    assert len(list(cache.iterdir())) == 2
-    assert read_status(run)["phase"] == "preempted"
-    assert read_status(run)["checkpoint"]["step"] == 3
-
-    def refused(*arguments):
-        raise AssertionError("tokenized again")
-
-    monkeypatch.setattr("tfbert.tasks.tokens.token_cache.tokenize", refused)
-    with stopped(scoring._Interrupted, 8, "on_predict_batch_begin"):
-        finetune(config(**options))
-    assert read_status(run)["phase"] == "preempted"
-    assert read_status(run)["checkpoint"]["step"] == 8
-    with pytest.raises(InputError, match=r"--learning-rate was 0\.01, is 0\.5"):
-        finetune(config(**{**options, "learning_rate": 0.5}))
-    _, resumed = parse(["finetune", "--resume", "--output", str(run)])
-    result = finetune(resumed)
-    assert result.history == json.loads((trained_run / "history.json").read_text())
-    one, two = (load_model(str(path)).model.get_weights() for path in (run, trained_run))
-    for ours, theirs in zip(one, two, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-    curves = [scalars(path / "logs" / "train") for path in (run, trained_run)]
-    assert curves[0]["loss"] == curves[1]["loss"]
-    other = {**options, "max_length": 15, "output": str(tmp_path / "other")}
-    with pytest.raises(AssertionError, match="tokenized again"):
-        finetune(config(**other))
-
-
-def interrupt():
-    os.kill(os.getpid(), signal.SIGINT)
-
-
-@pytest.fixture
-def ctrl_c():
-    """Python's own answer to it, which a shell may have switched off for the tests."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-def test_ctrl_c_saves_and_the_same_command_goes_on(config, trained_run, tmp_path, capsys, ctrl_c):
-    run = tmp_path / "run"
-    with stopped(finetune_module.StatusUpdates, 5, error=Stopped, act=interrupt):
-        finetune(config(**TRAINED))
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert read_status(run)["phase"] == "stopped"
-    assert read_status(run)["checkpoint"]["step"] == 5
-    assert main(["status", str(run)]) == 0
-    shown = capsys.readouterr().out
-    assert ": stopped\n" in shown and "the same command goes on from there" in shown
-    result = finetune(config(**TRAINED))
-    assert result.history == json.loads((trained_run / "history.json").read_text())
-    one, two = (load_model(str(path)).model.get_weights() for path in (run, trained_run))
-    for ours, theirs in zip(one, two, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-
-
-def test_other_data_is_not_gone_on_with(config, stopped_run, monkeypatch, tmp_path, data):
-    shutil.copytree(stopped_run, tmp_path / "run")
-    shutil.copytree(data, tmp_path / "data")
-    options = {**TRAINED, "data": str(tmp_path / "data")}
-    with monkeypatch.context() as patch, pytest.raises(InputError, match="kind of device was"):
-        patch.setattr(finetune_module, "batch_lengths", lambda *_: np.array([128]))  # a TPU's
-        finetune(config(**options))
-    table = tmp_path / "data" / "train.csv"
-    lines = table.read_text().splitlines()
-    table.write_text("\n".join([lines[0], *lines[:0:-1]]) + "\n")
-    with pytest.raises(InputError, match=r"data was [0-9a-f]{16}, is [0-9a-f]{16}"):
-        finetune(config(**options))
 
 
 @pytest.mark.slow
