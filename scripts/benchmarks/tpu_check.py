@@ -1,4 +1,4 @@
-"""Writes docs/tpu_check.md: what `tfbert tpu-check` says of some recipes.
+"""Writes docs/tpu_check.md, or docs/tpu_check_jax.md: what `tfbert tpu-check` says of some recipes.
 
     python scripts/benchmarks/tpu_check.py [--no-largest] [--backend jax]
 
@@ -18,11 +18,19 @@ from tfbert.tpu_check.compiler import JAX
 from tfbert.tpu_check.report import markdown_table
 
 # The paper's 1,024 TPUv3 chips; a recipe for a GPU of 40 GB on chips of 16, as it is and mended.
-CHECKS = [
-    ("lamb_76min", "v3-2048", {}),
-    ("base_one_gpu", "v5litepod-4", {}),
-    ("base_one_gpu", "v5litepod-4", {"device_tokens": 16_384}),
-]
+CHECKS = {
+    "tensorflow": [
+        ("lamb_76min", "v3-2048", {}),
+        ("base_one_gpu", "v5litepod-4", {}),
+        ("base_one_gpu", "v5litepod-4", {"device_tokens": 16_384}),
+    ],
+    "jax": [
+        ("base_one_gpu", "v5litepod-4", {"device_tokens": 16_384}),
+        ("base_one_gpu", "v6e-4", {}),
+        ("base_one_gpu", "v4-8", {}),
+    ],
+}
+PAGES = {"tensorflow": "tpu_check.md", "jax": "tpu_check_jax.md"}
 
 HEADER = """# What compiles for a TPU, and fits
 
@@ -47,7 +55,7 @@ def main():
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     machine = f"{platform.system()}, {platform.machine()}"
     lines = [HEADER.format(jax=JAX, machine=machine, backend=arguments.backend)]
-    for recipe, accelerator, changes in CHECKS:
+    for recipe, accelerator, changes in CHECKS[arguments.backend]:
         config = TpuCheckConfig(
             PretrainConfig.from_recipe(recipe, data="", output="", **changes),
             accelerator,
@@ -56,7 +64,7 @@ def main():
         )
         options = [f" --{name.replace('_', '-')} {value}" for name, value in changes.items()]
         lines += [*markdown_table(recipe + "".join(options), tpu_check(config)), ""]
-        write_page(DOCS / "tpu_check.md", "\n".join(lines))  # what is done so far
+        write_page(DOCS / PAGES[arguments.backend], "\n".join(lines))  # what is done so far
 
 
 if __name__ == "__main__":

@@ -138,6 +138,15 @@ def check_choice(stock):
     else:
         raise AssertionError("dropout was not refused")
 
+    attention_choice.gpu_capabilities = lambda: [(9, 0)]
+    try:
+        chosen("fused", without, cpu)
+    except InputError as error:
+        assert "the CPU was asked for: give --attention plain" in str(error)
+    else:
+        raise AssertionError("a GPU's kernel was taken for a CPU")
+    attention_choice.gpu_capabilities = list
+
     def missing(*arguments):
         raise RuntimeError("no kernel for this device")
 

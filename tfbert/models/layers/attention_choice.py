@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tfbert.errors import InputError, first_line
-from tfbert.hardware.jax_devices import JaxDevices
+from tfbert.hardware.jax_devices import JaxDevices, gpu_capabilities
 from tfbert.hardware.strategies import backend, is_chief, sum_over_workers
 from tfbert.models.layers.attention import attention_of_tokens
 from tfbert.models.layers.fused_attention import fused_attention
@@ -62,6 +62,11 @@ def choose_attention(
             raise InputError(
                 "--attention fused: has no dropout on attention probabilities, whose rate is "
                 f"{rate}: give --attention-dropout 0"
+            )
+        if isinstance(devices, JaxDevices) and devices.platform == "cpu" and gpu_capabilities():
+            raise InputError(
+                "--attention fused: the kernel would be that of this machine's GPU, and the CPU "
+                "was asked for: give --attention plain"
             )
     if requested != "auto":
         return requested
