@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 from helpers.processes import finish, free_ports, start
-from helpers.small_models import CLASSES, Linear, make_linear
+from helpers.small_models import CLASSES, LINEAR_X, LINEAR_Y, Linear, make_linear
 
 from tfbert.hardware.strategies import get_strategy
 from tfbert.recovery.snapshot import HostCopy, assign_some, state_variables
@@ -250,3 +250,38 @@ def test_a_layers_metric_that_cannot_be_known_is_refused(two_replicas):
         model.compile(loss="mse")
     with pytest.raises(ValueError, match="top: over several replicas a layer's Extreme cannot be"):
         model.evaluate(X, Y, verbose=0)
+
+
+class DictMetric(keras.metrics.Mean):
+    def result(self):
+        return {"mean": super().result(), "twice": 2 * super().result()}
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        super().update_state(y_pred)
+
+
+class CountMetric(keras.metrics.Metric):
+    """A whole number beside the others' float32."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.rows = self.add_weight(dtype="int64", initializer="zeros")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.rows.assign_add(keras.ops.cast(keras.ops.shape(y_pred)[0], "int64"))
+
+    def result(self):
+        return keras.ops.cast(self.rows, "float32")
+
+
+def test_metrics_of_every_form(two_replicas):
+    values = []
+    for strategy in (get_strategy("cpu"), two_replicas):
+        with strategy.scope():
+            metrics = [DictMetric(), CountMetric(name="rows"), "accuracy"]
+            model = make_linear()
+            model.compile(loss="sparse_categorical_crossentropy", metrics=metrics)
+        values.append(model.evaluate(LINEAR_X, LINEAR_Y, BATCH, verbose=0, return_dict=True))
+    assert values[0] == pytest.approx(values[1], rel=1e-5)
+    assert values[0]["rows"] == 33
+    assert values[0]["twice"] == pytest.approx(2 * values[0]["mean"])

@@ -342,40 +342,6 @@ def test_backup_and_restore_goes_on(tmp_path):
     assert updates_of(model) == 20
 
 
-class DictMetric(keras.metrics.Mean):
-    def result(self):
-        return {"mean": super().result(), "twice": 2 * super().result()}
-
-    def update_state(self, y_true, y_pred, sample_weight=None):
-        super().update_state(y_pred)
-
-
-class CountMetric(keras.metrics.Metric):
-    """A whole number beside the others' float32."""
-
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.rows = self.add_weight(dtype="int64", initializer="zeros")
-
-    def update_state(self, y_true, y_pred, sample_weight=None):
-        self.rows.assign_add(keras.ops.cast(keras.ops.shape(y_pred)[0], "int64"))
-
-    def result(self):
-        return keras.ops.cast(self.rows, "float32")
-
-
-def test_metrics_of_every_form(two_replicas):
-    values = []
-    for strategy in (get_strategy("cpu"), two_replicas):
-        with strategy.scope():
-            metrics = [DictMetric(), CountMetric(name="rows"), "accuracy"]
-        model = linear(strategy, metrics=metrics, weighted_metrics=None)
-        values.append(model.evaluate(LINEAR_X, LINEAR_Y, BATCH, verbose=0, return_dict=True))
-    assert values[0] == pytest.approx(values[1], rel=1e-5)
-    assert values[0]["rows"] == 33
-    assert values[0]["twice"] == pytest.approx(2 * values[0]["mean"])
-
-
 class OwnStep(Linear):
     def train_step(self, data):
         raise AssertionError("never called")

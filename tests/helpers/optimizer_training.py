@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import tensorflow as tf
-from helpers.optimizer_table import apply, random_arrays, variables_of
+from helpers.optimizer_table import apply, random_arrays, values_of, variables_of
 
 
 def model_of(optimizer, hidden=1, frozen=(), layers=None, **compile_options):
@@ -43,6 +43,11 @@ def update_by_hand(model, steps):
         random = np.random.RandomState(step)
         gradients = [tf.constant(random.normal(size=v.shape), tf.float32) for v in variables]
         update([optimizer.scale_loss(g) for g in gradients])
+
+
+def state_of(optimizer, part=""):
+    """`{path: {slot: array}}` of the paths that contain a string."""
+    return {p: values_of(slots) for p, slots in optimizer.all_slots() if part in p}
 
 
 def check_same_state(one, two):

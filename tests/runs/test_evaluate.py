@@ -9,6 +9,8 @@ from helpers.foreign_models import VARIANTS
 from tfbert.errors import InputError
 from tfbert.runs.command_options import EvaluateConfig
 from tfbert.runs.evaluate import evaluate
+from tfbert.runs.export import export
+from tfbert.runs.export_options import ExportConfig
 
 
 def measure(run, **options):
@@ -131,3 +133,24 @@ def test_a_model_of_another_program_says_how_labels_are_read(kind, labels, tmp_p
 def test_data_of_another_kind_than_the_model(trained_run, data, options, message):
     with pytest.raises(InputError, match=message):
         measure(trained_run, data=str(data / "train.csv"), **options)
+
+
+def test_labels_without_names_are_numbers(trained_run, tmp_path):
+    """Of a model of Hugging Face's form that says `LABEL_1`, as most that are shared do."""
+    folder, table = tmp_path / "unnamed", tmp_path / "dev.tsv"
+    export(ExportConfig(model=str(trained_run), output=str(folder), format="huggingface"))
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    assert list(config.pop("id2label").values()) == ["negative", "positive"]
+    path.write_text(json.dumps({**config, "label2id": None}))
+    texts, numbers = ["lovely", "an awful bore", "dull", "good"], [1, 0, 1, 1]
+    rows = [f"{text}\t{number}" for text, number in zip(texts, numbers, strict=True)]
+    table.write_text("\n".join(["sentence\tlabel", *rows, ""]))
+    named = measure(trained_run, task="sst2", data=str(table))
+    found = measure(folder, task="sst2", data=str(table))
+    assert found.pop("per_class").keys() == {"negative", "positive"}
+    check(found, named, rtol=1e-5)
+    columns = {"text_column": "sentence", "label_column": "label"}
+    found = measure(folder, task="csv", data=str(table), **columns)
+    assert found["accuracy"] == named["accuracy"]
+    assert found["per_class"]["LABEL_1"] == named["per_class"]["positive"]

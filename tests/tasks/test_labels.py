@@ -37,6 +37,12 @@ def test_which_spellings_are_one_label(labels, expected, caplog):
         (["1.0", "2.0"], ["2", "1"], ["2.0", "1.0"]),
         (["good", "bad"], ["Good", "bad"], ["Good", "bad"]),
         (["1", "2"], ["3.0", "yes"], ["3.0", "yes"]),
+        (
+            ["LABEL_0", "LABEL_1"],
+            ["1", "false", "LABEL_1", "2"],
+            ["LABEL_1", "LABEL_0", "LABEL_1", "2"],
+        ),
+        (["LABEL_1", "LABEL_2"], ["1", "2"], ["1", "2"]),
     ],
 )
 def test_labels_are_spelled_as_in_training(names, labels, expected):

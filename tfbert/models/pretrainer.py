@@ -18,11 +18,11 @@ from tfbert.io.whole import replacing
 from tfbert.keras_settings import keras_defaults
 from tfbert.models.encoder import BertEncoder, freeze_lower_layers, to_stock
 from tfbert.models.formats.folder import OpenedModel
-from tfbert.models.formats.presets import load_preset, load_tokenizer, write_settings
+from tfbert.models.formats.presets import write_settings
 from tfbert.models.heads import MaskedLMHead
 from tfbert.models.layers.transformer import bert_initializer
 from tfbert.models.sizes import LAYER_NORM_EPSILON, BertSize
-from tfbert.models.sources import open_source
+from tfbert.models.sources import encoder_of, open_source
 from tfbert.text.tokenizer import BertTokenizer
 
 log = logging.getLogger("tfbert")
@@ -250,26 +250,15 @@ def load_pretrainer(
         InputError: If there is no such model, or the heads' file is damaged.
     """
     opened = open_source(source)
-    options: dict[str, Any] = {
-        "dtype": dtype,
-        "rematerialize": rematerialize,
-        "attention_dropout": attention_dropout,
-    }
-    if dropout is not None:
-        options["dropout"] = dropout
+    encoder = encoder_of(opened, source, dtype, rematerialize, dropout, attention_dropout)
+    model = BertPretrainer(encoder.backbone, next_sentence)
     if isinstance(opened, OpenedModel):
-        model = BertPretrainer(opened.make_encoder(**options), next_sentence)
         _assign_heads(model, opened)
-        return model, opened.tokenizer
-    backbone = load_preset(BertEncoder, opened, source, **options)
-    tokenizer = load_tokenizer(opened, source)
-    model = BertPretrainer(backbone, next_sentence)
-    path = Path(opened) / HEADS_FILE
-    if path.exists():
-        _load_heads(model, path)
+    elif (Path(opened) / HEADS_FILE).exists():
+        _load_heads(model, Path(opened) / HEADS_FILE)
     else:
         log.info("%s has no pre-training heads: new ones are trained", source)
-    return model, tokenizer
+    return model, encoder.tokenizer
 
 
 def has_masked_lm_head(source: str) -> bool:

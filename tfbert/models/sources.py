@@ -135,9 +135,20 @@ def load_encoder(
     Raises:
         InputError: As `open_source`.
     """
+    return encoder_of(open_source(source), source, dtype, rematerialize, dropout, attention_dropout)
+
+
+def encoder_of(
+    opened: str | OpenedModel,
+    source: str,
+    dtype: str,
+    rematerialize: bool,
+    dropout: float | None,
+    attention_dropout: float | None,
+) -> Encoder:
+    """`load_encoder` of what `open_source` returned for a source."""
     from tfbert.models.encoder import BertEncoder
 
-    opened = open_source(source)
     options: dict[str, Any] = {
         "dtype": dtype,
         "rematerialize": rematerialize,

@@ -170,6 +170,10 @@ class PretrainConfig(RunOptions):
             self.embeddings,
             "random with --init, which has its own",
         )
+        for name in ("num_layers", "hidden_dim", "num_heads", "intermediate_dim"):
+            value = getattr(self, name)
+            is_used = value is None or not self.init
+            require(is_used, name, value, "left out with --init, whose model has its own")
         share = self.teacher_share
         is_used = share is None or self.teacher is not None
         require(is_used, "teacher_share", share, "left out where there is no --teacher")

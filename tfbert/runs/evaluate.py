@@ -1,8 +1,11 @@
 """`tfbert evaluate`: measures a trained model on labelled examples."""
 
+from __future__ import annotations
+
+import dataclasses
 import functools
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfbert.errors import InputError
 from tfbert.hardware.precision import POLICIES, choose_precision
@@ -15,7 +18,11 @@ from tfbert.tasks.examples import Examples
 from tfbert.tasks.known_problems import problem_class, read_problem
 from tfbert.tasks.known_tasks import TASKS
 from tfbert.tasks.labelled_data import LabelledData
+from tfbert.tasks.labels import unnamed
 from tfbert.tasks.problem import Problem
+
+if TYPE_CHECKING:
+    from tfbert.models.trained_model import TrainedModel
 
 
 def evaluate(config: EvaluateConfig) -> dict[str, Any]:
@@ -45,6 +52,7 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
 
     with get_strategy(config.strategy, config.replicas).scope():
         trained = load_model(model, POLICIES[choose_precision(config.precision)])
+    trained = _with_labels_of_task(trained, data.task)
     source, examples, further = found or data.examples(trained.problem.name)
     measure = functools.partial(
         evaluate_examples,
@@ -59,6 +67,16 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
         for name, others in further.items():
             metrics[name] = measure(others)
     return metrics
+
+
+def _with_labels_of_task(trained: TrainedModel, task: str) -> TrainedModel:
+    """The model with a task's names of labels, where its own labels are only numbered."""
+    names = TASKS[task].names
+    numbers = sorted((key for key in names if key.isdigit()), key=int)
+    if not unnamed(trained.problem.labels) or len(numbers) != trained.problem.outputs:
+        return trained
+    labels = [names[number] for number in numbers]
+    return trained._replace(problem=dataclasses.replace(trained.problem, labels=labels))
 
 
 def _check_kind(config: EvaluateConfig, problem: Problem) -> None:
@@ -87,6 +105,7 @@ class _Data:
         task = config.task or run.get("task")
         if task is None:
             raise InputError(f"--model {config.model}: no run, so its task is unknown: give --task")
+        self.task = task
         recorded = run.get("resolved", {})
         path = config.data or recorded.get("eval_data") or recorded.get("data")
         if path is None and TASKS[task].data is None:

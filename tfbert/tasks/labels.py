@@ -81,10 +81,21 @@ def one_spelling(labels: Sequence[str]) -> list[str]:
 
 
 def spelled_like(labels: Sequence[str], names: Iterable[str]) -> list[str]:
-    """The labels in the spelling of some names; labels that are none of them stay as they are."""
-    names = set(names)
+    """The labels in the spelling of some names; labels that are none of them stay as they are.
+
+    Of names that only count (`LABEL_1`, see `unnamed`), the number is a spelling.
+    """
+    names = list(names)
     by_key = {label_key(name): name for name in names}
+    if unnamed(names):
+        by_key |= {str(number): name for number, name in enumerate(names)}
+    names = set(names)
     return [label if label in names else by_key.get(label_key(label), label) for label in labels]
+
+
+def unnamed(labels: Sequence[str]) -> bool:
+    """Whether the labels are those that Hugging Face gives to a head whose labels have no names."""
+    return list(labels) == [f"LABEL_{number}" for number in range(len(labels))]
 
 
 def ordered(labels: Iterable[str]) -> list[str]:
