@@ -12,7 +12,8 @@ from tfbert.errors import InputError
 from tfbert.hardware.strategies import get_strategy
 from tfbert.models.sources import load_encoder
 from tfbert.models.token_classifier import PADDING_LOGIT
-from tfbert.models.trained_model import HEAD_FILE, TrainedModel, load_model, save_model
+from tfbert.models.trained_model import HEAD_FILE, TrainedModel, load_model, make_model, save_model
+from tfbert.tasks.problems.span import Span
 from tfbert.tasks.problems.tagging import Tagging
 from tfbert.text.tokenizer import BertTokenizer
 from tfbert.text.vocabulary import Vocabulary
@@ -127,3 +128,14 @@ def test_a_damaged_head(saved):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(InputError, match=r"task_head\.npz: damaged"):
         load_model(str(saved))
+
+
+@pytest.mark.parametrize(
+    ("problem", "drops"),
+    [(Tagging(["O", "B-x"], "f1"), True), (Span(["start", "end"], "f1"), False)],
+)
+def test_tags_have_dropout_before_the_head_and_spans_none(problem, drops):
+    """As BERT's run_classifier.py and run_squad.py."""
+    model = make_model(make_token_classifier().backbone, problem)
+    trained, evaluated = (np.array(model(INPUTS, training=drop)) for drop in (True, False))
+    assert np.array_equal(trained, evaluated) is not drops

@@ -58,11 +58,12 @@ class TrainedModel(NamedTuple):
 
 
 def make_model(
-    backbone: keras_hub.models.BertBackbone, problem: Problem, dropout: float = 0.1
+    backbone: keras_hub.models.BertBackbone, problem: Problem, dropout: float | None = None
 ) -> HeadedModel:
-    """A model with a new head for a problem."""
+    """A model with a new head for a problem; the dropout before it is the problem's by default."""
     model_class = BertTokenClassifier if problem.head == "tokens" else BertClassifier
-    return model_class(backbone, problem.outputs, dropout)
+    rate = problem.head_dropout if dropout is None else dropout
+    return model_class(backbone, problem.outputs, rate)
 
 
 @keras_defaults()

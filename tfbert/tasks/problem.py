@@ -44,12 +44,14 @@ class Problem(abc.ABC):
     Attributes:
         name: What `--problem` calls it.
         head: Whether the model has one output a text (`pooled`, on [CLS]) or one a token.
+        head_dropout: Rate of the dropout before a new head, in training.
         lists_labels: Whether the labels are the data's, and worth saying before the training.
     """
 
     name: ClassVar[str]
     lists_labels: ClassVar[bool] = True
     head: ClassVar[Literal["pooled", "tokens"]] = "pooled"
+    head_dropout: ClassVar[float] = 0.1
 
     labels: list[str]
     main_metric: str

@@ -48,6 +48,7 @@ class Span(Problem):
 
     name: ClassVar[str] = "span"
     head: ClassVar[Literal["pooled", "tokens"]] = "tokens"
+    head_dropout: ClassVar[float] = 0.0  # as in BERT's run_squad.py
     lists_labels: ClassVar[bool] = False  # always begin and end
 
     doc_stride: int = 128
