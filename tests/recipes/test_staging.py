@@ -14,7 +14,7 @@ GOOD = {"data": "records", "output": "run", "num_layers": 12}
 
 
 def config(*phases, **options):
-    return PretrainConfig(**GOOD, phases=list(phases or [PHASE]), **options)
+    return PretrainConfig(**{**GOOD, **options}, phases=list(phases or [PHASE]))
 
 
 def stages_of(phases):
@@ -26,6 +26,17 @@ def test_stacking_as_in_its_paper():
     # Gong et al., ICML 2019: 3, 6 and 12 layers for 50k, 70k and 280k updates, state reset.
     assert stages_of(phases) == [(3, 0, 50_000), (6, 0, 70_000), (12, 0, 280_000)]
     assert {(p.growth, p.growth_slots) for p in phases} == {("stack", "reset")}
+
+
+def test_one_shot_stacking_as_in_its_paper():
+    phases = config({**PHASE, "steps": 1_000}, staging="one_shot").scaled_phases()
+    # Du et al., arXiv 2405.15319: four times the layers at once; from the small model its weights.
+    assert stages_of(phases) == [(3, 0, 800), (12, 0, 200)]
+    assert {(p.growth, p.growth_slots) for p in phases} == {("stack", "reset")}
+    assert [p.rewarmup for p in phases] == [0, 0.1]
+    # Their growth after 10 of 300 billion tokens.
+    early = config({**PHASE, "steps": 300}, staging="one_shot", joint_share=290 / 300)
+    assert stages_of(early.scaled_phases()) == [(3, 0, 10), (12, 0, 290)]
 
 
 def test_mslt_trains_the_newest_block_and_in_the_end_all():
@@ -66,6 +77,8 @@ def test_every_default_can_be_changed():
     )
     shares = {"staging": "stack", "stage_shares": [0.25, 0.75]}
     assert stages_of(config(**shares).scaled_phases()) == [(6, 0, 100), (12, 0, 300)]
+    shares["staging"] = "one_shot"
+    assert stages_of(config(**shares).scaled_phases()) == [(3, 0, 100), (12, 0, 300)]
     equal = config(staging="stack", stages=2, joint_share=0.5).scaled_phases()
     assert stages_of(equal) == [(6, 0, 200), (12, 0, 200)]
 
@@ -139,11 +152,15 @@ def test_staging_scales_with_the_batch():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"staging": "grow"}, "--staging is 'grow': it must be one of none, stack, mslt"),
+        ({"staging": "grow"}, "--staging is 'grow': it must be one of none, stack, one_shot, mslt"),
         ({"stages": 4}, "--stages is 4: it must be left out where there is no --staging"),
         ({"staging": "mslt", "stages": 0}, "--stages is 0: it must be at least 1"),
         ({"staging": "mslt", "stages": 5}, "--num-layers 12: .* the 5 equal parts of 5 stages"),
         ({"staging": "stack", "stages": 4}, "--num-layers 12: .* the 8 equal parts of 4 stages"),
+        ({"staging": "one_shot", "stages": 3}, "--stages 3: one_shot has two stages"),
+        ({"staging": "one_shot", "stage_shares": [0.2, 0.3, 0.5]}, "--stage-shares .* two stages"),
+        ({"staging": "one_shot", "num_layers": 6}, "--num-layers 6: .* the 4 equal parts"),
+        ({"staging": "one_shot", "frozen_dropout": True}, "one_shot freezes nothing"),
         ({"staging": "mslt", "joint_share": 1.0}, "--joint-share is 1.0"),
         ({"staging": "mslt", "stage_shares": [0.5, 0.4]}, "--stage-shares .* sum up to 1"),
         ({"staging": "stack", "stage_shares": [1.0], "stages": 1}, "--stages 1: --stage-shares"),

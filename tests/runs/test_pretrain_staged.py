@@ -108,10 +108,16 @@ def test_a_run_that_is_stopped_in_a_stage_goes_on_in_it(mslt, pretrain_config):
 
 
 @pytest.mark.slow
-def test_a_run_that_is_stopped_between_stages(pretrain_config, tmp_path):
-    # New weights are random: they must not depend on what was drawn before.
-    options = {"phases": [PHASE], "staging": "stack", "stages": 2, "joint_share": 0.5}
-    options |= {"num_layers": 2, "growth": "random", "growth_slots": "zeros", "dropout": 0.1}
+@pytest.mark.parametrize(
+    "options",
+    [
+        # New weights are random: they must not depend on what was drawn before.
+        {"staging": "stack", "stages": 2, "growth": "random", "growth_slots": "zeros"},
+        {"staging": "one_shot", "num_layers": 4},
+    ],
+)
+def test_a_run_that_is_stopped_between_stages(pretrain_config, tmp_path, options):
+    options = {"phases": [PHASE], "joint_share": 0.5, "num_layers": 2, "dropout": 0.1} | options
     whole = pretrain(pretrain_config(**options, output=str(tmp_path / "whole")))
     config = pretrain_config(**options, checkpoint_steps=1)
     for update in (2, 3, 5):  # in the first stage, at its end, and in the second

@@ -1,7 +1,8 @@
 """A deeper model made from a shallower one: its weights, and the state of its optimizer.
 
-Progressive stacking (Gong et al., ICML 2019) copies layer l to l + n; multi-stage layerwise
-training (MSLT; Yang et al., arXiv 2011.13635) puts a copy of the top-most block on top.
+Progressive stacking (Gong et al., ICML 2019) copies layer l to l + n, one-shot stacking (Du et al.,
+arXiv 2405.15319) to l + n, l + 2n and l + 3n; multi-stage layerwise training (MSLT; Yang et al.,
+arXiv 2011.13635) puts a copy of the top-most block on top.
 """
 
 from __future__ import annotations

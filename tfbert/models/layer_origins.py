@@ -15,8 +15,9 @@ def origin_of_layer(layer: int, old: int, new: int, growth: GrowthName) -> int |
         layer: Number of the layer, from 0.
         old, new: Number of layers before and afterwards.
         growth: `stack`: layer j is a copy of layer j mod `old` (Gong et al. 2019, where `new` is
-            twice `old`; TensorFlow Model Garden for others). `top`: the new layers are copies of
-            as many top-most ones, in their order (MSLT). `random`: they have new weights.
+            twice `old`, and Du et al. 2024, where it is four times `old`; TensorFlow Model Garden
+            for others). `top`: the new layers are copies of as many top-most ones, in their order
+            (MSLT). `random`: they have new weights.
 
     Returns:
         A number below `old`, or None for new weights.

@@ -68,11 +68,13 @@ class PretrainConfig(RunOptions):
             `cooccurrence`, how often word pieces stand near each other in the records, factorized
             (docs/pretraining.md). It takes a minute or two, and helps where the updates are few.
         staging: Train a model that grows, which takes less time (docs/staged_training.md): `stack`
-            doubles it by copies of its layers (Gong et al. 2019), `mslt` adds blocks on top and
-            trains the newest block and the heads alone, at the end the whole (Yang et al. 2020).
-        stages: Stages in which the model grows: of `stack` 3, of `mslt` 4 and a joint one.
+            doubles it by copies of its layers (Gong et al. 2019), `one_shot` makes a quarter of the
+            layers all of them at once (Du et al. 2024), `mslt` adds blocks on top and trains the
+            newest block and the heads alone, at the end the whole (Yang et al. 2020).
+        stages: Stages in which the model grows: of `stack` 3, of `one_shot` always 2, of `mslt` 4
+            and a joint one.
         joint_share: Share of the updates of the last stage, in which all layers are trained: of
-            `stack` 0.7, of `mslt` 0.15.
+            `stack` 0.7, of `one_shot` 0.2, of `mslt` 0.15.
         stage_shares: Share of the updates of each stage, instead of the other two.
         stage_schedule: `whole` (the default) spreads the recipe's schedule over all stages, with a
             warm-up where each begins; with `each` every stage has the whole schedule.
@@ -120,7 +122,7 @@ class PretrainConfig(RunOptions):
     attention_dropout: DropoutRate | None = None
     attention: AttentionName = "auto"
     embeddings: Literal["random", "cooccurrence"] = "random"
-    staging: Literal["none", "stack", "mslt"] = "none"
+    staging: Literal["none", "stack", "one_shot", "mslt"] = "none"
     stages: Count | None = None
     joint_share: PositiveShare | None = None
     stage_shares: list[float] | None = None
@@ -196,7 +198,8 @@ class PretrainConfig(RunOptions):
             raise InputError(f"--staging {self.staging}: grows a new model, not that of --init")
         frozen = self.frozen_dropout
         is_used = self.staging == "mslt" or frozen is None
-        require(is_used, "frozen_dropout", frozen, "left out: --staging stack freezes nothing")
+        rule = f"left out: --staging {self.staging} freezes nothing"
+        require(is_used, "frozen_dropout", frozen, rule)
         self._refuse_in_phases(STAGED_FIELDS, f"left to the stages of --staging {self.staging}")
 
     def _refuse_in_phases(self, names: Collection[str], reason: str) -> None:

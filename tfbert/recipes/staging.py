@@ -1,7 +1,8 @@
 """Staged training, in which the model grows from stage to stage: the papers' settings as phases.
 
 `stack` is progressive stacking (Gong et al., "Efficient training of BERT by progressively
-stacking", ICML 2019); `mslt` is multi-stage layerwise training (Yang et al., arXiv 2011.13635).
+stacking", ICML 2019); `one_shot` is the G_stack of Du et al. ("Stacking your transformers", NeurIPS
+2024, arXiv 2405.15319); `mslt` is multi-stage layerwise training (Yang et al., arXiv 2011.13635).
 "Assumed" marks a default that comes from no paper or code, "recalled" a setting of the MSLT paper
 that could not be read again.
 """
@@ -50,6 +51,16 @@ DEFAULTS = {
         frozen_dropout=True,  # nothing is frozen
         stage_schedule="whole",  # assumed
     ),
+    "one_shot": Defaults(
+        stages=2,  # L/4 and L layers: Du et al.
+        # Assumed: a quarter of the layers then does most of the updates, and half of the operations
+        # or more. Du et al. grow after 10 of 300 billion tokens, a share of 0.97 for the whole.
+        joint_share=0.2,
+        growth="stack",  # Du et al.
+        growth_slots="reset",  # their code carries over weights alone
+        frozen_dropout=True,  # nothing is frozen
+        stage_schedule="whole",  # assumed; their code begins a new schedule, as `each` does
+    ),
     "mslt": Defaults(
         stages=4,  # for BERT-Base and -Large: recalled
         # Assumed: "the smaller share" is recalled. With 4 stages the cost is that of the paper's
@@ -72,7 +83,11 @@ STAGED_FIELDS = (
     "rewarmup",
 )
 
-# Updates of the stages before the last: Gong et al. for three stages. Others are equal: assumed.
+# How many times deeper the model of a stage is than that of the one before; MSLT adds blocks.
+_TIMES_DEEPER = {"stack": 2, "one_shot": 4}
+
+# Updates of the stages of `stack` before the last: Gong et al. for three stages. Others are equal:
+# assumed.
 _STACK_EARLY = {3: (50, 70)}
 
 
@@ -86,10 +101,10 @@ def make_stages(
     """The stages of a staged pre-training.
 
     Args:
-        staging: `stack` or `mslt`.
+        staging: `stack`, `one_shot` or `mslt`.
         num_layers: Layers of the whole model.
         stages: How many: of `stack` all of them, each with twice the layers of the one before; of
-            `mslt` those in which layers are added, before the joint one.
+            `one_shot` two; of `mslt` those in which layers are added, before the joint one.
         joint_share: Share of the updates of the last stage, in which all layers are trained.
         stage_shares: Share of the updates of every stage, instead of the other two.
 
@@ -110,11 +125,15 @@ def make_stages(
             )
     elif stages is None:
         stages = DEFAULTS[staging].stages
+    if staging == "one_shot" and stages != 2:
+        given = f"--stages {stages}" if stage_shares is None else f"--stage-shares {stage_shares}"
+        raise InputError(f"{given}: one_shot has two stages; try --staging stack for others")
     if staging == "stack" and stages == 1 and joint_share is not None:
         raise InputError(f"--joint-share {joint_share}: a single stage has all of the updates")
     if joint_share is None:
         joint_share = DEFAULTS[staging].joint_share
-    parts = 2 ** (stages - 1) if staging == "stack" else stages
+    times = _TIMES_DEEPER.get(staging)
+    parts = times ** (stages - 1) if times else stages
     if stages < 1 or num_layers % parts:
         raise InputError(
             f"--num-layers {num_layers}: cannot be divided into the {parts} equal parts of "
@@ -122,9 +141,9 @@ def make_stages(
             + ("--stages" if stage_shares is None else "--stage-shares")
         )
     block = num_layers // parts
-    if staging == "stack":
+    if times:
         early = _STACK_EARLY.get(stages, (1,) * (stages - 1))
-        depths = [(block * 2**number, 0) for number in range(stages)]
+        depths = [(block * times**number, 0) for number in range(stages)]
     else:
         early = (1,) * stages
         depths = [(block * (number + 1), block * number) for number in range(stages)]
