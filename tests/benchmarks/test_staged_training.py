@@ -93,7 +93,7 @@ def test_the_rate_is_that_of_the_lowest_loss(tmp_path, capsys):
     from shared.cells import Cells
     from staged_training import RATES, chosen_rate
 
-    for rate, loss in zip(RATES, (6.0, 5.0, 5.5), strict=True):
+    for rate, loss in zip(RATES, (6.0, 5.0, 5.5, 5.7), strict=True):
         path = tmp_path / f"search-mslt-{rate:g}.json"
         path.write_text(json.dumps({"loss": loss}))
     assert chosen_rate(Cells(tmp_path), "mslt") == RATES[1]
@@ -117,7 +117,7 @@ def test_it_writes_its_page_and_repeats_no_run(tmp_path):
     assert not (tmp_path / "page.md").exists()
     run("--budgets", "1", "--seeds", "7")
     cells = {path: path.stat().st_mtime for path in (tmp_path / "results").iterdir()}
-    assert len(cells) == 2 * 3 + 2
+    assert len(cells) == 2 * 4 + 2
     assert "| 1x | one_shot | " in (tmp_path / "page.md").read_text()
     run("--budgets", "1", "--seeds", "7")
     assert cells == {path: path.stat().st_mtime for path in cells}

@@ -14,6 +14,7 @@ from helpers.processes import TESTS, finish, start
         ("end_to_end/test_bad_input.py", ""),
         ("recovery/test_kill.py", "2-False"),
         ("runs/test_pretrain_recovery.py", "stopped_three_times"),
+        ("runs/test_pretrain_staged.py", "between_stages"),
     ],
 )
 def test_with_jax(file, names):
