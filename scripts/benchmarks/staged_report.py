@@ -57,7 +57,8 @@ the two differ.
 
 Seeds {seeds}; each number is a mean over them, with its 95 % interval (Student's t). Differences
 are those between runs of one seed. SST-2: accuracy on dev after one fine-tuning on
-{one["labels"]:,} labels.
+{one["labels"]:,} labels at a rate of {one["tuning_rate"]:g}, full depth's best on other sentences
+of SST-2's training part.
 
 ![held-out loss and accuracy against the budget]({picture})
 

@@ -6,8 +6,9 @@
 
 Every form gets the same budget, counted in operations by the cost model, and its rate falls to 0
 within it: the protocol of "No Train No Gain" (Kaddour et al., NeurIPS 2023, arXiv 2307.06440).
-`--search` comes first: it finds each form's rate at the smallest budget, on a seed of its own. DATA
-holds imdb/unsup.txt.gz and glue/SST-2/.
+`--search` comes first: it finds each form's rate at the smallest budget, on a seed of its own, and
+with full depth, for all forms, that of the fine-tuning, judged on other sentences of SST-2's
+training part. DATA holds imdb/unsup.txt.gz and glue/SST-2/.
 
 What is measured is not measured again, and what was stopped goes on. Each process writes the page
 from all that is there, so that two of them can share the forms or the seeds, each on a core of its
@@ -37,7 +38,6 @@ from staged_report import FULL, write_report
 
 import tfbert
 from tfbert.embedded import SENTIMENT_DIRECTORY
-from tfbert.io.whole import replacing
 from tfbert.recipes.cost import CostModel, forecast
 from tfbert.recipes.phases import with_layers
 from tfbert.records.prepare import prepare
@@ -84,9 +84,10 @@ RECIPE = {
 }
 # Of full depth at the smallest budget, 1. At its last update the rate is 0.
 PHASE = {"steps": 500, "global_batch_size": 16, "sequence_length": LENGTH, "warmup": 0.1}
-LABELS = 2_000
-# As in the benchmark before this one; not tuned.
-FINE_TUNING = {"epochs": 3, "learning_rate": 1e-4, "dropout": 0.1, "keep_epoch": "last"}
+LABELS, JUDGES = 2_000, 1_000
+FINE_TUNING = {"epochs": 3, "dropout": 0.1, "keep_epoch": "last"}
+TUNING_RATES = (1e-4, 3e-4, 1e-3)
+TUNING = "search-tuning"  # the cell of their accuracies
 
 
 def main():
@@ -117,31 +118,44 @@ def measure(arguments: argparse.Namespace, cells: Cells) -> None:
     if arguments.search:
         for form, rate in itertools.product(arguments.forms, RATES):
             name = f"search-{form}-{rate:g}"
-            cells.measure(name, bench.run, name, form, min(BUDGETS), SEARCH_SEED, rate, False)
+            cells.measure(name, bench.run, name, form, min(BUDGETS), SEARCH_SEED, rate)
+        if FULL in arguments.forms:
+            cells.measure(TUNING, bench.search_tuning, chosen_rate(cells, FULL))
         return
     rates = {form: chosen_rate(cells, form) for form in arguments.forms}
+    tuning_rate = chosen_tuning_rate(cells)
     asked = itertools.product(arguments.seeds, arguments.budgets, arguments.forms)
     for seed, budget, form in asked:
         name = f"{form}-{budget}x-{seed}"
-        cells.measure(name, bench.run, name, form, budget, seed, rates[form], True)
+        cells.measure(name, bench.run, name, form, budget, seed, rates[form], tuning_rate)
 
 
 def chosen_rate(cells: Cells, form: str) -> float:
     """The rate with the lowest held-out loss in the search; ends the script if one is not there."""
-    losses = {}
-    for rate in RATES:
-        path = cells.folder / f"search-{form}-{rate:g}.json"
-        if not path.exists():
-            fail(f"{path} is not there: run with --search --forms {form} first")
-        losses[rate] = json.loads(path.read_text())["loss"]
-    return min(losses, key=losses.get)
+    names = {rate: f"search-{form}-{rate:g}" for rate in RATES}
+    return min(RATES, key=lambda rate: found(cells, names[rate], form)["loss"])
+
+
+def chosen_tuning_rate(cells: Cells) -> float:
+    """The rate of fine-tuning with the highest accuracy in the search."""
+    accuracies = found(cells, TUNING, FULL)["accuracies"]
+    return max(TUNING_RATES, key=lambda rate: accuracies[f"{rate:g}"])
+
+
+def found(cells: Cells, name: str, form: str) -> dict:
+    """A cell of the search; ends the script if it is not there."""
+    path = cells.folder / f"{name}.json"
+    if not path.exists():
+        fail(f"{path} is not there: run with --search --forms {form} first")
+    return json.loads(path.read_text())
 
 
 def collect(cells: Cells) -> list[dict]:
     """All cells that are there, in the order of the forms."""
-    found = [json.loads(path.read_text()) for path in sorted(cells.folder.glob("*.json"))]
+    paths = sorted(cells.folder.glob("*.json"))
+    there = [json.loads(path.read_text()) for path in paths if path.stem != TUNING]
     names = list(FORMS)
-    return sorted(found, key=lambda cell: (cell["budget"], names.index(cell["form"]), cell["seed"]))
+    return sorted(there, key=lambda cell: (cell["budget"], names.index(cell["form"]), cell["seed"]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,7 +178,13 @@ class Bench:
 
     @property
     def labelled(self) -> Path:
+        """Sentences to train on."""
         return self.work / "sst2.tsv"
+
+    @property
+    def judges(self) -> Path:
+        """Others, by which the rate of fine-tuning is chosen."""
+        return self.work / "sst2_judges.tsv"
 
     def prepare(self) -> None:
         """Makes records and labelled sentences, unless they are there; one process at a time."""
@@ -178,8 +198,8 @@ class Bench:
                 size = 500 if self.tiny else VOCABULARY_SIZE
                 learn_vocabulary(VocabConfig([text], vocabulary, size))
             lengths = {"sequences": "filled", "lengths": [LENGTH], "validation_fraction": 0.05}
-            with replacing(self.labelled) as temporary:
-                temporary.write_text("\n".join(self._sentences()) + "\n", encoding="utf-8")
+            for table, first in ((self.labelled, 0), (self.judges, 1)):
+                table.write_text("\n".join(self._sentences(first)) + "\n", encoding="utf-8")
             prepare(PrepareConfig([text], str(self.records), str(vocabulary), **lengths))
 
     def _documents(self):
@@ -192,18 +212,30 @@ class Bench:
             for line in itertools.islice(file, REVIEWS):
                 yield line.replace("<br />", " ").strip()
 
-    def _sentences(self):
+    def _sentences(self, first=0):
         """Lines of a table of labelled sentences: its head, and some spread over the file."""
         folder = SENTIMENT_DIRECTORY if self.tiny else self.data / "glue" / "SST-2"
         head, *lines = (folder / "train.tsv").read_text(encoding="utf-8").splitlines()
-        return [head, *lines[:: len(lines) // LABELS or 1][:LABELS]]
+        chosen = lines[first :: len(lines) // LABELS or 2]
+        return [head, *chosen[: JUDGES if first else LABELS]]
 
-    def run(self, name: str, form: str, budget: int, seed: int, rate: float, tunes: bool) -> dict:
-        """One cell: a pre-training, and what becomes of it with some labels."""
+    def run(
+        self,
+        name: str,
+        form: str,
+        budget: int,
+        seed: int,
+        rate: float,
+        tuning_rate: float | None = None,
+    ) -> dict:
+        """One cell: a pre-training, and what becomes of it with some labels.
+
+        Args:
+            tuning_rate: That of the fine-tuning; None does without it.
+        """
         folder = self.work / name
         config = self.config(form, budget, rate, seed=seed, output=str(folder / "pretrained"))
-        path = Path(config.output, "metrics.json")
-        metrics = json.loads(path.read_text()) if path.exists() else tfbert.pretrain(config).metrics
+        metrics = pretrained(config)
         cell = {
             "form": form,
             "options": FORMS[form],
@@ -219,10 +251,31 @@ class Bench:
             "batch": f"{PHASE['global_batch_size']} x {LENGTH} tokens",
             "labels": LABELS,
         }
-        if tunes:
-            cell["sst2"] = self.fine_tuned(config.output, folder / "tuned", seed)
+        if tuning_rate is not None:
+            tuned = folder / "tuned"
+            cell["sst2"] = self.fine_tuned(config.output, tuned, tuning_rate, seed, self.judged)
+            cell["tuning_rate"] = tuning_rate
         shutil.rmtree(folder)
         return cell
+
+    def search_tuning(self, rate: float) -> dict:
+        """Accuracies of full depth, fine-tuned at each of the rates, on the judges."""
+        folder = self.work / TUNING
+        output = str(folder / "pretrained")
+        pretrained(self.config(FULL, min(BUDGETS), rate, seed=SEARCH_SEED, output=output))
+        accuracies = {
+            f"{tuning_rate:g}": self.fine_tuned(
+                output, folder / f"{tuning_rate:g}", tuning_rate, SEARCH_SEED, self.judges
+            )
+            for tuning_rate in TUNING_RATES
+        }
+        shutil.rmtree(folder)
+        return {"accuracies": accuracies, "judges": JUDGES}
+
+    @property
+    def judged(self) -> Path:
+        """Sentences that the page's accuracies are of."""
+        return self.judges if self.tiny else self.data / "glue" / "SST-2" / "dev.tsv"
 
     def config(
         self, form: str, budget: int, rate: float, **options: object
@@ -254,15 +307,32 @@ class Bench:
         _, total = forecast(costs, phases, [source.predictions] * len(phases))
         return total.flops
 
-    def fine_tuned(self, model: str, output: Path, seed: int) -> float:
-        """Accuracy after training on the labels; the evaluation examples choose nothing."""
-        options = {"task": "embedded", "train_examples": 64, "epochs": 1, "max_length": 32}
-        if not self.tiny:
-            options = {"task": "tsv", "data": str(self.labelled), "text_column": "sentence"}
-            options["eval_data"] = str(self.data / "glue" / "SST-2" / "dev.tsv")
-        options = {**FINE_TUNING, **options, "seed": seed, "progress": False}
-        config = tfbert.FinetuneConfig(model=model, output=str(output), **options)
+    def fine_tuned(
+        self, model: str, output: Path, rate: float, seed: int, eval_data: Path
+    ) -> float:
+        """Accuracy on `eval_data` after the last epoch on the labels."""
+        path = output / "metrics.json"
+        if path.exists():
+            return json.loads(path.read_text())["accuracy"]
+        config = tfbert.FinetuneConfig(
+            task="tsv",
+            data=str(self.labelled),
+            text_column="sentence",
+            eval_data=str(eval_data),
+            model=model,
+            output=str(output),
+            learning_rate=rate,
+            seed=seed,
+            progress=False,
+            **FINE_TUNING,
+        )
         return tfbert.finetune(config).metrics["accuracy"]
+
+
+def pretrained(config: tfbert.PretrainConfig) -> dict:
+    """The metrics of a pre-training, which is run unless it is there."""
+    path = Path(config.output, "metrics.json")
+    return json.loads(path.read_text()) if path.exists() else tfbert.pretrain(config).metrics
 
 
 def training_seconds(config: tfbert.PretrainConfig) -> float:

@@ -22,8 +22,15 @@ def beside_the_benchmarks(monkeypatch):
 
 def cell(form, seed, loss, sst2=None, budget=1, **options):
     """What a run is in the results."""
-    found = {"form": form, "seed": seed, "budget": budget, "loss": loss, "rate": 0.01, "labels": 10}
-    found |= {"updates": 100, "seconds": 50.0, "operations": 12e6, "options": options}
+    found = {
+        "form": form,
+        "seed": seed,
+        "budget": budget,
+        "loss": loss,
+        "rate": 0.01,
+        "tuning_rate": 1e-4,
+    }
+    found |= {"labels": 10, "updates": 100, "seconds": 50.0, "operations": 12e6, "options": options}
     found |= {"machine": "a machine", "model": "4 layers", "batch": "8 x 16 tokens"}
     return found if sst2 is None else {**found, "sst2": sst2}
 
@@ -117,7 +124,7 @@ def test_it_writes_its_page_and_repeats_no_run(tmp_path):
     assert not (tmp_path / "page.md").exists()
     run("--budgets", "1", "--seeds", "7")
     cells = {path: path.stat().st_mtime for path in (tmp_path / "results").iterdir()}
-    assert len(cells) == 2 * 4 + 2
+    assert len(cells) == 2 * 4 + 1 + 2
     assert "| 1x | one_shot | " in (tmp_path / "page.md").read_text()
     run("--budgets", "1", "--seeds", "7")
     assert cells == {path: path.stat().st_mtime for path in cells}
