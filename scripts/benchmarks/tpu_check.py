@@ -24,11 +24,7 @@ CHECKS = {
         ("base_one_gpu", "v5litepod-4", {}),
         ("base_one_gpu", "v5litepod-4", {"device_tokens": 16_384}),
     ],
-    "jax": [
-        ("base_one_gpu", "v5litepod-4", {"device_tokens": 16_384}),
-        ("base_one_gpu", "v6e-4", {}),
-        ("base_one_gpu", "v4-8", {}),
-    ],
+    "jax": [("base_one_gpu", "v5litepod-4", {"device_tokens": 16_384})],
 }
 PAGES = {"tensorflow": "tpu_check.md", "jax": "tpu_check_jax.md"}
 
