@@ -1,5 +1,6 @@
 """The contract with Keras: each private name that the package leans on, and what it must do."""
 
+import contextlib
 import inspect
 
 import keras
@@ -213,3 +214,23 @@ def test_the_data_sets_that_keras_knows():
     np.testing.assert_array_equal(x, np.zeros((2, 3)))
     arrays = keras_internals.data_adapter(x=np.zeros((2, 3)))
     assert keras_internals.first_batch(arrays) is None
+
+
+def test_a_weight_of_another_shape_takes_the_place_of_one(two_replicas):
+    for scope in (contextlib.nullcontext(), two_replicas.scope()):
+        with scope:
+            model = make_classifier(dtype="mixed_bfloat16")
+            layer = model.backbone.token_embedding
+            old, count = layer.embeddings, len(model.trainable_variables)
+            old.trainable = False
+            value = np.arange(5 * 16, dtype=np.float32).reshape(5, 16)
+            keras_internals.replace_weight(layer, "_embeddings", value)
+        new = layer.embeddings
+        assert (new.path, new.dtype, new.trainable) == (old.path, old.dtype, False)
+        assert type(new.value) is type(old.value)
+        np.testing.assert_array_equal(new.numpy(), value)
+        assert len(model.trainable_variables) == count - 1
+        assert [v.path for v in model.variables if v is new] == [old.path]
+        assert not any(v is old for v in model.variables)
+        new.trainable = True
+        assert model.trainable_variables[0] is new

@@ -65,6 +65,25 @@ def seed_generators(model: keras.Model) -> list[tuple[str, keras.random.SeedGene
     return list({id(generator): (place, generator) for place, generator in found}.values())
 
 
+def replace_weight(layer: keras.layers.Layer, attribute: str, value: Any) -> None:
+    """Puts a weight of another shape in the place of a layer's only one.
+
+    It has the old one's name, path and dtype, and is trained where that was. Functions that were
+    traced before, and an optimizer that was built, still have the old one.
+
+    Args:
+        attribute: Of the layer, which holds the weight.
+        value: NumPy array.
+    """
+    old = getattr(layer, attribute)
+    layer._untrack_variable(old)
+    layer._tracker.unlock()
+    new = layer.add_weight(value.shape, "zeros", old.dtype, name=old.name, trainable=old.trainable)
+    setattr(layer, attribute, new)
+    layer._tracker.lock()
+    new.assign(value)
+
+
 def build_from_spec(model: keras.Model, spec: Any) -> None:
     """Creates the variables of model, metrics, loss trackers and optimizer that are not there yet.
 

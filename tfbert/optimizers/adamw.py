@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
+from keras import ops
 
+from tfbert.optimizers.backend import variable_path
 from tfbert.optimizers.lamb import AdamMoments
 from tfbert.optimizers.options import NORMS_AND_BIASES, OPTIONS_OF_ADAPTATION
 
@@ -70,3 +73,29 @@ class AdamW(AdamMoments):
             exclude_from_weight_decay or [],
             **kwargs,
         )
+
+    def left_without_gradient(self, variable: keras.Variable, updates: int) -> float:
+        """What the first updates have left of weights whose gradient was always 0: a factor.
+
+        Their moments stay 0, and what remains of the rule is their decay:
+
+            x = x - learning_rate weight_decay x
+
+        so that the factor is the product of `1 - learning_rate weight_decay` over these updates.
+
+        Args:
+            variable: A weight of the model.
+            updates: How many, without those that an overflow has skipped.
+
+        Returns:
+            Float, the product in float64.
+
+        Raises:
+            ValueError: the rates are those of no schedule, so that the past ones are not known.
+        """
+        if not (self.weight_decay and self.exclusions.has_decay(variable_path(variable))):
+            return 1.0
+        if not isinstance(self._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+            raise ValueError("the rates of past updates are known of a schedule only")
+        rates = ops.convert_to_numpy(self._learning_rate(np.arange(updates)))
+        return float(np.prod(1.0 - self.weight_decay * rates.astype(np.float64)))

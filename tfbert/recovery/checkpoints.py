@@ -280,18 +280,19 @@ def phase_to_resume(directory: AnyPath, count: int) -> int:
     return 0
 
 
-def restore_best_weights(model: keras.Model, recovery: Recovery) -> int | None:
+def restore_best_weights(model: keras.Model, recovery: Recovery) -> Checkpoint | None:
     """Gives a model the weights of its best epoch by `Recovery.monitor`, after `fit`.
 
     Returns:
-        The epoch, counted from 0; None where there is no such checkpoint, and nothing is changed.
+        The checkpoint, whose `state["best"]["epoch"]` counts from 0; None where there is no such
+        one, and nothing is changed.
     """
     best = Checkpoints(recovery.directory).best()
     if best is None:
         return None
     weights = {k: v for k, v in state_variables(model).items() if k.startswith("model/")}
     assign_some(weights, best.tensors)
-    return best.state["best"]["epoch"]
+    return best
 
 
 def _whole(directory: AnyPath) -> list[tuple[int, int]]:

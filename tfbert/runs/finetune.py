@@ -18,18 +18,19 @@ from tfbert.errors import InputError
 from tfbert.fit.compilation import make_optimizer, resolve_jit_compile
 from tfbert.hardware.memory import out_of_memory_advice
 from tfbert.hardware.precision import POLICIES, choose_precision
-from tfbert.hardware.strategies import backend, has_one_shape
+from tfbert.hardware.strategies import backend, has_one_shape, sum_over_workers
 from tfbert.io.paths import absolute
 from tfbert.io.whole import replacing, saving, write_json
 from tfbert.models.encoder import freeze_lower_layers
 from tfbert.models.layers.attention_choice import choose_attention, use_attention
+from tfbert.models.layers.word_table import OccurringWords
 from tfbert.models.sources import load_encoder
 from tfbert.models.trained_model import TrainedModel, load_model, make_model, save_model
 from tfbert.optimizers.schedules import WarmupPolynomialDecay
 from tfbert.recipes.batch_size import accumulate_steps
 from tfbert.runs.command_options import FinetuneConfig
 from tfbert.runs.outputs.callbacks import ProgressBar, StatusUpdates, TensorBoardCurves
-from tfbert.runs.outputs.kept_epoch import keep_epoch, kept_epoch_line
+from tfbert.runs.outputs.kept_epoch import KeptEpoch, keep_epoch, kept_epoch_line
 from tfbert.runs.outputs.run_directory import RunDirectory, size_in_bytes
 from tfbert.runs.outputs.status import RunStatus
 from tfbert.runs.scoring import batch_lengths, evaluate_examples, fixed_rows, predict_examples
@@ -104,8 +105,17 @@ def _finetune(
     with strategy.scope():
         updates = epochs * batches.steps_per_epoch
         _compile(trained, config, learning_rate, updates, micro_batches)
-    earlier = run.recorded().get("attention") if resumes else None
-    attention = _choose_attention(trained, batches, config, micro_batches, earlier)
+    earlier = run.recorded() if resumes else {}
+    attention = _choose_attention(trained, batches, config, micro_batches, earlier.get("attention"))
+    # A run that began with the whole table goes on with it, as those of earlier versions do.
+    vocabulary = trained.model.backbone.vocabulary_size
+    began_whole = resumes and earlier.get("word_rows", vocabulary) == vocabulary
+    with strategy.scope():
+        words = OccurringWords(
+            trained.model,
+            [batches.texts, evaluation.texts],
+            whole=bool(sum_over_workers(strategy, began_whole)),
+        )
 
     resolved = {
         "epochs": epochs,
@@ -117,13 +127,17 @@ def _finetune(
         "replicas": replicas,
         "accumulate_steps": micro_batches,
         "attention": attention,
+        "word_rows": words.rows,
         # Where `evaluate` finds them again, from any working directory.
         "data": config.data and absolute(config.data),
         "eval_data": config.eval_data and absolute(config.eval_data),
     }
     record = {"command": "finetune", "labels": data.problem.labels, "resolved": resolved}
     with run.writing(config, resumes, **record) as status:
-        history, kept = _fit(trained, batches, evaluation, data, config, epochs, run, status)
+        seen = words.for_model(batches), words.for_model(evaluation)
+        history, kept = _fit(trained, *seen, data, config, epochs, run, status)
+        with strategy.scope():
+            words.put_back(kept.updates)
         size = size_in_bytes(trained.model.variables)
         with saving(run.model, size), replacing(run.model) as temporary:
             save_model(trained, temporary)
@@ -139,12 +153,12 @@ def _finetune(
         metrics = evaluate_examples(saved, data.evaluation, *measured_with)
         for name, examples in data.further.items():
             metrics[name] = evaluate_examples(saved, examples, *measured_with)
-        metrics |= {"epochs": len(history["loss"]), "kept_epoch": kept}
+        metrics |= {"epochs": len(history["loss"]), "kept_epoch": kept.number}
         metrics |= {"seconds": time.perf_counter() - began}
         run.write_metrics(metrics)
     main_metric = data.problem.main_metric
     values = history.get(f"val_{main_metric}", [])
-    log.info(kept_epoch_line(config.keep_epoch, kept, main_metric, values))
+    log.info(kept_epoch_line(config.keep_epoch, kept.number, main_metric, values))
     return RunResult(trained.model, history, metrics, str(run.path))
 
 
@@ -268,8 +282,8 @@ def _fit(
     epochs: int,
     run: RunDirectory,
     status: RunStatus,
-) -> tuple[dict[str, list[float]], int]:
-    """Trains on `TrainingBatches`; returns Keras' history, and which epoch is kept, from 1."""
+) -> tuple[dict[str, list[float]], KeptEpoch]:
+    """Trains on `TrainingBatches`; returns Keras' history, and which epoch is kept."""
     model, problem, examples = trained.model, trained.problem, len(batches.texts)
 
     def evaluate(interrupts: Callable[[], bool]) -> dict[str, float]:

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
+from tfbert.optimizers.loss_scale import innermost
 from tfbert.recovery.checkpoints import restore_best_weights
 from tfbert.recovery.recovery_options import Recovery
+from tfbert.recovery.snapshot import state_variables
 
 if TYPE_CHECKING:
     import keras
 
 
-def keep_epoch(which: str, model: keras.Model, recovery: Recovery, epochs: int) -> int:
+class KeptEpoch(NamedTuple):
+    """The epoch whose weights a model has.
+
+    Args:
+        number: Counted from 1.
+        updates: How many made these weights, as the optimizer counts them.
+    """
+
+    number: int
+    updates: int
+
+
+def keep_epoch(which: str, model: keras.Model, recovery: Recovery, epochs: int) -> KeptEpoch:
     """Restores the best epoch's weights after `fit`, where they are wanted.
 
     Args:
@@ -21,18 +37,22 @@ def keep_epoch(which: str, model: keras.Model, recovery: Recovery, epochs: int) 
         epochs: How many were trained.
 
     Returns:
-        The epoch whose weights the model has now, counted from 1. It is the last one, too, where
-        no checkpoint of the best could be kept.
+        The `KeptEpoch`. It is the last one, too, where no checkpoint of the best could be kept.
     """
     best = restore_best_weights(model, recovery) if which == "best" else None
-    return epochs if best is None else best + 1
+    count = innermost(model.optimizer).iterations
+    if best is None:
+        return KeptEpoch(epochs, int(np.array(count)))
+    name = next(name for name, v in state_variables(model).items() if v is count)
+    return KeptEpoch(best.state["best"]["epoch"] + 1, int(best.tensors[name]))
 
 
 def kept_epoch_line(which: str, kept: int, metric: str, values: Sequence[float]) -> str:
     """The kept epoch in words, and what another one has on the evaluation examples.
 
     Args:
-        which, kept: As in `keep_epoch`.
+        which: As in `keep_epoch`.
+        kept: The epoch, counted from 1.
         metric: The problem's main metric.
         values: Of each epoch; empty where they are not known.
     """

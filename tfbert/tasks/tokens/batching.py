@@ -178,8 +178,8 @@ def collate(
         lengths: (n,) lengths to choose from; see `padded_length` and `padded_lengths`.
 
     Returns:
-        KerasHub's inputs, each (batch, length) int32: `token_ids`, `segment_ids` (1 on the second
-        text of a pair) and `padding_mask` (1 on tokens).
+        KerasHub's inputs, each (batch, length) int32: `token_ids` (rows of the model's word table),
+        `segment_ids` (1 on the second text of a pair) and `padding_mask` (1 on tokens).
     """
     rows = [texts[position] for position in positions]
     length = padded_length(texts.lengths[positions], lengths)
@@ -190,6 +190,8 @@ def collate(
         token_ids[row, : len(ids)] = ids
         segment_ids[row, second : len(ids)] = 1
         padding_mask[row, : len(ids)] = 1
+    if texts.row_of is not None:
+        token_ids = texts.row_of[token_ids]
     return {
         "token_ids": token_ids,
         "segment_ids": segment_ids,

@@ -28,6 +28,8 @@ class TokenizedTexts:
         pad_token_id: Id of [PAD].
         truncated_texts: How many texts were longer than the limit and were cut.
         dropped_tokens: How many tokens were cut off them.
+        row_of: (vocabulary,) int32, the row of the model's word table that each id has, where the
+            table has fewer rows than there are ids; None where a row's number is the id.
     """
 
     values: np.ndarray
@@ -36,6 +38,7 @@ class TokenizedTexts:
     pad_token_id: int
     truncated_texts: int
     dropped_tokens: int
+    row_of: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.starts) - 1
