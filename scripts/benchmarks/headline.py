@@ -44,7 +44,7 @@ ROWS = {
         "KerasHub: float32,\nevery text padded to 128", "fixed", "stock", "float32", False
     ),
     "mixed": Row("KerasHub: bfloat16", "fixed", "stock", "bfloat16", False),
-    "tfbert": dataclasses.replace(LADDER["cached"], title="tfbert: batches by length,\nAdamW"),
+    "tfbert": dataclasses.replace(LADDER["words"], title="tfbert: batches by length,\nAdamW"),
     "lamb": Row("tfbert: 4 times larger batch,\nLAMB", optimizer="lamb", lamb_rate=4e-3),
 }
 

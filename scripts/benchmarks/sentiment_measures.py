@@ -22,6 +22,7 @@ from shared.turns import Clock
 from tfbert.hardware.precision import POLICIES, choose_precision
 from tfbert.models.classifier import BertClassifier
 from tfbert.models.encoder import copy_weights, from_stock
+from tfbert.models.layers.word_table import OccurringWords
 from tfbert.models.trained_model import TrainedModel
 from tfbert.runs.predict import predict_texts
 from tfbert.tasks.problems.classification import Classification
@@ -56,6 +57,7 @@ class Speed:
     row: Row
     setting: Any
     _model: Any = None
+    _words: Any = None
     _ready: set = dataclasses.field(default_factory=set)  # padded lengths that were met
 
     def measure(self, steps, number):
@@ -74,6 +76,8 @@ class Speed:
         began = time.perf_counter()
         if self._model is None:
             self._model = make_model(row, setting, 1, preprocessed=row.batches != "fixed")
+            if row.words:
+                self._words = OccurringWords(self._model, [setting.train_tokens])
         planned = self._planned(number * (steps + 1), steps + 1)
         lengths = {}  # by padded length, a batch of it
         for rows in planned:
@@ -111,6 +115,8 @@ class Speed:
         else:
             source = training_batches(self.row, setting, 1)
             source = dataclasses.replace(source, batches=Planned(planned))
+            if self._words:
+                source = self._words.for_model(source)
             arguments = {"x": source.dataset(0, 0), "steps_per_epoch": len(planned)}
         self._model.fit(**arguments, verbose=0, callbacks=[clock])
         return clock

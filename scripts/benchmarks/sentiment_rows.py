@@ -43,6 +43,8 @@ class Row:
         optimizer: `keras adam`, `adam` (ours) or `lamb`.
         lamb_rate: The peak of LAMB's rate.
         trained_as: The row whose training gives this row's accuracy, where it is another one.
+        words: Whether the word table has, where speed is measured, the rows alone that occur, as in
+            `tfbert finetune`. The weights that are trained are the same.
     """
 
     title: str
@@ -53,6 +55,7 @@ class Row:
     optimizer: str = "keras adam"
     lamb_rate: float = LAMB_RATE
     trained_as: str | None = None
+    words: bool = False
 
 
 LADDER = {
@@ -64,6 +67,9 @@ LADDER = {
     "dropout": Row("+ fast dropout and encoder", cached=False),
     "adam": Row("+ Adam in one pass (tfbert.AdamW)", cached=False, optimizer="adam"),
     "cached": Row("+ input pipeline with cached tokens", optimizer="adam", trained_as="adam"),
+    "words": Row(
+        "+ the rows of the word table that occur", optimizer="adam", trained_as="adam", words=True
+    ),
     "lamb": Row(
         f"+ {LAMB_BATCHES} times larger batch, LAMB at {LAMB_RATE:g}, warm-up and decay",
         optimizer="lamb",

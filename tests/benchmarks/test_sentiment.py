@@ -19,7 +19,7 @@ SETTING = {
     "training_examples": 1000,
     "evaluation_examples": 100,
     "mean_tokens": 25.0,
-    "padded_tokens": {"stock": 10.0, "length": 10.0, "cached": 10.0, "lamb": 20.0},
+    "padded_tokens": {"stock": 10.0, "length": 10.0, "words": 10.0, "lamb": 20.0},
     "auto": "float32",
     "machine": "a machine",
 }
@@ -54,8 +54,8 @@ def test_the_report_counts_right(tmp_path):
     write("setting", SETTING)
     write("speed-stock-50x0", speed(9.0, 200, building=20.0))
     write("speed-stock-50x1", speed(11.0, 300))  # 200 in 20 s, 75 % padding
-    write("speed-cached-50x0", speed(1.0, 900, building=7.0))
-    write("speed-cached-50x1", speed(1.0, 900))
+    write("speed-words-50x0", speed(1.0, 900, building=7.0))
+    write("speed-words-50x1", speed(1.0, 900))
     write("speed-lamb-50x0", speed(1.0, 900))  # on short texts: 10 tokens each instead of 20
     for seed, accuracies in ((1, (0.7, 0.8)), (2, (0.7, 0.9)), (3, (0.7, 0.85))):
         curve = [[500, accuracies[0]], [1000, accuracies[1]]]
@@ -100,11 +100,11 @@ def test_the_report_counts_right(tmp_path):
     # after 7 seconds. 9 and 11 times stock in the two turns: the square root of 99, and
     # exp(ln 99 / 2 ± 12.7062 x ln(11 / 9) / 2).
     cells = ["100.0", "9.95 (2.78 to 35.60)", "10 %", "0.8600 (± 0.0000)", "0.2"]
-    assert row_of(page, "+ input") == cells
+    assert row_of(page, "+ the rows of the word table") == cells
     # Against stock's same turn.
     assert row_of(page, "+ 4 times larger batch")[:3] == ["50.0", "4.50", "10 %"]
     assert "| + batches by length" not in page  # nothing was measured
-    assert "All steps at stock's batch, *+ input" in page
+    assert "All steps at stock's batch, *+ the rows of the word table" in page
     assert "times stock; 8 asked, reached, though the interval leaves it open." in page
     assert "0.7258 to 0.9742" in page  # 0.85 ± 4.3027 x 0.05 / sqrt(3)
     assert row_of(page, "tfbert, float32") == ["100.0", "5.00", "1.0e-06", "3"]

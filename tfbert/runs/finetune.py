@@ -114,7 +114,7 @@ def _finetune(
         words = OccurringWords(
             trained.model,
             [batches.texts, evaluation.texts],
-            whole=bool(sum_over_workers(strategy, began_whole)),
+            whole=bool(sum_over_workers(strategy, int(began_whole))),
         )
 
     resolved = {
