@@ -14,6 +14,7 @@ def test_the_same_bits():
     assert check(get_strategy("cpu")) == 24
 
 
+@pytest.mark.slow
 def test_on_two_replicas_in_parts_of_the_batch_with_clipped_gradients(two_replicas):
     options = {"max_grad_norm": 0.05, "accumulate_steps": 2, "jit_compile": False}
     assert check(two_replicas, 1e-6, **options) == 24
