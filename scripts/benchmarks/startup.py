@@ -92,11 +92,7 @@ def report(seconds):
     told += reached(share <= SHARE_TO_REACH)
     rows = [
         ["importing TensorFlow and Keras", middle["import"], ""],
-        [
-            "`finetune`, to its first update",
-            middle["begins"],
-            told + reached(share <= SHARE_TO_REACH),
-        ],
+        ["`finetune`, to its first update", middle["begins"], told],
         ["`finetune`, to the end of it: tracing", middle["ends"], ""],
         [
             "`predict` of one line",
