@@ -9,6 +9,7 @@ from helpers.optimizer_reference import AdamwReference, LambReference, LarsRefer
 from keras import ops
 
 import tfbert
+from tfbert.optimizers import backend
 
 # name: (class, constructor's arguments, reference)
 TABLE = {
@@ -32,10 +33,20 @@ TABLE = {
 }
 
 every_optimizer = pytest.mark.parametrize("name", TABLE)
-# XLA compiles each optimizer anew, which takes seconds.
+# The three forms of an update: operation by operation; compiled, which on a CPU is TensorFlow's
+# kernels; and compiled by XLA, as on a GPU, which takes seconds for each optimizer.
 with_xla = pytest.mark.parametrize(
-    "jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["plain", "xla"]
+    "jit_compile",
+    ["plain", "in place", pytest.param("xla", marks=pytest.mark.slow)],
+    indirect=True,
 )
+
+
+def by_xla(monkeypatch):
+    """Has XLA compile updates on a CPU, too."""
+    monkeypatch.setattr(backend, "all_update_in_place", lambda variables: False)
+
+
 # Our optimizers by themselves, and inside of loss scaling.
 scaled_or_not = pytest.mark.parametrize(
     "wrap", [lambda o: o, tfbert.LossScaleOptimizer], ids=["plain", "scaled"]

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from helpers.optimizer_table import (
     SHAPES,
+    TABLE,
     Pair,
     apply,
+    by_xla,
     every_optimizer,
     make,
     random_arrays,
@@ -31,6 +33,34 @@ def test_follows_the_float64_reference(name):
     pair = Pair(name)
     pair.train(12)
     assert pair.error() < TOLERANCE
+
+
+IN_PLACE = [name for name in TABLE if not name.startswith("lars")]
+
+
+@pytest.mark.parametrize("has_statistics", [False, True], ids=["", "statistics"])
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_in_place_it_follows_the_float64_reference(name, has_statistics):
+    pair = Pair(name, jit_compile=True, record_statistics=has_statistics)
+    pair.train(12)
+    assert pair.error() < TOLERANCE
+    if has_statistics:
+        ratios = pair.optimizer.trust_ratios()
+        assert ratios.keys() == pair.reference.statistics.keys()
+        for path, ratio in ratios.items():
+            assert tuple(ratio) == pytest.approx(pair.reference.statistics[path], rel=1e-5)
+
+
+def test_in_place_the_slots_are_those_of_the_formulas():
+    """So that training can go on with them on another device. 1 - beta is that of float32."""
+    pairs = [Pair("lamb", jit_compile=jit_compile) for jit_compile in (False, True)]
+    for pair in pairs:
+        pair.train(12)
+    for path in SHAPES:
+        plain, ours = (pair.optimizer.slots_of(pair.variables[path]) for pair in pairs)
+        for name, tolerance in (("momentum", 2e-6), ("velocity", 3e-5)):
+            expected, found = (ops.convert_to_numpy(slots[name]) for slots in (plain, ours))
+            np.testing.assert_allclose(found, expected, rtol=tolerance, atol=1e-7)
 
 
 shapes_of_variables = st.lists(
@@ -172,7 +202,8 @@ def test_statistics_must_be_asked_for():
 
 # XLA compiles each of these anew, so a few rows stand for all.
 @pytest.mark.parametrize("name", ["lamb", "lamb-clipnorm", "lambc", "lars"])
-def test_xla_gives_the_same(name):
+def test_xla_gives_the_same(name, monkeypatch):
+    by_xla(monkeypatch)
     results = []
     for jit_compile in (False, True):
         pair = Pair(name, jit_compile=jit_compile)

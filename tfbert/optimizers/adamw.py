@@ -24,7 +24,7 @@ class AdamW(AdamMoments):
 
     This is `LAMB` with a trust ratio of 1 everywhere. What differs from Keras' `AdamW`: gradients
     are summed over the replicas before they are clipped, norms and biases do not decay, state
-    follows the variable's path, and XLA compiles an update. Keras adds `epsilon` before the
+    follows the variable's path, and an update is compiled. Keras adds `epsilon` before the
     correction of the bias, where the paper and this class add it after.
 
     Args:

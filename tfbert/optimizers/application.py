@@ -30,6 +30,10 @@ class TrustRatio(NamedTuple):
     update_norm: Any
     trust_ratio: Any
 
+    def as_row(self) -> Tensor:
+        """Of tensors: one float32 tensor of shape (3,)."""
+        return ops.stack([ops.cast(number, "float32") for number in self])
+
 
 class ReducingOptimizer(PathState):
     """Base of AdamW, LAMB and LARS: sums gradients over replicas before they are used.
@@ -153,32 +157,58 @@ class ReducingOptimizer(PathState):
         """
         iterations = ops.cast(self.iterations, self._iterations.dtype)
         learning_rate = ops.cast(self.learning_rate, "float32")
+        divisor = ops.cast(divisor, "float32")
         if self.max_grad_norm is not None or self.record_statistics:
-            divided = ops.cast(divisor, "float32")
-            norm = ops.sqrt(sum(self._sum_of_squares(g, divided) for g in gradients))
+            norm = self._global_norm(gradients, variables, divisor)
         if self.record_statistics:
             self._gradient_norm.assign(norm)
         if self.max_grad_norm is not None:
             divisor = divisor * ops.maximum(1.0, norm / self.max_grad_norm)
+        self._update(gradients, variables, learning_rate, iterations, divisor)
+        for variable in variables:
+            if getattr(variable, "constraint", None) is not None:
+                variable.assign(variable.constraint(variable))
+        if self.use_ema:
+            self._average(variables, iterations)
+
+    def _global_norm(
+        self, gradients: list[Tensor], variables: list[keras.Variable], divisor: Tensor
+    ) -> Tensor:
+        """||gradients / divisor||, as a float32 scalar."""
+        if self.jit_compile and backend.all_update_in_place(variables):
+            return ops.sqrt(sum(backend.sum_of_squares(g) for g in gradients)) / divisor
+        return ops.sqrt(sum(self._sum_of_squares(g, divisor) for g in gradients))
+
+    def _update(
+        self,
+        gradients: list[Tensor],
+        variables: list[keras.Variable],
+        learning_rate: Tensor,
+        iterations: Tensor,
+        divisor: Tensor,
+    ) -> None:
+        """Updates every variable by `update_rule`."""
         names = [*self.slot_names, "first_step"]
         names += ["trust_ratio"] if self.record_statistics else []
         for gradient, variable in zip(gradients, variables, strict=True):
-            path, slots = self.path_of(variable), self.slots_of(variable)
+            slots = self.slots_of(variable)
+            decay, adapts = self._options_of(variable)
             self._compiled_update(
                 gradient,
                 backend.local(variable),
                 {name: backend.local(slots[name]) for name in names},
                 learning_rate,
                 iterations,
-                ops.cast(divisor, "float32"),
-                decay=self.weight_decay if self.exclusions.has_decay(path) else 0.0,
-                adapts=self.adapts_layers and self.exclusions.is_adapted(path),
+                divisor,
+                decay=decay,
+                adapts=adapts,
             )
-        for variable in variables:
-            if getattr(variable, "constraint", None) is not None:
-                variable.assign(variable.constraint(variable))
-        if self.use_ema:
-            self._average(variables, iterations)
+
+    def _options_of(self, variable: keras.Variable) -> tuple[float, bool]:
+        """The coefficient of a variable's decay, and whether its rate is adapted."""
+        path = self.path_of(variable)
+        decay = self.weight_decay if self.exclusions.has_decay(path) else 0.0
+        return decay, self.adapts_layers and self.exclusions.is_adapted(path)
 
     def _update_variable(  # the whole of it is what XLA compiles, once a shape
         self,
@@ -201,7 +231,7 @@ class ReducingOptimizer(PathState):
             weight, gradient, state, age, learning_rate, decay, adapts
         )
         if self.record_statistics:
-            slots["trust_ratio"].assign(ops.stack([ops.cast(r, "float32") for r in ratio]))
+            slots["trust_ratio"].assign(ratio.as_row())
         for name, value in state.items():
             slots[name].assign(value)
         variable.assign(ops.cast(weight, variable.dtype))

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfbert.optimizers import backend
 from tfbert.optimizers.application import ReducingOptimizer, Slots, TrustRatio, norm
 from tfbert.optimizers.options import NORMS_AND_BIASES, OptimizerOptions
 from tfbert.types import Tensor
@@ -71,6 +72,73 @@ class AdamMoments(ReducingOptimizer):
         x = x - lr * ratio.trust_ratio * u  # (6)
         return x, {"momentum": m, "velocity": v}, ratio
 
+    def _update(
+        self,
+        gradients: list[Tensor],
+        variables: list[keras.Variable],
+        learning_rate: Tensor,
+        iterations: Tensor,
+        divisor: Tensor,
+    ) -> None:
+        """By `_update_in_place` where TensorFlow has kernels for that, else by `update_rule`."""
+        if self.jit_compile and backend.all_update_in_place(variables):
+            self._update_in_place(gradients, variables, learning_rate, iterations, divisor)
+        else:
+            super()._update(gradients, variables, learning_rate, iterations, divisor)
+
+    def _update_in_place(
+        self,
+        gradients: list[Tensor],
+        variables: list[keras.Variable],
+        learning_rate: Tensor,
+        iterations: Tensor,
+        divisor: Tensor,
+    ) -> None:
+        """Formulas (1) to (6) of `LAMB` by `backend.apply_adam`: x - rate m / (sqrt(v) + epsilon).
+
+        What corrects the bias stands in its rate and its epsilon:
+
+            m^ / (sqrt(v^) + epsilon) = c m / (sqrt(v) + c' epsilon)
+            c = c' / (1 - beta_1^t)    c' = sqrt(1 - beta_2^t)
+
+        Arguments are those of `_update`.
+        """
+        slots = [self.slots_of(variable) for variable in variables]
+        first_steps = ops.stack([backend.local(s["first_step"]) for s in slots])
+        ages = ops.cast(iterations - first_steps, "float32") + 1.0
+        m_correction, v_correction = (
+            backend.adam_correction(beta, ages, self.bias_correction)
+            for beta in (self.beta_1, self.beta_2)
+        )
+        roots = ops.sqrt(v_correction)
+        rates, epsilons = ops.unstack(roots / m_correction), ops.unstack(self.epsilon * roots)
+        is_divided = backend.known_value(divisor) != 1.0
+        for gradient, variable, own, rate, epsilon in zip(
+            gradients, variables, slots, rates, epsilons, strict=True
+        ):
+            if is_divided:
+                gradient = gradient * (1.0 / divisor)
+            gradient = self._clip(gradient)
+            decay, adapts = self._options_of(variable)
+            x, m, v = (backend.local(s) for s in (variable, own["momentum"], own["velocity"]))
+            options = {"beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": epsilon}
+            if not (adapts or self.record_statistics):
+                if decay:
+                    x.assign(x * (1.0 - learning_rate * decay))
+                backend.apply_adam(x, m, v, gradient, rate=learning_rate * rate, **options)
+                continue
+            # The variable itself is where -u is computed, so that no memory is needed for it.
+            weights = x.read_value()
+            x.assign(weights * -decay if decay else ops.zeros_like(weights))
+            backend.apply_adam(x, m, v, gradient, rate=rate, **options)
+            update = x.read_value()
+            x_norm, u_norm = (ops.sqrt(backend.sum_of_squares(t)) for t in (weights, update))
+            ratio = ratio_of_norms(x_norm, u_norm, adapts, self)
+            x.assign(weights)
+            backend.subtract(x, -learning_rate * ratio.trust_ratio, update)
+            if self.record_statistics:
+                backend.local(own["trust_ratio"]).assign(ratio.as_row())
+
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
@@ -101,7 +169,13 @@ def trust_ratio(x: Tensor, u: Tensor, adapts: bool, options: OptimizerOptions) -
     """
     if not (adapts or options.record_statistics):
         return TrustRatio(None, None, 1.0)
-    x_norm, u_norm = norm(x), norm(u)
+    return ratio_of_norms(norm(x), norm(u), adapts, options)
+
+
+def ratio_of_norms(
+    x_norm: Tensor, u_norm: Tensor, adapts: bool, options: OptimizerOptions
+) -> TrustRatio:
+    """`trust_ratio` of ||x|| and ||u||, which are float32 scalars."""
     if not adapts:
         return TrustRatio(x_norm, u_norm, 1.0)
     phi = x_norm

@@ -54,8 +54,9 @@ class OptimizerOptions(keras.optimizers.Optimizer):
         weight_norm_bounds: `(low, high)` or None. The paper's phi: `min(max(||x||, low), high)`.
         trust_ratio_bounds: `(low, high)` or None. Limits of the ratio; `(0, 1)` is LAMBC.
         record_statistics: Bool. Keeps what `trust_ratios()` and `gradient_norm()` return.
-        jit_compile: Bool. Whether XLA compiles the update under TensorFlow: faster, after one
-            compilation for each shape of a variable and each replica.
+        jit_compile: Bool. Whether the update is compiled under TensorFlow: by XLA, which is
+            faster after one compilation for each shape of a variable and each replica; on a CPU
+            AdamW and LAMB take TensorFlow's own kernels instead, which are compiled already.
         **kwargs: Keras' `clipnorm`, `clipvalue`, `use_ema`, `ema_momentum`,
             `ema_overwrite_frequency`, `loss_scale_factor`, `gradient_accumulation_steps` and
             `name`; all of them act on the reduced gradient.

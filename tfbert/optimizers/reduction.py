@@ -36,6 +36,9 @@ def reduced(
     if denominator is None:
         return sum_over_replicas(gradients), ops.ones((), "float32")
     *gradients, total = sum_over_replicas([*gradients, ops.cast(denominator, "float32")])
+    known = backend.known_value(total)  # where it is 1, nobody divides by it
+    if known is not None:
+        return gradients, ops.convert_to_tensor(known or 1.0, "float32")
     return gradients, ops.where(ops.equal(total, 0.0), 1.0, total)
 
 
