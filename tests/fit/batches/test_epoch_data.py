@@ -1,9 +1,12 @@
+import threading
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfbert.fit.batches.epoch_data import EpochData
+from tfbert.fit.batches.epoch_data import EpochData, Reading
 from tfbert.fit.engine.tensorflow.division import divide_among_replicas
+from tfbert.hardware.input_pipeline import untuned
 from tfbert.hardware.strategies import get_strategy
 
 
@@ -81,3 +84,33 @@ def test_arrays_are_batched_and_counted():
     data = EpochData(get_strategy("cpu"), np.arange(10.0), y=np.arange(10), batch_size=4)
     assert data.steps == 3
     assert [(e.begin, e.end) for e in data.executions(2)] == [(0, 1), (2, 2)]
+
+
+@pytest.mark.parametrize("is_slow_to_free", [True, False])
+def test_nobody_waits_until_a_tuned_pipeline_is_freed(is_slow_to_free):
+    freed_in, is_freed = [], threading.Event()
+
+    class Iterator:
+        def __next__(self):
+            raise StopIteration
+
+        def __del__(self):
+            freed_in.append(threading.current_thread())
+            is_freed.set()
+
+    class Feed:
+        def __iter__(self):
+            return Iterator()
+
+    Feed.is_slow_to_free = is_slow_to_free
+    reading = Reading(Feed())
+    assert isinstance(reading.iterator, Iterator)
+    del reading
+    assert is_freed.wait(10)
+    assert (freed_in[0] is not threading.current_thread()) == is_slow_to_free
+
+
+def test_only_what_is_tuned_is_slow_to_free():
+    strategy, tuned = get_strategy("cpu"), tf.data.Dataset.range(4).batch(2)
+    for dataset, expected in ((tuned, True), (untuned(tuned), False)):
+        assert EpochData(strategy, dataset)._feed.is_slow_to_free == expected

@@ -29,6 +29,8 @@ class Feed:
         like: Where it is known, a batch, or a structure of anything with its shapes and dtypes.
     """
 
+    is_slow_to_free = False
+
     def __init__(
         self,
         begin: Callable[[], Iterator[Any]],

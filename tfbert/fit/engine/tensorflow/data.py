@@ -20,11 +20,18 @@ class Feed:
 
     Args:
         dataset: Distributed already.
+        is_slow_to_free: Whether tf.data tunes the dataset, see `Reading`.
     """
 
-    def __init__(self, dataset: tf.distribute.DistributedDataset, strategy: Any) -> None:
+    def __init__(
+        self,
+        dataset: tf.distribute.DistributedDataset,
+        strategy: Any,
+        is_slow_to_free: bool = True,
+    ) -> None:
         self._dataset = dataset
         self._strategy = strategy
+        self.is_slow_to_free = is_slow_to_free
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._dataset)
@@ -100,4 +107,5 @@ def _divided(
 ) -> Feed:
     if class_weight is not None:
         dataset = with_class_weights(dataset, class_weight)
-    return Feed(divide_among_replicas(strategy, dataset), strategy)
+    is_tuned = dataset.options().autotune.enabled is not False
+    return Feed(divide_among_replicas(strategy, dataset), strategy, is_tuned)
