@@ -1,8 +1,9 @@
 """LAMB: Adam's direction with decay, at a rate that is adapted layer by layer.
 
 The rule from top to bottom: `LAMB` says it in formulas, `AdamMoments.update_rule` computes it for
-one variable, `trust_ratio` is its last factor. What comes before it (the sum over replicas, loss
-scale, clipping) is in `application`.
+one variable, `trust_ratio` is its last factor. On a CPU under TensorFlow
+`AdamMoments._update_in_place` computes the same with fewer passes over memory. What comes before
+(the sum over replicas, loss scale, clipping) is in `application`.
 """
 
 import math
