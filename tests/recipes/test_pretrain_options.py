@@ -33,10 +33,6 @@ GOOD = {"data": "records", "output": "run", "phases": [PHASE]}
         ({"dropout": 1e-6}, "--dropout is 1e-06: it must be 0, or from 0.00001 to 0.9999"),
         ({"embeddings": "counted"}, "--embeddings is 'counted': it must be one of random, cooc"),
         (
-            {"num_layers": 4, "init": "embedded"},
-            "--num-layers is 4: it must be left out with --init, whose model has its own",
-        ),
-        (
             {"embeddings": "cooccurrence", "init": "embedded"},
             "--embeddings is 'cooccurrence': it must be random with --init",
         ),

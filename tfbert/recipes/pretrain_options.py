@@ -51,7 +51,7 @@ class PretrainConfig(RunOptions):
         teacher_share: Share of the loss that the distance from the teacher has; the rest is
             predicting masked tokens and next sentences. By default all of it, 1, and there are no
             heads then.
-        size: Size of a new model.
+        size: Size of a new model; with `init` this, and the next four, have no effect.
         num_layers: Encoder layers, where they differ from the size's.
         hidden_dim: Width, where it differs from the size's.
         num_heads: Attention heads, where they differ from the size's.
@@ -172,10 +172,6 @@ class PretrainConfig(RunOptions):
             self.embeddings,
             "random with --init, which has its own",
         )
-        for name in ("num_layers", "hidden_dim", "num_heads", "intermediate_dim"):
-            value = getattr(self, name)
-            is_used = value is None or not self.init
-            require(is_used, name, value, "left out with --init, whose model has its own")
         share = self.teacher_share
         is_used = share is None or self.teacher is not None
         require(is_used, "teacher_share", share, "left out where there is no --teacher")
