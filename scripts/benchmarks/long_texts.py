@@ -22,7 +22,8 @@ HEADER = """# Long texts
 
 movie_reviews: {examples} of its 2,000 reviews to train on for {epochs} epochs, 200 to measure on,
 {tokens} tokens, where a review has 849 on average. Parts of `windows` begin {stride} tokens after
-one another. Model: {model}; the rest are the task's defaults. The accuracy of 200 reviews is
+one another, and each is a row of its own, so that an epoch has many more updates. Model:
+{model}; the rest are the task's defaults. The accuracy of 200 reviews is
 uncertain by some 5 points. Written by `python scripts/benchmarks/long_texts.py {arguments}`;
 the minutes are those of the whole command.
 """

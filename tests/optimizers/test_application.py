@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 import tfbert
+from tfbert.optimizers import backend
 
 # float32 against float64 over a few steps; a wrong formula differs by 1e-3 and more.
 TOLERANCE = 2e-6
@@ -49,6 +50,47 @@ def test_in_place_it_follows_the_float64_reference(name, has_statistics):
         assert ratios.keys() == pair.reference.statistics.keys()
         for path, ratio in ratios.items():
             assert tuple(ratio) == pytest.approx(pair.reference.statistics[path], rel=1e-5)
+
+
+@pytest.mark.parametrize(("scale", "max_grad_norm"), [(2.0**66, 1e-3), (2.0**127, None)])
+@pytest.mark.parametrize("name", ["adamw", "lamb"])
+def test_in_place_no_loss_scale_is_too_large(name, scale, max_grad_norm):
+    """Float32 holds neither the squares of gradients at 2^66 nor, in full, 1 / 2^127."""
+    found = []
+    for initial_scale in (1.0, scale):
+        optimizer = make(name, jit_compile=True, max_grad_norm=max_grad_norm)
+        scaled = tfbert.LossScaleOptimizer(optimizer, initial_scale=initial_scale)
+        weight = keras.Variable(np.full(4, 0.5, "float32"), name="kernel")
+        scaled.build([weight])
+        scaled.apply([scaled.scale_loss(ops.full((4,), 0.2))], [weight])
+        found.append(weight.numpy())
+    np.testing.assert_allclose(*found, rtol=1e-6)
+    assert (found[0] < 0.5).all()
+
+
+def test_in_place_an_interrupted_loop_leaves_the_weights(monkeypatch):
+    apply_adam = backend.apply_adam
+
+    def interrupted(*arguments, **options):
+        apply_adam(*arguments, **options)
+        raise KeyboardInterrupt
+
+    weight = keras.Variable(np.ones(4, "float32"), name="kernel")
+    optimizer = make("lamb", jit_compile=True)
+    optimizer.build([weight])
+    monkeypatch.setattr(backend, "apply_adam", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        optimizer.apply([ops.ones(4)], [weight])
+    assert (weight.numpy() == 1).all()
+
+
+def test_a_beta_that_float32_rounds_to_one():
+    pairs = [Pair("lamb", jit_compile=compiled, beta_2=1 - 1e-8) for compiled in (False, True)]
+    for pair in pairs:
+        pair.train(3)
+    for path in SHAPES:
+        plain, ours = (pair.variables[path].numpy() for pair in pairs)
+        np.testing.assert_allclose(ours, plain, rtol=1e-5)
 
 
 def test_in_place_the_slots_are_those_of_the_formulas():

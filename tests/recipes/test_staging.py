@@ -159,7 +159,7 @@ def test_staging_scales_with_the_batch():
         ({"staging": "stack", "stages": 4}, "--num-layers 12: .* the 8 equal parts of 4 stages"),
         ({"staging": "one_shot", "stages": 3}, "--stages 3: one_shot has two stages"),
         ({"staging": "one_shot", "stage_shares": [0.2, 0.3, 0.5]}, "--stage-shares .* two stages"),
-        ({"staging": "one_shot", "num_layers": 6}, "--num-layers 6: .* the 4 equal parts"),
+        ({"staging": "one_shot", "num_layers": 6}, "the 4 equal .* number of layers"),
         ({"staging": "one_shot", "frozen_dropout": True}, "one_shot freezes nothing"),
         ({"staging": "mslt", "joint_share": 1.0}, "--joint-share is 1.0"),
         ({"staging": "mslt", "stage_shares": [0.5, 0.4]}, "--stage-shares .* sum up to 1"),

@@ -175,9 +175,19 @@ class ReducingOptimizer(PathState):
         self, gradients: list[Tensor], variables: list[keras.Variable], divisor: Tensor
     ) -> Tensor:
         """||gradients / divisor||, as a float32 scalar."""
-        if self.jit_compile and backend.all_update_in_place(variables):
-            return ops.sqrt(sum(backend.sum_of_squares(g) for g in gradients)) / divisor
+        if self._updates_in_place(variables):
+            norm = ops.sqrt(sum(backend.sum_of_squares(g) for g in gradients)) / divisor
+            # The squares of scaled gradients may be too large for float32.
+            return ops.cond(
+                ops.isfinite(norm),
+                lambda: norm,
+                lambda: ops.sqrt(sum(backend.sum_of_squares(g / divisor) for g in gradients)),
+            )
         return ops.sqrt(sum(self._sum_of_squares(g, divisor) for g in gradients))
+
+    def _updates_in_place(self, variables: list[keras.Variable]) -> bool:
+        """Whether TensorFlow's own kernels take the place of what XLA compiles."""
+        return self.jit_compile and backend.all_update_in_place(variables)
 
     def _update(
         self,

@@ -168,7 +168,7 @@ def adam_correction(beta: float, t: Tensor, corrects_bias: bool) -> Tensor:
         corrects_bias: Whether the sum of the weights of all gradients is to be 1; else it is to be
             1 - beta^t.
     """
-    if not beta:
+    if not np.float32(beta):
         return ops.ones_like(t)
     weights = -ops.expm1(t * math.log(np.float32(beta)))
     return weights if corrects_bias else weights / -ops.expm1(t * math.log(beta))

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from tfbert.optimizers import backend
@@ -82,10 +83,15 @@ class AdamMoments(ReducingOptimizer):
         divisor: Tensor,
     ) -> None:
         """By `_update_in_place` where TensorFlow has kernels for that, else by `update_rule`."""
-        if self.jit_compile and backend.all_update_in_place(variables):
+        if self._updates_in_place(variables):
             self._update_in_place(gradients, variables, learning_rate, iterations, divisor)
         else:
             super()._update(gradients, variables, learning_rate, iterations, divisor)
+
+    def _updates_in_place(self, variables: list[keras.Variable]) -> bool:
+        # The kernel's betas are float32: one that rounds to 1 would keep the moments at 0.
+        rounds_to_one = np.float32(max(self.beta_1, self.beta_2)) == 1.0
+        return not rounds_to_one and super()._updates_in_place(variables)
 
     def _update_in_place(
         self,
@@ -118,7 +124,7 @@ class AdamMoments(ReducingOptimizer):
             gradients, variables, slots, rates, epsilons, strict=True
         ):
             if is_divided:
-                gradient = gradient * (1.0 / divisor)
+                gradient = gradient / divisor
             gradient = self._clip(gradient)
             decay, adapts = self._options_of(variable)
             x, m, v = (backend.local(s) for s in (variable, own["momentum"], own["velocity"]))
@@ -130,12 +136,14 @@ class AdamMoments(ReducingOptimizer):
                 continue
             # The variable itself is where -u is computed, so that no memory is needed for it.
             weights = x.read_value()
-            x.assign(weights * -decay if decay else ops.zeros_like(weights))
-            backend.apply_adam(x, m, v, gradient, rate=rate, **options)
-            update = x.read_value()
+            try:
+                x.assign(weights * -decay if decay else ops.zeros_like(weights))
+                backend.apply_adam(x, m, v, gradient, rate=rate, **options)
+                update = x.read_value()
+            finally:  # also where somebody interrupts a loop that runs eagerly
+                x.assign(weights)
             x_norm, u_norm = (ops.sqrt(backend.sum_of_squares(t)) for t in (weights, update))
             ratio = ratio_of_norms(x_norm, u_norm, adapts, self)
-            x.assign(weights)
             backend.subtract(x, -learning_rate * ratio.trust_ratio, update)
             if self.record_statistics:
                 backend.local(own["trust_ratio"]).assign(ratio.as_row())

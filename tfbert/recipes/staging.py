@@ -135,10 +135,11 @@ def make_stages(
     times = _TIMES_DEEPER.get(staging)
     parts = times ** (stages - 1) if times else stages
     if stages < 1 or num_layers % parts:
+        option = "--stages" if stage_shares is None else "--stage-shares"
+        advice = "number of layers" if staging == "one_shot" else f"number of {option}"
         raise InputError(
             f"--num-layers {num_layers}: cannot be divided into the {parts} equal parts of "
-            f"{stages} stages; try another number of "
-            + ("--stages" if stage_shares is None else "--stage-shares")
+            f"{stages} stages; try another {advice}"
         )
     block = num_layers // parts
     if times:
