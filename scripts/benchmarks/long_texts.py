@@ -76,7 +76,8 @@ def report(results, options):
         mean = statistics.mean(accuracies)
         rows.append([f"`{way}`", f"{mean:.1f}{spread}", single, f"{minutes:.1f}"])
     given = ("max_length", "epochs", "train_examples")
-    arguments = [f"--{name.replace('_', '-')} {getattr(options, name)}" for name in given]
+    arguments = [f"--model {options.model.replace(str(options.data), 'DATA')}"]
+    arguments += [f"--{name.replace('_', '-')} {getattr(options, name)}" for name in given]
     header = HEADER.format(
         arguments=" ".join(["DATA", *arguments, "--seeds", *map(str, options.seeds)]),
         examples=options.train_examples,
