@@ -79,7 +79,9 @@ def hugging_face(vocabulary, lowercase=True, strip_accents=None, tokenize_chines
 def assert_equals_references(vocabulary, text, *variant):
     (ids,) = ours(vocabulary, *variant).encode([text])
     assert ids.dtype == np.int32
-    if not any(map(is_half_of_a_pair, text)):
+    # A literal "[CLS]" is text here and the token there; hypothesis tries strings of the sources.
+    is_special = any(name in text for name in ("[CLS]", "[SEP]", "[PAD]", "[MASK]", "[UNK]"))
+    if not is_special and not any(map(is_half_of_a_pair, text)):
         expected = hugging_face(vocabulary, *variant).encode(text, add_special_tokens=False)
         assert ids.tolist() == expected.ids
     if not is_in_doubt(text):
