@@ -222,8 +222,7 @@ def accuracy_lines(cells):
         "mean minus its standard deviation. It is meant",
         "for three seeds of each; where there are fewer, they were not run yet. WNUT-17's",
         "seeds 4 and 5 were added after its first three were below that line by 0.0015.",
-        "SQuAD is below it: which windows share a batch seems to matter there, as `transformers`,",
-        "given the batches of `tfbert`'s first seed, came to no more than `tfbert` did.",
+        "SQuAD is below it, which is not explained yet.",
         "",
         *table(heads, rows),
     ]

@@ -110,9 +110,8 @@ def all_update_in_place(variables: Sequence[keras.Variable]) -> bool:
     """Whether the three functions below are to update these variables of a model.
 
     They are TensorFlow's kernels for float32 on a CPU: one pass over gradient, weights and slots,
-    in place, with all cores. XLA makes a pass for each result, so that an update of BERT-Base took
-    229 ms instead of 80 (AdamW), 186 instead of 107 (LAMB): two cores of an AMD EPYC; see
-    docs/benchmark_optimizers.md.
+    in place, with all cores, where XLA makes a pass for each result. docs/benchmark_optimizers.md
+    has the times.
     """
     if tf is None or isinstance(tf.distribute.get_strategy(), tf.distribute.TPUStrategy):
         return False

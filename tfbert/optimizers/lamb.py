@@ -2,7 +2,7 @@
 
 The rule from top to bottom: `LAMB` says it in formulas, `AdamMoments.update_rule` computes it for
 one variable, `trust_ratio` is its last factor. On a CPU under TensorFlow
-`AdamMoments._update_in_place` computes the same with fewer passes over memory. What comes before
+`AdamMoments._update` computes the same with fewer passes over memory. What comes before
 (the sum over replicas, loss scale, clipping) is in `application`.
 """
 
@@ -82,25 +82,6 @@ class AdamMoments(ReducingOptimizer):
         iterations: Tensor,
         divisor: Tensor,
     ) -> None:
-        """By `_update_in_place` where TensorFlow has kernels for that, else by `update_rule`."""
-        if self._updates_in_place(variables):
-            self._update_in_place(gradients, variables, learning_rate, iterations, divisor)
-        else:
-            super()._update(gradients, variables, learning_rate, iterations, divisor)
-
-    def _updates_in_place(self, variables: list[keras.Variable]) -> bool:
-        # The kernel's betas are float32: one that rounds to 1 would keep the moments at 0.
-        rounds_to_one = np.float32(max(self.beta_1, self.beta_2)) == 1.0
-        return not rounds_to_one and super()._updates_in_place(variables)
-
-    def _update_in_place(
-        self,
-        gradients: list[Tensor],
-        variables: list[keras.Variable],
-        learning_rate: Tensor,
-        iterations: Tensor,
-        divisor: Tensor,
-    ) -> None:
         """Formulas (1) to (6) of `LAMB` by `backend.apply_adam`: x - rate m / (sqrt(v) + epsilon).
 
         What corrects the bias stands in its rate and its epsilon:
@@ -108,8 +89,11 @@ class AdamMoments(ReducingOptimizer):
             m^ / (sqrt(v^) + epsilon) = c m / (sqrt(v) + c' epsilon)
             c = c' / (1 - beta_1^t)    c' = sqrt(1 - beta_2^t)
 
-        Arguments are those of `_update`.
+        Where TensorFlow has no such kernel, by `update_rule`.
         """
+        if not self._updates_in_place(variables):
+            super()._update(gradients, variables, learning_rate, iterations, divisor)
+            return
         slots = [self.slots_of(variable) for variable in variables]
         first_steps = ops.stack([backend.local(s["first_step"]) for s in slots])
         ages = ops.cast(iterations - first_steps, "float32") + 1.0
@@ -147,6 +131,11 @@ class AdamMoments(ReducingOptimizer):
             backend.subtract(x, -learning_rate * ratio.trust_ratio, update)
             if self.record_statistics:
                 backend.local(own["trust_ratio"]).assign(ratio.as_row())
+
+    def _updates_in_place(self, variables: list[keras.Variable]) -> bool:
+        # The kernel's betas are float32: one that rounds to 1 would keep the moments at 0.
+        rounds_to_one = np.float32(max(self.beta_1, self.beta_2)) == 1.0
+        return not rounds_to_one and super()._updates_in_place(variables)
 
     def get_config(self) -> dict[str, Any]:
         return {
