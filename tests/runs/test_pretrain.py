@@ -20,7 +20,7 @@ from tfbert.records.description import read_dataset
 from tfbert.records.reader import PretrainingRecords
 from tfbert.records.record_source import open_records
 from tfbert.runs.pretrain import pretrain
-from tfbert.text.cooccurrence import count_neighbours, factorize
+from tfbert.text.counting.neighbours import count_neighbours, factorize
 
 
 @pytest.fixture

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import keras
+import numpy as np
 
 from tfbert.errors import InputError
 from tfbert.fit.compilation import make_optimizer
@@ -25,11 +28,15 @@ from tfbert.recipes.phase_data import PhaseData
 from tfbert.recipes.phases import Phase, learning_rate_schedule, with_layers
 from tfbert.recipes.pretrain_options import NEW_DROPOUT, PretrainConfig
 from tfbert.records.reader import PretrainingRecords
-from tfbert.text.cooccurrence import start_token_embeddings
+from tfbert.records.record_source import open_records
+from tfbert.text.counting.embeddings import start_token_embeddings
 from tfbert.text.tokenizer import BertTokenizer
 from tfbert.text.vocabulary import Vocabulary
 
 log = logging.getLogger("tfbert")
+
+_COUNTED = {"cooccurrence": "near each other", "documents": "in the same texts"}
+_MOST_SEQUENCES = 200_000  # their counts fit into memory; more would hardly change them
 
 
 def make_first_model(
@@ -83,9 +90,12 @@ def make_new_model(
     vocabulary = _vocabulary_of(records)
     next_sentence = _predicts_next_sentences(config, options)
     model = _untrained(config, num_layers, len(vocabulary), next_sentence, precision)
-    if config.embeddings == "cooccurrence":
-        log.info("counting which word pieces occur near each other")
-        start_token_embeddings(model, records.sequences(), vocabulary.is_special(), config.seed)
+    if config.embeddings != "random":
+        log.info("counting which word pieces occur %s", _COUNTED[config.embeddings])
+        sequences = records.sequences
+        if config.embeddings == "documents":
+            sequences = partial(_longest_sequences, config, options["lengths"])
+        start_token_embeddings(model, config.embeddings, sequences, vocabulary, config.seed)
     return model, BertTokenizer(vocabulary, options["lowercase"])
 
 
@@ -227,6 +237,17 @@ def _refuse_to_train_nothing(is_as_wide: bool, phases: list[Phase]) -> None:
                 "and nothing else learns from a teacher that is as wide; give a --teacher-share "
                 "below 1, or freeze fewer"
             )
+
+
+def _longest_sequences(config: PretrainConfig, lengths: list[int]) -> Iterator[np.ndarray]:
+    """Token ids of the records that hold most of a document, (sequences, length) arrays.
+
+    Of more than `_MOST_SEQUENCES`, every so-and-so-manieth.
+    """
+    source = open_records(config.data, max(lengths), vocabulary=config.vocab)
+    every = -(-source.examples // _MOST_SEQUENCES)
+    for token_ids in PretrainingRecords(source, 1).sequences():
+        yield token_ids[::every]
 
 
 def _predicts_next_sentences(config: PretrainConfig, options: dict[str, Any]) -> bool:

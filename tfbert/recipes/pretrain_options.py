@@ -65,7 +65,8 @@ class PretrainConfig(RunOptions):
             `fused`, one kernel; `auto` measures both on an accelerator and takes the faster one.
             On TensorFlow and CPUs `auto` is `plain`.
         embeddings: What a new model's token embeddings begin with: `random` numbers, or
-            `cooccurrence`, how often word pieces stand near each other in the records, factorized
+            `cooccurrence`, how often word pieces stand near each other in the records, factorized;
+            `documents`, that and in which texts they occur, for classifiers of sentences
             (docs/pretraining.md). It takes a minute or two, and helps where the updates are few.
         staging: Train a model that grows, which takes less time (docs/staged_training.md): `stack`
             doubles it by copies of its layers (Gong et al. 2019), `one_shot` makes a quarter of the
@@ -121,7 +122,7 @@ class PretrainConfig(RunOptions):
     dropout: DropoutRate | None = None
     attention_dropout: DropoutRate | None = None
     attention: AttentionName = "auto"
-    embeddings: Literal["random", "cooccurrence"] = "random"
+    embeddings: Literal["random", "cooccurrence", "documents"] = "random"
     staging: Literal["none", "stack", "one_shot", "mslt"] = "none"
     stages: Count | None = None
     joint_share: PositiveShare | None = None

@@ -1,4 +1,4 @@
-"""Initial token embeddings from co-occurrence: how often word pieces stand near each other.
+"""Token embeddings from neighbours: how often word pieces stand near each other.
 
 In a short training run, masked-token prediction meets a rarer word only a few times and hardly
 learns what it means. Counting sees every occurrence of it, and takes a minute: the association of
@@ -9,16 +9,12 @@ words and their neighbours, factorized, yields embeddings like those of word2vec
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse
 from scipy.sparse.linalg import svds
 
 from tfbert.errors import InputError
-
-if TYPE_CHECKING:
-    import keras
 
 WINDOW = 10  # pieces to each side; the nearest one counts 1, the farthest a tenth
 # Levy, Goldberg & Dagan, "Improving Distributional Similarity" (TACL 2015), sections 3.2 and 3.3.
@@ -108,24 +104,3 @@ def factorize(counts: scipy.sparse.csr_matrix, dim: int, seed: int = 0) -> np.nd
     norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
     found = norms > 1e-6 * norms.max(initial=1e-30)
     return np.where(found, embeddings / np.maximum(norms, 1e-30) * dim**0.5, 0).astype(np.float32)
-
-
-def start_token_embeddings(
-    model: keras.Model, batches: Iterable[np.ndarray], is_special: np.ndarray, seed: int = 0
-) -> None:
-    """Sets a new model's token embeddings from the text; those of special pieces stay random.
-
-    The spread of each embedding is that of the random ones, so that the sums with position and
-    segment embeddings and the first losses are as in BERT.
-
-    Args:
-        model: A new `BertPretrainer`.
-        batches, is_special: As in `count_neighbours`.
-        seed: As in `factorize`.
-    """
-    embeddings = model.backbone.token_embedding.embeddings
-    random = np.array(embeddings)
-    counted = factorize(count_neighbours(batches, is_special), random.shape[1], seed)
-    counted *= random.std()
-    known = counted.any(axis=1, keepdims=True)
-    embeddings.assign(np.where(known, counted, random))

@@ -2,14 +2,7 @@ import numpy as np
 import pytest
 
 from tfbert.errors import InputError
-from tfbert.models.pretrainer import make_pretrainer
-from tfbert.models.sizes import BertSize
-from tfbert.text.cooccurrence import (
-    WINDOW,
-    count_neighbours,
-    factorize,
-    start_token_embeddings,
-)
+from tfbert.text.counting.neighbours import WINDOW, count_neighbours, factorize
 
 PAD, CLS, SEP = 0, 1, 2
 SPECIAL = np.array([True] * 3 + [False] * 17)
@@ -55,7 +48,7 @@ def cosines(embeddings):
 
 @pytest.mark.parametrize("pairs_at_once", [1, 20_000_000])
 def test_counts(monkeypatch, pairs_at_once):
-    monkeypatch.setattr("tfbert.text.cooccurrence._PAIRS_AT_ONCE", pairs_at_once)
+    monkeypatch.setattr("tfbert.text.counting.neighbours._PAIRS_AT_ONCE", pairs_at_once)
     rng = np.random.default_rng(0)
     batches = [sequences(rng), sequences(rng, 7), sequences(rng, 3, 12)]
     expected = sum(counted_one_by_one(batch) for batch in batches)
@@ -97,15 +90,3 @@ def test_words_of_one_use_are_near():
     assert near[0, 1] > 0.8  # 3 and 4
     assert near[9, 10] > 0.8  # 12 and 13
     assert abs(near[0, 9]) < 0.2  # 3 and 12
-
-
-def test_a_model_begins_with_them():
-    model = make_pretrainer(BertSize(1, 16, 2, 32), len(SPECIAL), max_sequence_length=32)
-    embeddings = model.backbone.token_embedding.embeddings
-    before = np.array(embeddings)
-    token_ids = sequences(np.random.default_rng(3))
-    start_token_embeddings(model, [token_ids], SPECIAL)
-    after = np.array(embeddings)
-    np.testing.assert_array_equal(after[[0, 1, 2, 19]], before[[0, 1, 2, 19]])
-    counted = factorize(count_neighbours([token_ids], SPECIAL), 16)
-    np.testing.assert_allclose(after[3:19], counted[3:19] * before.std(), rtol=1e-6)

@@ -1,0 +1,94 @@
+"""What a new model's token embeddings begin with, if not with random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from tfbert.text.counting.documents import count_texts, factorize_texts
+from tfbert.text.counting.neighbours import count_neighbours, factorize
+from tfbert.text.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    import keras
+
+# Of the width, the part that comes from texts: 64 of 256 were best of 16, 64 and 128.
+_SHARE_OF_TEXTS = 0.25
+_LENGTH_OF_NEIGHBOURS = 0.5  # of that part; the other one's length is 1
+_COMMON = 1e-3  # a piece of this frequency counts by the square root of a half
+_SCALE = 3.0  # so that a text's rarer pieces outweigh its positions
+
+
+def start_token_embeddings(
+    model: keras.Model,
+    kind: Literal["cooccurrence", "documents"],
+    sequences: Callable[[], Iterable[np.ndarray]],
+    vocabulary: Vocabulary,
+    seed: int = 0,
+) -> None:
+    """Sets a new model's token embeddings from the text; those of special pieces stay random.
+
+    With `cooccurrence` the spread of each embedding is that of the random ones, so that the sums
+    with position and segment embeddings and the first losses are as in BERT.
+
+    Args:
+        model: A new `BertPretrainer`.
+        kind: `cooccurrence`, see `tfbert.text.counting.neighbours`; `documents`, see
+            `document_embeddings`.
+        sequences: Gives the (sequences, length) arrays of token ids; it may be called twice.
+        seed: As in `factorize`.
+
+    Raises:
+        InputError: If there is too little text.
+    """
+    embeddings = model.backbone.token_embedding.embeddings
+    random = np.array(embeddings)
+    if kind == "documents":
+        counted = document_embeddings(sequences, vocabulary, random.shape[1], seed)
+    else:
+        counts = count_neighbours(sequences(), vocabulary.is_special())
+        counted = factorize(counts, random.shape[1], seed)
+    counted = counted * random.std()
+    known = counted.any(axis=1, keepdims=True)
+    embeddings.assign(np.where(known, counted, random))
+
+
+def document_embeddings(
+    sequences: Callable[[], Iterable[np.ndarray]], vocabulary: Vocabulary, dim: int, seed: int = 0
+) -> np.ndarray:
+    """Embeddings of word pieces by the texts they are in and, with less weight, by neighbours.
+
+    An embedding is the longer the rarer its piece: by the square root of a / (a + p), where p is
+    the piece's frequency and a = 0.001 (Arora, Liang & Ma, "A Simple but Tough-to-Beat Baseline for
+    Sentence Embeddings", ICLR 2017, where the whole of it weighs the words of a mean). The first
+    layers of a new encoder are little more than such a mean.
+
+    Args:
+        sequences, vocabulary, seed: As in `start_token_embeddings`.
+        dim: Width of the embeddings.
+
+    Returns:
+        (vocabulary, dim) float32 array, 0 for pieces that occur nowhere. The root mean square of a
+        rare piece's row is 3.
+
+    Raises:
+        InputError: If there is too little text.
+    """
+    is_special = vocabulary.is_special()
+    of_texts = int(dim * _SHARE_OF_TEXTS)
+    counts = count_texts(sequences(), is_special, vocabulary.sep)
+    texts = factorize_texts(counts, of_texts, seed)
+    neighbours = factorize(count_neighbours(sequences(), is_special), dim - of_texts, seed)
+    joined = np.concatenate([texts, _LENGTH_OF_NEIGHBOURS * _of_length_1(neighbours)], axis=1)
+    # A random rotation: no direction is special, as in random embeddings.
+    directions, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(dim, dim)))
+    occurrences = np.asarray(counts.sum(axis=0)).ravel()
+    weights = np.sqrt(_COMMON / (_COMMON + occurrences / occurrences.sum()))
+    rows = _SCALE * dim**0.5 * weights[:, None] * _of_length_1(joined @ directions)
+    return rows.astype(np.float32)
+
+
+def _of_length_1(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30)
