@@ -20,6 +20,7 @@ from tfbert.records.description import read_dataset
 from tfbert.records.reader import PretrainingRecords
 from tfbert.records.record_source import open_records
 from tfbert.runs.pretrain import pretrain
+from tfbert.text.counting.embeddings import document_embeddings
 from tfbert.text.counting.neighbours import count_neighbours, factorize
 
 
@@ -170,11 +171,14 @@ def test_records_of_another_program_train_alike(
     assert list(pieces) == embedded_vocabulary_file.read_text().splitlines()
 
 
-def test_the_command_begins_with_cooccurrences(records, tmp_path, capsys):
+@pytest.mark.parametrize(
+    "kind", ["cooccurrence", pytest.param("documents", marks=pytest.mark.slow)]
+)
+def test_the_command_begins_with_counts(records, tmp_path, capsys, kind):
     """One update at a rate of next to nothing: the weights are those before training."""
     arguments = ["--data", records, "--output", str(tmp_path / "run"), "--no-progress"]
     phase = ["--phases.0.sequence-length", "16", "--phases.0.steps=1", "--dropout", "0"]
-    phase += ["--phases.0.learning-rate=1e-30", "--embeddings", "cooccurrence"]
+    phase += ["--phases.0.learning-rate=1e-30", "--embeddings", kind]
     size = ["--num-layers=1", "--hidden-dim", "16", "--num-heads=1"]
     batch = ["--phases.0.global-batch-size=4"]
     assert main(["pretrain", "--recipe", "quick", *arguments, *phase, *size, *batch]) == 0
@@ -195,9 +199,13 @@ def test_the_command_begins_with_cooccurrences(records, tmp_path, capsys):
         model, _ = make_new_model(changed, options, train, "float32", 1)
         return np.array(model.backbone.token_embedding.embeddings)
 
-    np.testing.assert_allclose(trained, begun("cooccurrence"), atol=1e-7)
+    np.testing.assert_allclose(trained, begun(kind), atol=1e-7)
     random, special = begun("random"), source.vocabulary.is_special()
-    counted = factorize(count_neighbours(train.sequences(), special), 16, config.seed)
+    if kind == "documents":  # counted in the longest sequences
+        longest = PretrainingRecords(open_records(records, 24), 4)
+        counted = document_embeddings(longest.sequences, source.vocabulary, 16, config.seed)
+    else:
+        counted = factorize(count_neighbours(train.sequences(), special), 16, config.seed)
     known = counted.any(axis=1)
     assert 100 < known.sum() < len(known)
     np.testing.assert_allclose(trained[known], counted[known] * random.std(), rtol=1e-3)
