@@ -12,25 +12,23 @@ from tfbert.runs.command_options import FinetuneConfig
 from tfbert.tasks.known_tasks import Task
 from tfbert.tasks.tokens.batch_sources import TrainingBatches
 
-_USUAL_WEIGHT = 0.05  # root mean square of BERT's weights
-_USUAL_BATCH = 32  # of the tasks' rates
+_LAMB_RATE, _ITS_BATCH = 1e-3, 32
 HEAD = "(^|/)logits/kernel$"
 
 
 def usual_rate(config: FinetuneConfig, task: Task, batches: TrainingBatches) -> float:
-    """The task's rate, which is Adam's; for LAMB what moves weights about as far.
+    """The task's rate, which is Adam's; LAMB's follows from the batch alone.
 
-    Adam moves each weight by about its rate, LAMB by its rate as a share of the weights' norm, and
-    BERT's weights are some 0.05. With the batch, the rate rises by the square root, as in the
-    paper's untuned LAMB.
+    Adam moves each weight by about its rate, LAMB by its rate as a share of the weights' norm:
+    5e-5 is 1e-3 of BERT's weights, which are some 0.05. With the batch the rate rises by the square
+    root, as in the paper's untuned LAMB.
     """
     if config.optimizer != "lamb":
         return task.learning_rate
     rows: float = config.global_batch_size
     if config.tokens_per_batch:
         rows = len(batches.texts) / batches.steps_per_epoch
-    rate = task.learning_rate / _USUAL_WEIGHT * math.sqrt(rows / _USUAL_BATCH)
-    return float(f"{rate:.2g}")
+    return float(f"{_LAMB_RATE * math.sqrt(rows / _ITS_BATCH):.2g}")
 
 
 def tuning_optimizer(
