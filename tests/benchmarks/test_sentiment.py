@@ -105,7 +105,7 @@ def test_the_report_counts_right(tmp_path):
     assert row_of(page, "+ 4 times larger batch")[:3] == ["50.0", "4.50", "10 %"]
     assert "| + batches by length" not in page  # nothing was measured
     assert "All steps at stock's batch, *+ the rows of the word table" in page
-    assert "times stock; 8 asked, reached, though the interval leaves it open." in page
+    assert "times stock; 9 asked, reached, though the interval leaves it open." in page
     assert "0.7258 to 0.9742" in page  # 0.85 ± 4.3027 x 0.05 / sqrt(3)
     assert row_of(page, "tfbert, float32") == ["100.0", "5.00", "1.0e-06", "3"]
     assert row_of(page, "next run") == ["1,000", "10"]

@@ -1,13 +1,17 @@
 import shutil
 from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
+from helpers.foreign_models import VARIANTS
 from helpers.small_encoder import assert_same_weights
 
 from tfbert.embedded import MODEL_DIRECTORY
 from tfbert.errors import InputError
 from tfbert.io.paths import as_path
 from tfbert.io.whole import FINISHED_FILE, replacing, write_bytes
+from tfbert.models.layers.self_attention import bert_initializer, weights_follow
 from tfbert.models.sources import load_encoder, resolve_source
 
 
@@ -16,6 +20,25 @@ def test_the_embedded_model():
     assert encoder.backbone.dtype_policy.name == "mixed_bfloat16"
     assert encoder.backbone.vocabulary_size == len(encoder.tokenizer.vocabulary) == 8000
     assert encoder.tokenizer.strip_accents
+
+
+def test_a_model_without_a_pooler_gets_a_random_one():
+    dense = load_encoder(str(VARIANTS / "encoder_without_pooler")).backbone.pooled_dense
+    assert 0.01 < np.std(dense.kernel) < 0.03  # BERT's are 0.02, cut off
+
+
+def test_values_that_a_file_replaces_are_not_drawn():
+    """Nor does that change what is drawn afterwards, or what a copy of the layer begins with."""
+    keras.utils.set_random_seed(1)
+    bert_initializer()
+    expected = np.array(bert_initializer()((4, 4)))
+    keras.utils.set_random_seed(1)
+    with weights_follow():
+        replaced = bert_initializer()
+        assert not np.any(replaced((4, 4), "float32"))
+    np.testing.assert_array_equal(bert_initializer()((4, 4)), expected)
+    config = keras.initializers.serialize(replaced)
+    assert np.all(keras.initializers.deserialize(config)((4, 4)))
 
 
 @pytest.mark.parametrize(

@@ -73,12 +73,13 @@ class FinetuneConfig(ProblemOptions, RunOptions):
             most tutorials do; to measure what batches by length save.
         token_cache: Where texts that were tokenized once are kept for the next run on the same
             data: `memory`, for runs in this process; `none`; or a folder, local or `gs://`.
-        learning_rate: Peak of the learning rate; the default is the task's.
+        learning_rate: Peak of the learning rate; the default is the task's, and for LAMB
+            `1e-3 * sqrt(batch / 32)`.
         warmup_fraction: Share of the updates in which the rate rises from 0; then it falls to 0.
         weight_decay: Decoupled weight decay; biases and layer normalisation have none.
         max_grad_norm: Clip the gradient of the global batch to this norm, as BERT's own
             fine-tuning does; 0 does not.
-        optimizer: `adamw` or `lamb`.
+        optimizer: `adamw`; or `lamb`, for batches of 128 and more (docs/speed.md).
         class_weights: `none`, `balanced` (each class counts the same in the loss), or one number
             a class in the order of the labels. Where a text may have several labels, they weigh
             that it has a label against that it has it not.

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from tfbert.errors import InputError
-from tfbert.fit.compilation import make_optimizer, resolve_jit_compile
+from tfbert.fit.compilation import resolve_jit_compile
 from tfbert.hardware.memory import out_of_memory_advice
 from tfbert.hardware.precision import POLICIES, choose_precision
 from tfbert.hardware.strategies import backend, has_one_shape, sum_over_workers
@@ -36,6 +36,7 @@ from tfbert.runs.outputs.status import RunStatus
 from tfbert.runs.scoring import batch_lengths, evaluate_examples, fixed_rows, predict_examples
 from tfbert.runs.starting import RunResult, start
 from tfbert.runs.tuning_data import TuningData, read_tuning_data
+from tfbert.runs.tuning_optimizer import tuning_optimizer, usual_rate
 from tfbert.tasks.examples import Examples
 from tfbert.tasks.known_problems import PROBLEM_FILE
 from tfbert.tasks.known_tasks import TASKS
@@ -84,7 +85,6 @@ def _finetune(
     precision = choose_precision(config.precision)
     task = TASKS[config.task]
     epochs = config.epochs or task.epochs
-    learning_rate = config.learning_rate or task.learning_rate
     with strategy.scope():
         encoder = load_encoder(
             config.model or "embedded",
@@ -102,6 +102,7 @@ def _finetune(
         )
     batches = _training_batches(trained, data, config)
     evaluation = _encode(trained, data.evaluation, "evaluation", config.token_cache)
+    learning_rate = config.learning_rate or usual_rate(config, task, batches)
     with strategy.scope():
         updates = epochs * batches.steps_per_epoch
         _compile(trained, config, learning_rate, updates, micro_batches)
@@ -181,13 +182,7 @@ def _compile(
         learning_rate, updates, warmup_steps=round(config.warmup_fraction * updates)
     )
     model.compile(
-        optimizer=make_optimizer(
-            config.optimizer,
-            model,
-            schedule,
-            weight_decay=config.weight_decay,
-            max_grad_norm=config.max_grad_norm or None,
-        ),
+        optimizer=tuning_optimizer(config, model, schedule),
         loss=trained.problem.make_loss(),
         weighted_metrics=trained.problem.make_metrics(),
         accumulate_steps=accumulate_steps,

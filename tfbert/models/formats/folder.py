@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Iterable, Mapping
@@ -88,10 +89,13 @@ class OpenedModel:
 
     def _make_encoder(self, options):
         from tfbert.models.encoder import BertEncoder, weights_by_path
+        from tfbert.models.layers.self_attention import weights_follow
 
-        encoder = BertEncoder(**{**self.arguments, **options})
+        has_all = self.weights.has(POOLER)
+        with weights_follow() if has_all else contextlib.nullcontext():
+            encoder = BertEncoder(**{**self.arguments, **options})
         variables = weights_by_path(encoder)
-        if not self.weights.has(POOLER):
+        if not has_all:
             variables = {path: v for path, v in variables.items() if path not in POOLER}
         self.assign(variables.values())
         return encoder

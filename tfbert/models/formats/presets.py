@@ -7,6 +7,7 @@ it was; KerasHub does not read the file.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Mapping
@@ -99,10 +100,15 @@ def load_preset(preset_class: Any, preset: str, where: str, **kwargs: Any) -> An
     """
     import huggingface_hub
 
+    from tfbert.models.layers.self_attention import weights_follow
+
     # Each of its five retries without a network would print a line.
     huggingface_hub.utils.logging.set_verbosity_error()
+    # What KerasHub converts for an address may lack a pooler, which then begins at random.
+    is_whole = "://" not in preset
     try:
-        return preset_class.from_preset(preset, **kwargs)
+        with weights_follow() if is_whole else contextlib.nullcontext():
+            return preset_class.from_preset(preset, **kwargs)
     # What a hub's client or a damaged file raises is not documented and differs by version.
     except Exception as error:
         reason = first_line(error)[:300] or type(error).__name__

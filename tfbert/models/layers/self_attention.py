@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -12,10 +15,36 @@ from tfbert.models.layers.dropout import Dropout
 from tfbert.models.layers.fused_attention import check_fused_attention, fused_attention
 from tfbert.types import Tensor
 
+_weights_follow = contextvars.ContextVar("weights_follow", default=False)
+
 
 def bert_initializer() -> keras.initializers.Initializer:
     """BERT's initial values of kernels and embeddings: normal, cut off at 2 deviations of 0.02."""
-    return keras.initializers.TruncatedNormal(stddev=0.02)
+    kind = _Replaced if _weights_follow.get() else keras.initializers.TruncatedNormal
+    return kind(stddev=0.02)
+
+
+@contextlib.contextmanager
+def weights_follow() -> Iterator[None]:
+    """Where all weights of the models made in it come from a file: no random values are drawn.
+
+    Seeds are drawn as elsewhere, so that a new head begins with the same values.
+    """
+    token = _weights_follow.set(True)
+    try:
+        yield
+    finally:
+        _weights_follow.reset(token)
+
+
+@keras.saving.register_keras_serializable("tfbert")
+class _Replaced(keras.initializers.TruncatedNormal):
+    """Zeros inside `weights_follow`; for a copy of the layer that is made later, as elsewhere."""
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Tensor:
+        if _weights_follow.get():
+            return ops.zeros(shape, dtype)
+        return super().__call__(shape, dtype)
 
 
 @keras.saving.register_keras_serializable("tfbert")
