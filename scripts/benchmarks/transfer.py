@@ -1,4 +1,4 @@
-"""Does `mini_cpu` transfer? Writes docs/benchmark_transfer.md and its picture.
+"""Does a laptop's pre-training transfer? Writes docs/benchmark_transfer.md and its picture.
 
     python scripts/benchmarks/transfer.py DATA [--work FOLDER]
 
@@ -37,6 +37,7 @@ from tfbert.runs.outputs.curves import read_curves
 from tfbert.text.learn_vocabulary import learn_vocabulary
 from tfbert.text.vocab_options import VocabConfig
 
+RECIPE = "documents_cpu"
 SEEDS = (1, 2, 3, 4, 5)
 LABELS = 2_000
 EPOCHS = 6
@@ -67,7 +68,7 @@ def main():
     work.mkdir(parents=True, exist_ok=True)
     records = make_records(arguments.data, work, arguments.tiny)
     config = tfbert.PretrainConfig.from_recipe(
-        "mini_cpu",
+        RECIPE,
         [("phases.0.steps", 4)] if arguments.tiny else (),
         data=str(records),
         output=str(work / "pretrained"),
@@ -204,7 +205,7 @@ def report(config, pretrained, results, picture):
     size = config.bert_size
     return f"""# Pre-training on a laptop, and whether it transfers
 
-Written by `python scripts/benchmarks/transfer.py DATA`. The recipe `mini_cpu`
+Written by `python scripts/benchmarks/transfer.py DATA`. The recipe `{RECIPE}`
 ({size.num_layers} layers, {size.hidden_dim} wide, {VOCABULARY_SIZE:,} word pieces) on 33 novels
 and 75,000 film reviews without their labels: {pretrained["updates"]:,} updates,
 {pretrained["sequences"]:,} sequences, {pretrained["seconds"] / 60:.1f} minutes on
@@ -219,7 +220,7 @@ neighbours (`--embeddings cooccurrence`) without training are *{NEIGHBOURS}*.
 SST-2 from {LABELS:,} labels of its training part, {EPOCHS} epochs, the last of which counts;
 accuracy on the 872 sentences of `dev.tsv`, on which nothing was chosen but each start's best rate
 of the same {len(RATES)}. How documents are counted, and the recipe, were chosen on 4,050 whole
-sentences of the training part of which no phrase is among the labels:
+sentences of the training part that hold no labelled phrase of three words or more:
 
 {chr(10).join(table(heads, rows))}
 
