@@ -20,6 +20,7 @@ from tfbert.records.description import read_dataset
 from tfbert.records.reader import PretrainingRecords
 from tfbert.records.record_source import open_records
 from tfbert.runs.pretrain import pretrain
+from tfbert.text.counting.documents import count_texts
 from tfbert.text.counting.embeddings import document_embeddings
 from tfbert.text.counting.neighbours import count_neighbours, factorize
 
@@ -202,10 +203,13 @@ def test_the_command_begins_with_counts(records, tmp_path, capsys, kind):
     np.testing.assert_allclose(trained, begun(kind), atol=1e-7)
     random, special = begun("random"), source.vocabulary.is_special()
     if kind == "documents":  # counted in the longest sequences
-        longest = PretrainingRecords(open_records(records, 24), 4)
-        counted = document_embeddings(longest.sequences, source.vocabulary, 16, config.seed)
+        train = PretrainingRecords(open_records(records, 24), 4)
+    near = count_neighbours(train.sequences(), special)
+    if kind == "documents":
+        texts = count_texts(train.sequences(), special, source.vocabulary.sep)
+        counted = document_embeddings(texts, near, 16, config.seed)
     else:
-        counted = factorize(count_neighbours(train.sequences(), special), 16, config.seed)
+        counted = factorize(near, 16, config.seed)
     known = counted.any(axis=1)
     assert 100 < known.sum() < len(known)
     np.testing.assert_allclose(trained[known], counted[known] * random.std(), rtol=1e-3)

@@ -27,10 +27,10 @@ def unit(rows):
 
 def test_documents_and_neighbours_are_joined():
     """Angles and lengths by hand, in float64."""
-    embeddings = document_embeddings(sequences, VOCABULARY, 16).astype(np.float64)
-    counts = count_texts(sequences(), SPECIAL, 3)
+    counts, near = count_texts(sequences(), SPECIAL, 3), count_neighbours(sequences(), SPECIAL)
+    embeddings = document_embeddings(counts, near, 16).astype(np.float64)
     texts = factorize_texts(counts, 4).astype(np.float64)
-    neighbours = unit(factorize(count_neighbours(sequences(), SPECIAL), 12).astype(np.float64))
+    neighbours = unit(factorize(near, 12).astype(np.float64))
     known = counts.toarray().sum(axis=0) > 0
     assert 10 < known.sum() < len(known) - len(SPECIAL_TOKENS)
     expected = unit(np.concatenate([texts, neighbours / 2], axis=1)[known])
@@ -51,9 +51,16 @@ def test_a_model_begins_with_them(kind):
     after = np.array(embeddings)
     unknown = [0, 1, 2, 3, 4, 23]
     np.testing.assert_array_equal(after[unknown], before[unknown])
+    near, bias = count_neighbours(sequences(), SPECIAL), np.array(model.mlm_head.bias)
     if kind == "documents":
-        counted = document_embeddings(sequences, VOCABULARY, 16)
+        texts = count_texts(sequences(), SPECIAL, 3)
+        counted = document_embeddings(texts, near, 16)
+        occurrences = np.bincount(np.concatenate([*sequences()]).ravel(), minlength=len(SPECIAL))
+        occurrences[SPECIAL] = 0
+        expected = (occurrences + 1) / (occurrences + 1).sum()
+        np.testing.assert_allclose(np.exp(bias.astype(np.float64)), expected, rtol=1e-5)
     else:
-        counted = factorize(count_neighbours(sequences(), SPECIAL), 16)
+        counted = factorize(near, 16)
+        np.testing.assert_array_equal(bias, 0)
     known = counted.any(axis=1)
     np.testing.assert_allclose(after[known], counted[known] * before.std(), rtol=1e-6)

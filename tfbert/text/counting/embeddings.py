@@ -1,4 +1,4 @@
-"""What a new model's token embeddings begin with, if not with random numbers."""
+"""What a new model begins with, if not with random numbers alone."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import scipy.sparse
 
 from tfbert.text.counting.documents import count_texts, factorize_texts
 from tfbert.text.counting.neighbours import count_neighbours, factorize
@@ -31,7 +32,9 @@ def start_token_embeddings(
     """Sets a new model's token embeddings from the text; those of special pieces stay random.
 
     With `cooccurrence` the spread of each embedding is that of the random ones, so that the sums
-    with position and segment embeddings and the first losses are as in BERT.
+    with position and segment embeddings and the first losses are as in BERT. With `documents` the
+    bias of the masked-LM head becomes the logarithm of each piece's frequency: else the first
+    updates would learn that in the hidden states, and lose there what the text says.
 
     Args:
         model: A new `BertPretrainer`.
@@ -45,18 +48,22 @@ def start_token_embeddings(
     """
     embeddings = model.backbone.token_embedding.embeddings
     random = np.array(embeddings)
+    dim, is_special = random.shape[1], vocabulary.is_special()
+    neighbours = count_neighbours(sequences(), is_special)
     if kind == "documents":
-        counted = document_embeddings(sequences, vocabulary, random.shape[1], seed)
+        texts = count_texts(sequences(), is_special, vocabulary.sep)
+        counted = document_embeddings(texts, neighbours, dim, seed)
+        occurrences = _occurrences(texts) + 1  # what does not occur here may occur elsewhere
+        model.mlm_head.bias.assign(np.log(occurrences / occurrences.sum()))
     else:
-        counts = count_neighbours(sequences(), vocabulary.is_special())
-        counted = factorize(counts, random.shape[1], seed)
+        counted = factorize(neighbours, dim, seed)
     counted = counted * random.std()
     known = counted.any(axis=1, keepdims=True)
     embeddings.assign(np.where(known, counted, random))
 
 
 def document_embeddings(
-    sequences: Callable[[], Iterable[np.ndarray]], vocabulary: Vocabulary, dim: int, seed: int = 0
+    texts: scipy.sparse.csr_matrix, neighbours: scipy.sparse.csr_matrix, dim: int, seed: int = 0
 ) -> np.ndarray:
     """Embeddings of word pieces by the texts they are in and, with less weight, by neighbours.
 
@@ -66,8 +73,10 @@ def document_embeddings(
     layers of a new encoder are little more than such a mean.
 
     Args:
-        sequences, vocabulary, seed: As in `start_token_embeddings`.
+        texts: From `count_texts`.
+        neighbours: From `count_neighbours`.
         dim: Width of the embeddings.
+        seed: As in `factorize`.
 
     Returns:
         (vocabulary, dim) float32 array, 0 for pieces that occur nowhere. The root mean square of a
@@ -76,18 +85,21 @@ def document_embeddings(
     Raises:
         InputError: If there is too little text.
     """
-    is_special = vocabulary.is_special()
     of_texts = int(dim * _SHARE_OF_TEXTS)
-    counts = count_texts(sequences(), is_special, vocabulary.sep)
-    texts = factorize_texts(counts, of_texts, seed)
-    neighbours = factorize(count_neighbours(sequences(), is_special), dim - of_texts, seed)
-    joined = np.concatenate([texts, _LENGTH_OF_NEIGHBOURS * _of_length_1(neighbours)], axis=1)
+    by_texts = factorize_texts(texts, of_texts, seed)
+    by_neighbours = _of_length_1(factorize(neighbours, dim - of_texts, seed))
+    joined = np.concatenate([by_texts, _LENGTH_OF_NEIGHBOURS * by_neighbours], axis=1)
     # A random rotation: no direction is special, as in random embeddings.
     directions, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(dim, dim)))
-    occurrences = np.asarray(counts.sum(axis=0)).ravel()
+    occurrences = _occurrences(texts)
     weights = np.sqrt(_COMMON / (_COMMON + occurrences / occurrences.sum()))
     rows = _SCALE * dim**0.5 * weights[:, None] * _of_length_1(joined @ directions)
     return rows.astype(np.float32)
+
+
+def _occurrences(texts: scipy.sparse.csr_matrix) -> np.ndarray:
+    """Of each word piece, (vocabulary,) float64."""
+    return np.asarray(texts.sum(axis=0), np.float64).ravel()
 
 
 def _of_length_1(rows: np.ndarray) -> np.ndarray:
