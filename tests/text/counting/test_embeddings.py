@@ -38,7 +38,7 @@ def test_documents_and_neighbours_are_joined():
     np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-4)
     share = counts.toarray().sum(axis=0)[known] / counts.sum()
     lengths = np.sqrt((embeddings[known] ** 2).mean(axis=1))
-    np.testing.assert_allclose(lengths, 3 * np.sqrt(1e-3 / (1e-3 + share)), rtol=1e-5)
+    np.testing.assert_allclose(lengths, 10 * np.sqrt(1e-3 / (1e-3 + share)), rtol=1e-5)
     np.testing.assert_array_equal(embeddings[~known], 0)
 
 
