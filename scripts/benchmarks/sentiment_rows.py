@@ -15,9 +15,7 @@ from tfbert.models.formats.presets import load_preset, load_tokenizer
 from tfbert.models.sources import load_encoder, resolve_source
 from tfbert.optimizers.adamw import AdamW
 from tfbert.optimizers.lamb import LAMB
-from tfbert.optimizers.options import NORMS_AND_BIASES
 from tfbert.optimizers.schedules import WarmupPolynomialDecay
-from tfbert.runs.tuning_optimizer import HEAD
 from tfbert.tasks.known_tasks import TASKS
 from tfbert.tasks.labelled_data import LabelledData
 from tfbert.tasks.problems.classification import label_ids, label_names
@@ -215,7 +213,7 @@ def make_model(row, setting, seed, preprocessed):
     if row.optimizer == "lamb":
         updates = setting.epochs * training_batches(row, setting, seed).steps_per_epoch
         rate = WarmupPolynomialDecay(row.lamb_rate, updates, warmup_steps=round(0.1 * updates))
-        optimizer = LAMB(rate, exclude_from_layer_adaptation=[*NORMS_AND_BIASES, HEAD])
+        optimizer = LAMB(rate)
     elif row.optimizer == "adam":
         optimizer = AdamW(setting.learning_rate, weight_decay=0.0, epsilon=1e-7)
     else:

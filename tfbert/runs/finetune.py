@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from tfbert.errors import InputError
-from tfbert.fit.compilation import resolve_jit_compile
+from tfbert.fit.compilation import make_optimizer, resolve_jit_compile
 from tfbert.hardware.memory import out_of_memory_advice
 from tfbert.hardware.precision import POLICIES, choose_precision
 from tfbert.hardware.strategies import backend, has_one_shape, sum_over_workers
@@ -36,10 +36,9 @@ from tfbert.runs.outputs.status import RunStatus
 from tfbert.runs.scoring import batch_lengths, evaluate_examples, fixed_rows, predict_examples
 from tfbert.runs.starting import RunResult, start
 from tfbert.runs.tuning_data import TuningData, read_tuning_data
-from tfbert.runs.tuning_optimizer import tuning_optimizer, usual_rate
 from tfbert.tasks.examples import Examples
 from tfbert.tasks.known_problems import PROBLEM_FILE
-from tfbert.tasks.known_tasks import TASKS
+from tfbert.tasks.known_tasks import TASKS, Task
 from tfbert.tasks.tokens.batch_sources import TrainingBatches
 from tfbert.tasks.tokens.batching import LengthBatches, TokenBatches, fitted_lengths
 from tfbert.tasks.tokens.encoded import EncodedExamples
@@ -48,6 +47,8 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 log = logging.getLogger("tfbert")
+
+_LAMB_RATE, _ITS_BATCH = 1e-3, 32
 
 
 def finetune(config: FinetuneConfig, data: TuningData | None = None) -> RunResult:
@@ -170,6 +171,21 @@ def _max_length(config: FinetuneConfig, backbone: keras.Model) -> int:
     return config.max_length or min(TASKS[config.task].max_length, limit)
 
 
+def usual_rate(config: FinetuneConfig, task: Task, batches: TrainingBatches) -> float:
+    """The task's rate, which is Adam's; LAMB's follows from the batch alone.
+
+    Adam moves each weight by about its rate, LAMB by its rate as a share of the weights' norm:
+    5e-5 is 1e-3 of BERT's weights, which are some 0.05. With the batch the rate rises by the square
+    root, as in the paper's untuned LAMB.
+    """
+    if config.optimizer != "lamb":
+        return task.learning_rate
+    rows: float = config.global_batch_size
+    if config.tokens_per_batch:
+        rows = len(batches.texts) / batches.steps_per_epoch
+    return float(f"{_LAMB_RATE * math.sqrt(rows / _ITS_BATCH):.2g}")
+
+
 def _compile(
     trained: TrainedModel,
     config: FinetuneConfig,
@@ -182,7 +198,13 @@ def _compile(
         learning_rate, updates, warmup_steps=round(config.warmup_fraction * updates)
     )
     model.compile(
-        optimizer=tuning_optimizer(config, model, schedule),
+        optimizer=make_optimizer(
+            config.optimizer,
+            model,
+            schedule,
+            weight_decay=config.weight_decay,
+            max_grad_norm=config.max_grad_norm or None,
+        ),
         loss=trained.problem.make_loss(),
         weighted_metrics=trained.problem.make_metrics(),
         accumulate_steps=accumulate_steps,
