@@ -242,7 +242,7 @@ def _refuse_to_train_nothing(is_as_wide: bool, phases: list[Phase]) -> None:
 def _longest_sequences(config: PretrainConfig, lengths: list[int]) -> Iterator[np.ndarray]:
     """Token ids of the records that hold most of a document, (sequences, length) arrays.
 
-    Of more than `_MOST_SEQUENCES`, every so-and-so-manieth.
+    Of more than `_MOST_SEQUENCES` a part, evenly spaced.
     """
     source = open_records(config.data, max(lengths), vocabulary=config.vocab)
     every = -(-source.examples // _MOST_SEQUENCES)

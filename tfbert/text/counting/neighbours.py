@@ -90,7 +90,7 @@ def factorize(counts: scipy.sparse.csr_matrix, dim: int, seed: int = 0) -> np.nd
     kept = association > 0
     if not kept.any():
         raise InputError(
-            "--embeddings cooccurrence: no two word pieces of the records stand near each other "
+            "--embeddings: no two word pieces of the records stand near each other "
             "more often than by chance; give more text, or --embeddings random"
         )
     matrix = scipy.sparse.csr_matrix(
