@@ -74,7 +74,7 @@ def test_factors(dim):
 
 @pytest.mark.parametrize("row", [[CLS, 3, SEP, PAD], [CLS, 3, 3, 3, SEP]])
 def test_text_without_associations(row):
-    with pytest.raises(InputError, match="--embeddings cooccurrence: no two word pieces"):
+    with pytest.raises(InputError, match="--embeddings: no two word pieces"):
         factorize(count_neighbours([np.array([row] * 4)], SPECIAL), 8)
 
 
