@@ -28,6 +28,7 @@ HOMES = {
     "LabelDecisions": "tfbert.tasks.problems.losses",
     "LossScaleOptimizer": "tfbert.optimizers.loss_scale",
     "PhasedSchedule": "tfbert.optimizers.schedules",
+    "ReplacedValues": "tfbert.models.layers.self_attention",
     "SelfAttention": "tfbert.models.layers.self_attention",
     "SpanAccuracy": "tfbert.tasks.problems.span_loss",
     "SpanLoss": "tfbert.tasks.problems.span_loss",

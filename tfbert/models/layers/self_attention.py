@@ -20,7 +20,7 @@ _weights_follow = contextvars.ContextVar("weights_follow", default=False)
 
 def bert_initializer() -> keras.initializers.Initializer:
     """BERT's initial values of kernels and embeddings: normal, cut off at 2 deviations of 0.02."""
-    kind = _Replaced if _weights_follow.get() else keras.initializers.TruncatedNormal
+    kind = ReplacedValues if _weights_follow.get() else keras.initializers.TruncatedNormal
     return kind(stddev=0.02)
 
 
@@ -38,7 +38,7 @@ def weights_follow() -> Iterator[None]:
 
 
 @keras.saving.register_keras_serializable("tfbert")
-class _Replaced(keras.initializers.TruncatedNormal):
+class ReplacedValues(keras.initializers.TruncatedNormal):
     """Zeros inside `weights_follow`; for a copy of the layer that is made later, as elsewhere."""
 
     def __call__(self, shape: Any, dtype: Any = None) -> Tensor:
