@@ -222,9 +222,7 @@ def accuracy_lines(cells):
         "mean minus its standard deviation. It is meant",
         "for three seeds of each; where there are fewer, they were not run yet. WNUT-17's",
         "seeds 4 and 5 were added after its first three were below that line by 0.0015.",
-        "SQuAD is below it, which is not explained: given the same batches, both programs learned",
-        "alike, and neither float32, nor an epsilon of 1e-8, nor the peer's order of batches, nor",
-        "as few windows moved `tfbert` by more than seeds do (one to three runs each).",
+        "SQuAD is below it, which is not explained.",
         "",
         *table(heads, rows),
     ]
