@@ -1,7 +1,12 @@
+import _thread
+import time
+
 import numpy as np
 import pytest
+import tensorflow as tf
 from helpers.training_fixtures import TEXTS
 
+from tfbert.errors import MachineError
 from tfbert.runs import scoring
 from tfbert.runs.scoring import evaluate_examples, predict_outputs
 from tfbert.tasks.examples import Examples
@@ -55,3 +60,85 @@ def test_a_few_texts_at_a_time_come_in_few_numbers_of_rows(classifier, monkeypat
         logits = predict_outputs(classifier, some, batch_size=12)
         np.testing.assert_allclose(logits, expected[:count], atol=1e-5)
     assert rows == {1, 2, 4, 8, 12}
+
+
+@pytest.fixture
+def slow_batches(classifier, monkeypatch):
+    """24 batches of one text, and the list of those whose computation began; each takes a while."""
+    tokens = tokenize(classifier.tokenizer, TEXTS * 6, classifier.max_length)
+    begun, predict_batch = [], classifier.model.predict_on_batch
+
+    def slow(inputs):
+        begun.append(inputs)
+        time.sleep(0.01)
+        return predict_batch(inputs)
+
+    monkeypatch.setattr(classifier.model, "predict_on_batch", slow)
+    return tokens, begun
+
+
+@pytest.mark.parametrize("small", [0, 12])
+def test_large_batches_come_one_at_a_time(classifier, slow_batches, monkeypatch, small):
+    """Small ones side by side; the results are the same."""
+    tokens, _ = slow_batches
+    running, most = [], {True: 0, False: 0}
+    predict_batch = classifier.model.predict_on_batch
+
+    def counted(inputs):
+        running.append(1)
+        is_small = inputs["token_ids"].size <= small
+        most[is_small] = max(most[is_small], len(running))
+        try:
+            return predict_batch(inputs)
+        finally:
+            running.pop()
+
+    expected = predict_outputs(classifier, tokens, batch_size=24)
+    monkeypatch.setattr(classifier.model, "predict_on_batch", counted)
+    monkeypatch.setattr(scoring, "_SMALL", small)
+    found = predict_outputs(classifier, tokens, batch_size=1)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert most == {False: 1, True: scoring._SMALL_AT_A_TIME if small else 0}
+
+
+def test_an_error_in_one_of_several_batches(classifier, slow_batches, monkeypatch):
+    tokens, begun = slow_batches
+    predict_batch = classifier.model.predict_on_batch
+
+    def failing(inputs):
+        if len(begun) == 2:
+            begun.append(None)
+            raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
+        return predict_batch(inputs)
+
+    monkeypatch.setattr(classifier.model, "predict_on_batch", failing)
+    with pytest.raises(MachineError, match=r"out of memory with batches of 2 x .*--batch-size 1"):
+        predict_outputs(classifier, tokens, batch_size=2)
+    assert len(begun) < 10
+
+
+def test_control_c_ends_it(classifier, slow_batches, monkeypatch):
+    tokens, begun = slow_batches
+    predict_batch = classifier.model.predict_on_batch
+
+    def interrupted(inputs):
+        if len(begun) == 2:
+            _thread.interrupt_main()
+        return predict_batch(inputs)
+
+    monkeypatch.setattr(classifier.model, "predict_on_batch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        predict_outputs(classifier, tokens, batch_size=1)
+    assert len(begun) < 20
+
+
+def test_who_evaluates_may_end_it(classifier, slow_batches):
+    tokens, begun = slow_batches
+    asked = []
+
+    def interrupts():
+        asked.append(len(begun))
+        return len(asked) == 2
+
+    predict_outputs(classifier, tokens, batch_size=1, interrupts=interrupts)
+    assert len(asked) == 2 and len(begun) < 20

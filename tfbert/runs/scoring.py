@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfbert.fit.inference import gains_side_by_side, side_by_side
 from tfbert.hardware.memory import out_of_memory_advice
 from tfbert.hardware.strategies import backend, has_one_shape
-from tfbert.models.trained_model import TrainedModel
+from tfbert.models.trained_model import HeadedModel, TrainedModel
 from tfbert.runs.outputs.callbacks import ProgressBar
 from tfbert.tasks.examples import Examples
 from tfbert.tasks.known_problems import problem_class
@@ -23,6 +25,10 @@ from tfbert.tasks.tokens.long_texts import mean_by_example
 from tfbert.tasks.tokens.tokenization import TokenizedTexts
 
 log = logging.getLogger("tfbert")
+
+# Tokens, padding included, of batches that are computed side by side on a CPU, and how many of them
+# at a time: on two cores three are fastest. Larger ones gain less, and need memory.
+_SMALL, _SMALL_AT_A_TIME = 4096, 3
 
 
 def evaluate_examples(
@@ -120,13 +126,16 @@ def predict_outputs(
             inputs = prediction_inputs(texts, positions, lengths, rows)
             found = trained.model.predict_on_batch(inputs)
         else:
-            dataset = prediction_dataset(texts, batches, lengths, rows)
             callbacks: list[keras.callbacks.Callback] = []
             if title:
                 callbacks.append(ProgressBar(count, batch_size, title))
             if interrupts:
                 callbacks.append(_Interrupted(interrupts))
-            found = trained.model.predict(dataset, verbose=0, callbacks=callbacks)
+            if gains_side_by_side(trained.model):
+                found = _side_by_side(trained.model, texts, batches, lengths, callbacks)
+            else:
+                dataset = prediction_dataset(texts, batches, lengths, rows)
+                found = trained.model.predict(dataset, verbose=0, callbacks=callbacks)
     if trained.problem.head == "tokens":
         width = trained.problem.outputs
         return _rows_of_tokens(found, width, texts, batches.epoch(0), lengths)[:count]
@@ -134,6 +143,42 @@ def predict_outputs(
     order = np.concatenate(batches.epoch(0))[: len(found)]
     outputs[order] = found[: len(order)]
     return outputs[:count]
+
+
+def _side_by_side(
+    model: HeadedModel,
+    texts: TokenizedTexts,
+    batches: LengthBatches,
+    lengths: np.ndarray,
+    callbacks: list[keras.callbacks.Callback],
+) -> np.ndarray | list[np.ndarray]:
+    """`predict` of the batches, small ones side by side; of a head on tokens a list of outputs."""
+    positions = batches.epoch(0)
+    sizes = [len(rows) * padded_length(texts.lengths[rows], lengths) for rows in positions]
+    large = sum(size > _SMALL for size in sizes)  # which come first
+
+    def make(number: int) -> dict[str, np.ndarray]:
+        return prediction_inputs(texts, positions[number], lengths)
+
+    called = keras.callbacks.CallbackList(callbacks, model=model)
+    model.stop_predicting = False
+    called.on_predict_begin()
+    found: list[np.ndarray] = []
+    for numbers, at_a_time in (
+        (range(large), 1),
+        (range(large, len(positions)), _SMALL_AT_A_TIME),
+    ):
+        with contextlib.closing(side_by_side(model, make, numbers, at_a_time)) as outputs:
+            for output in outputs:
+                called.on_predict_batch_begin(len(found))
+                found.append(output)
+                called.on_predict_batch_end(len(found) - 1)
+                if model.stop_predicting:
+                    break
+        if model.stop_predicting:
+            break
+    called.on_predict_end()
+    return found if found[0].ndim > 2 else np.concatenate(found)
 
 
 class _Interrupted(keras.callbacks.Callback):
@@ -158,8 +203,8 @@ def _rows_of_tokens(
     """What a head on tokens gave, (padded tokens, outputs) for each text, without the padding.
 
     Args:
-        found: (texts, length, width), or where lengths differ a ragged tensor, on JAX a list of
-            such arrays, one a batch.
+        found: (texts, length, width), or where lengths differ a ragged tensor, on JAX and side by
+            side a list of such arrays, one a batch.
     """
     if isinstance(found, list):
         found = np.concatenate([np.reshape(part, (-1, width)) for part in found])

@@ -13,6 +13,7 @@ from keras import ops
 from tfbert.models.layers.attention import attention_of_tokens
 from tfbert.models.layers.dropout import Dropout
 from tfbert.models.layers.fused_attention import check_fused_attention, fused_attention
+from tfbert.models.layers.short_forms import product
 from tfbert.types import Tensor
 
 _weights_follow = contextvars.ContextVar("weights_follow", default=False)
@@ -123,7 +124,7 @@ class SelfAttention(keras.layers.Layer):
         denses = (self.query_dense, self.key_dense, self.value_dense)
         kernel = ops.concatenate([ops.reshape(d.kernel, (width, width)) for d in denses], axis=1)
         bias = ops.concatenate([ops.reshape(d.bias, (width,)) for d in denses], axis=0)
-        projected = ops.add(ops.matmul(ops.reshape(inputs, (-1, width)), kernel), bias)
+        projected = product(ops.reshape(inputs, (-1, width)), kernel, bias)
         projected = ops.reshape(projected, (batch, tokens, 3, self.num_heads, head_dim))
         query, key, value = ops.unstack(projected, 3, axis=2)  # (batch, tokens, heads, head_dim)
         if self.fused:
@@ -134,7 +135,7 @@ class SelfAttention(keras.layers.Layer):
             )
         context = ops.reshape(context, (-1, width))
         kernel = ops.reshape(self.output_dense.kernel, (width, width))
-        output = ops.add(ops.matmul(context, kernel), self.output_dense.bias)
+        output = product(context, kernel, self.output_dense.bias)
         return ops.reshape(output, (batch, tokens, width))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from tfbert.models.layer_origins import check_name
+from tfbert.models.layers import short_forms
 from tfbert.models.layers.dropout import Dropout
 from tfbert.models.layers.kernels import gelu, gelu_tanh, rematerialized
 from tfbert.models.layers.self_attention import SelfAttention, bert_initializer
@@ -136,11 +137,11 @@ class TransformerEncoder(keras.layers.Layer):
     def _forward(self, inputs, padding_mask, seeds):
         x = self._self_attention_layer(inputs, padding_mask=padding_mask, seed=seeds[0])
         x = self._self_attention_dropout.drop(x, seeds[1])
-        attended = self._self_attention_layer_norm(x + inputs)
-        x = self._feedforward_intermediate_dense(attended)
-        x = self._feedforward_output_dense(x)
+        attended = short_forms.normalized_sum(self._self_attention_layer_norm, x, inputs)
+        x = short_forms.dense(self._feedforward_intermediate_dense, attended)
+        x = short_forms.dense(self._feedforward_output_dense, x)
         x = self._feedforward_dropout.drop(x, seeds[2])
-        return self._feedforward_layer_norm(x + attended)
+        return short_forms.normalized_sum(self._feedforward_layer_norm, x, attended)
 
     def _rematerialized(self, inputs, padding_mask, seeds):
         """`_forward`, computed again in the backward pass.
