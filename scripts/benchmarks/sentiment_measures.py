@@ -19,12 +19,13 @@ from sentiment_rows import (
 )
 from shared.turns import Clock
 
-from tfbert.hardware.precision import POLICIES, choose_precision
+from tfbert.hardware.precision import choose_precision
 from tfbert.models.classifier import BertClassifier
 from tfbert.models.encoder import copy_weights, from_stock
 from tfbert.models.layers.word_table import OccurringWords
 from tfbert.models.trained_model import TrainedModel
 from tfbert.runs.predict import predict_texts
+from tfbert.runs.scoring import policy_of
 from tfbert.tasks.problems.classification import Classification
 from tfbert.tasks.tokens.batch_sources import prediction_dataset
 from tfbert.tasks.tokens.batching import LengthBatches
@@ -206,7 +207,7 @@ def prediction_forms(setting):
     copy_weights(briefly_trained(LADDER["adam"], setting)[0], stock)
     forms = {"stock": lambda texts: stock.predict(texts, PREDICT_BATCH, verbose=0)}
     for precision in dict.fromkeys(("float32", choose_precision("auto"))):
-        backbone = from_stock(stock.backbone, dtype=POLICIES[precision])
+        backbone = from_stock(stock.backbone, dtype=policy_of(precision))
         model = BertClassifier(backbone, setting.examples[2])
         copy_weights(stock, model)
         problem = Classification([str(i) for i in range(setting.examples[2])], "accuracy")

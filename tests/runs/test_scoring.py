@@ -7,8 +7,9 @@ import tensorflow as tf
 from helpers.training_fixtures import TEXTS
 
 from tfbert.errors import MachineError
+from tfbert.models.trained_model import load_model, save_model
 from tfbert.runs import scoring
-from tfbert.runs.scoring import evaluate_examples, predict_outputs
+from tfbert.runs.scoring import evaluate_examples, open_model, predict_outputs
 from tfbert.tasks.examples import Examples
 from tfbert.tasks.tokens.tokenization import tokenize
 
@@ -142,3 +143,16 @@ def test_who_evaluates_may_end_it(classifier, slow_batches):
 
     predict_outputs(classifier, tokens, batch_size=1, interrupts=interrupts)
     assert len(asked) == 2 and len(begun) < 20
+
+
+def test_weights_that_are_rounded_once_give_the_same_bits(tmp_path, classifier):
+    """On a CPU with bfloat16, against a model of the policy that it is trained in."""
+    path = tmp_path / "model"
+    save_model(classifier, path)
+    once = open_model(str(path), "bfloat16")
+    mixed = load_model(str(path), "mixed_bfloat16")
+    assert once.model.backbone.token_embedding.embeddings.dtype == "bfloat16"
+    tokens = tokenize(classifier.tokenizer, TEXTS * 4, classifier.max_length)
+    found, expected = (predict_outputs(trained, tokens, 4) for trained in (once, mixed))
+    np.testing.assert_array_equal(found, expected)
+    assert open_model(str(path), "float32").model.backbone.dtype_policy.name == "float32"

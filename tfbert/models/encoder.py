@@ -17,6 +17,7 @@ from tfbert.models.layers.dropout import Dropout
 from tfbert.models.layers.transformer import (
     TransformerEncoder,
     bert_initializer,
+    norm_policy,
 )
 from tfbert.models.sizes import LAYER_NORM_EPSILON
 from tfbert.types import ActivationName
@@ -97,7 +98,10 @@ class BertEncoder(keras_hub.models.BertBackbone):
         )
         self.embeddings_add = keras.layers.Add(dtype=dtype, name="embeddings_add")
         self.embeddings_layer_norm = keras.layers.LayerNormalization(
-            axis=-1, epsilon=layer_norm_epsilon, dtype=dtype, name="embeddings_layer_norm"
+            axis=-1,
+            epsilon=layer_norm_epsilon,
+            dtype=norm_policy(keras.dtype_policies.get(dtype)),
+            name="embeddings_layer_norm",
         )
         self.embeddings_dropout = Dropout(dropout, dtype=dtype, name="embeddings_dropout")
         self.transformer_layers = [

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfbert.errors import InputError
-from tfbert.hardware.precision import POLICIES, choose_precision
 from tfbert.hardware.strategies import get_strategy
 from tfbert.models.sources import resolve_source
 from tfbert.runs.command_options import EvaluateConfig
@@ -47,11 +46,10 @@ def evaluate(config: EvaluateConfig) -> dict[str, Any]:
     if problem:
         _check_kind(config, problem)
     found = data.examples(problem.name) if problem else None
-    from tfbert.models.trained_model import load_model
-    from tfbert.runs.scoring import evaluate_examples
+    from tfbert.runs.scoring import evaluate_examples, open_model
 
     with get_strategy(config.strategy, config.replicas).scope():
-        trained = load_model(model, POLICIES[choose_precision(config.precision)])
+        trained = open_model(model, config.precision)
     trained = _with_labels_of_task(trained, data.task)
     source, examples, further = found or data.examples(trained.problem.name)
     measure = functools.partial(

@@ -16,12 +16,12 @@ from tfbert.hardware.precision import POLICIES, choose_precision
 from tfbert.hardware.strategies import check_backend
 from tfbert.io.text_files import read_lines
 from tfbert.models.sources import resolve_source
-from tfbert.models.trained_model import TrainedModel, load_model
+from tfbert.models.trained_model import TrainedModel
 from tfbert.options import require
 from tfbert.runs import masked_words
 from tfbert.runs.command_options import PredictConfig
 from tfbert.runs.outputs.run_directory import read_run_config
-from tfbert.runs.scoring import predict_examples
+from tfbert.runs.scoring import open_model, predict_examples
 from tfbert.runs.starting import require_backend
 from tfbert.tasks.examples import Examples, joined
 from tfbert.tasks.formats.tables import Layout, form_of
@@ -66,7 +66,7 @@ def predict(config: PredictConfig) -> Iterator[dict[str, Any]]:
     if problem is not None:
         inputs = _inputs(problem, config, layout)
         first = list(islice(inputs, chunk_size))  # a wrong file is found before a model is loaded
-        answer = _answerer_of(load_model(config.model, _policy(config)), config)
+        answer = _answerer_of(open_model(config.model, config.precision), config)
     else:
         answer, read = _answerer(config)
         inputs = read(layout)
@@ -103,9 +103,11 @@ def _inputs(
 
 def _answerer(config: PredictConfig) -> tuple[_Answerer, Callable[[Layout], Iterator[Input]]]:
     """What answers examples, and what reads them, of a model whose files do not say its problem."""
-    masked = masked_words.load_masked_word_model(config.model, _policy(config))
+    masked = masked_words.load_masked_word_model(
+        config.model, POLICIES[choose_precision(config.precision)]
+    )
     if masked is None:
-        trained = load_model(config.model, _policy(config))
+        trained = open_model(config.model, config.precision)
         read = functools.partial(_inputs, trained.problem, config, is_known=False)
         return _answerer_of(trained, config), read
     for option in ("question", "text_pair_column"):
@@ -147,10 +149,6 @@ def _answers(
     found = problem.answers(outputs, encoded, examples, n_best)
     for number, answer in enumerate(found):
         yield problem.given(examples.take([number])), answer
-
-
-def _policy(config: PredictConfig) -> str:
-    return POLICIES[choose_precision(config.precision)]
 
 
 def _check_table_options(config: PredictConfig) -> None:

@@ -12,8 +12,10 @@ import numpy as np
 
 from tfbert.fit.inference import gains_side_by_side, side_by_side
 from tfbert.hardware.memory import out_of_memory_advice
+from tfbert.hardware.precision import POLICIES, choose_precision
 from tfbert.hardware.strategies import backend, has_one_shape
-from tfbert.models.trained_model import HeadedModel, TrainedModel
+from tfbert.models.layers import short_forms
+from tfbert.models.trained_model import HeadedModel, TrainedModel, load_model
 from tfbert.runs.outputs.callbacks import ProgressBar
 from tfbert.tasks.examples import Examples
 from tfbert.tasks.known_problems import problem_class
@@ -29,6 +31,21 @@ log = logging.getLogger("tfbert")
 # Tokens, padding included, of batches that are computed side by side on a CPU, and how many of them
 # at a time: on two cores three are fastest. Larger ones gain less, and need memory.
 _SMALL, _SMALL_AT_A_TIME = 4096, 3
+
+
+def open_model(source: str, precision: str) -> TrainedModel:
+    """`load_model` of a model that is only used; `precision` as in `choose_precision`."""
+    return load_model(source, policy_of(choose_precision(precision)))
+
+
+def policy_of(precision: str) -> str:
+    """Keras' dtype policy of an encoder that is only used, for a chosen precision.
+
+    In bfloat16 on a CPU the weights are rounded once, where `mixed_bfloat16` rounds them in each
+    batch: the outputs are the same bits.
+    """
+    rounds = precision == "bfloat16" and short_forms.are_taken(precision)
+    return precision if rounds else POLICIES[precision]
 
 
 def evaluate_examples(

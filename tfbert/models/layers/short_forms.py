@@ -77,6 +77,7 @@ def product(rows: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
 def normalized_sum(layer: keras.layers.LayerNormalization, x: Tensor, residual: Tensor) -> Tensor:
     """`layer(x + residual)`, of a built layer over the last axis; the sum is not rounded.
 
+    As in Keras the layer's weights are float32 in mixed precision, too.
     The backward pass computes the sum again, so that it is not kept.
     """
     if not are_taken(x.dtype):
@@ -92,20 +93,20 @@ def normalized_sum(layer: keras.layers.LayerNormalization, x: Tensor, residual: 
         def gradient(upstream: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
             d_sum, scaled = _normalized_gradient(x, residual, gamma, mean, inverse, upstream)
             d_gamma, d_beta = (
-                _sum_of_rows(ops.reshape(t, (-1, width))) for t in (scaled, upstream)
+                _float32(_sum_of_rows(ops.reshape(t, (-1, width)))) for t in (scaled, upstream)
             )
             return d_sum, d_sum, d_gamma, d_beta
 
         return output, gradient
 
-    return normalized(x, residual, *(ops.cast(w, x.dtype) for w in (layer.gamma, layer.beta)))
+    return normalized(x, residual, _float32(layer.gamma), _float32(layer.beta))
 
 
 @fused
 def _normalized(x, residual, gamma, beta, epsilon):
     """The output, and of every token the mean and 1 / deviation."""
     dtype = x.dtype
-    x, residual, gamma, beta = map(_float32, (x, residual, gamma, beta))
+    x, residual = _float32(x), _float32(residual)
     total = x + residual
     mean = ops.mean(total, axis=-1, keepdims=True)
     centred = total - mean
@@ -123,7 +124,7 @@ def _normalized_gradient(x, residual, gamma, mean, inverse, upstream):
         dx = (dh - mean(dh) - h mean(h dh)) / deviation
     """
     dtype = x.dtype
-    x, residual, gamma, upstream = map(_float32, (x, residual, gamma, upstream))
+    x, residual, upstream = map(_float32, (x, residual, upstream))
     h = (x + residual - mean) * inverse
     d_h = gamma * upstream
     mean_of_product = ops.mean(h * d_h, axis=-1, keepdims=True)

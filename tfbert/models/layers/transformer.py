@@ -17,6 +17,11 @@ from tfbert.types import ActivationName, Tensor
 ACTIVATIONS = {"gelu": gelu, "gelu_tanh": gelu_tanh}
 
 
+def norm_policy(policy: keras.DTypePolicy) -> keras.DTypePolicy:
+    """That of layer normalisation: its weights, which are few, are float32 in bfloat16, too."""
+    return keras.DTypePolicy("mixed_bfloat16") if policy.name == "bfloat16" else policy
+
+
 @keras.saving.register_keras_serializable("tfbert")
 class TransformerEncoder(keras.layers.Layer):
     """Self-attention and a feed-forward net, each with dropout, residual and layer norm after it.
@@ -72,7 +77,7 @@ class TransformerEncoder(keras.layers.Layer):
 
         def norm(name):
             return keras.layers.LayerNormalization(
-                epsilon=self.layer_norm_epsilon, dtype=policy, name=name
+                epsilon=self.layer_norm_epsilon, dtype=norm_policy(policy), name=name
             )
 
         def dense(units, activation, name):

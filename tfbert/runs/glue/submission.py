@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from tfbert.errors import InputError
-from tfbert.hardware.precision import POLICIES, choose_precision
 from tfbert.hardware.strategies import check_backend
 from tfbert.io.paths import as_path, exists
 from tfbert.io.whole import saving
@@ -41,10 +40,9 @@ def submit(config: PredictConfig, task: GlueTaskName | None = None) -> list[Path
         known = ", ".join(f"{name}.tsv" for names in GLUE[task].tests.values() for name in names)
         raise InputError(f"--input {config.input}: is, or holds, none of {known}")
     examples = {title: _read(path, task) for title, path in files.items()}
-    from tfbert.models.trained_model import load_model
-    from tfbert.runs.scoring import predict_examples
+    from tfbert.runs.scoring import open_model, predict_examples
 
-    trained = load_model(config.model, POLICIES[choose_precision(config.precision)])
+    trained = open_model(config.model, config.precision)
     folder = as_path(str(config.glue_submission))
     with saving(folder):
         folder.mkdir(parents=True, exist_ok=True)
