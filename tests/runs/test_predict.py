@@ -244,7 +244,7 @@ def test_another_column_of_a_table(trained_run, tmp_path):
 def test_a_wrong_table_is_found_before_the_model_is_loaded(
     trained_run, tmp_path, monkeypatch, name, content, options, message
 ):
-    monkeypatch.setattr(predict_module, "load_model", None)
+    monkeypatch.setattr(predict_module, "open_model", None)
     (tmp_path / name).write_text(content)
     with pytest.raises(InputError, match=message):
         answers(trained_run, input=str(tmp_path / name), **options)
@@ -258,7 +258,7 @@ def test_no_column_is_lost_to_another_of_its_new_name(trained_run, tmp_path):
 
 
 def test_a_second_text_where_single_ones_are_judged(trained_run, tmp_path, monkeypatch):
-    monkeypatch.setattr(predict_module, "load_model", None)
+    monkeypatch.setattr(predict_module, "open_model", None)
     path = tmp_path / "table.csv"
     path.write_text("review,other\na,b\n")
     with pytest.raises(InputError, match=r"--text-pair-column: .* trained on single texts"):

@@ -21,8 +21,8 @@ def choose_precision(requested: str) -> str:
         requested: `auto`, `float32`, `bfloat16` or `float16`.
 
     Returns:
-        `float32`, `bfloat16` or `float16`. Variables, layer normalisation statistics, logits, loss
-        and optimizer are float32 in each.
+        `float32`, `bfloat16` or `float16`. Layer normalisation statistics, logits, loss, optimizer
+        and the variables of a model that is trained are float32 in each.
 
     Raises:
         InputError: If float16 is asked for on a TPU.

@@ -2,7 +2,7 @@
 
 On a CPU with bfloat16 instructions the matrix products of a BERT take little more than half of a
 step. The rest is passes over memory, of which Keras' layers make one for every operation: these
-functions compute the same, up to rounding, with fewer. docs/speed.md says what it brings.
+functions compute the same, up to rounding, with fewer (docs/speed.md).
 
 Everywhere else they call Keras' layers: in float32, where the numbers stay the same bits, and on
 GPUs, TPUs and JAX.
