@@ -97,5 +97,11 @@ def side_by_side(
         lambda array: tf.TensorSpec([None] * array.ndim, array.dtype), make(numbers[0])
     )
     model.make_predict_function().of_batch.get_concrete_function(shapes)
-    with ThreadPoolExecutor(at_a_time, "predict") as pool:
-        yield from pool.map(lambda number: model.predict_on_batch(make(number)), numbers)
+    computed = map if at_a_time == 1 else _threads(at_a_time).map
+    yield from computed(lambda number: model.predict_on_batch(make(number)), numbers)
+
+
+@functools.cache
+def _threads(count: int) -> ThreadPoolExecutor:
+    """Kept, because TensorFlow never frees what it has made for a thread."""
+    return ThreadPoolExecutor(count, "predict")
