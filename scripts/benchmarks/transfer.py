@@ -7,8 +7,8 @@ and the reviews, without their labels, by two recipes; then fine-tunes on 2,000 
 these weights, from embeddings that were counted and not trained, and from random ones, and measures
 on the 872 sentences of `dev.tsv`. Every number is a JSON file in docs/benchmark_transfer and is not
 measured again; the page is written from all that is there, so that two processes can share the
-starts, each on a core of its own (`taskset -c 0 python ...`). About four hours of one core. Needs
-matplotlib.
+starts, each on a core of its own (`taskset -c 0 python ...`). Some two hours of one core with
+bfloat16 instructions. Needs matplotlib.
 """
 
 import dataclasses
@@ -98,6 +98,7 @@ def main():
             for rate, seed in itertools.product(bench.rates, bench.seeds):
                 cells.measure(f"{start}-{rate:g}-{seed}", bench.fine_tuned, start, rate, seed)
     picture = arguments.output.with_suffix(".png")
+    picture.parent.mkdir(parents=True, exist_ok=True)
     found = [read_json(path) for path in sorted(cells.folder.glob("*.json"))]
     pretrained = {cell["start"]: cell for cell in found if "curve" in cell}
     draw(pretrained, picture)
