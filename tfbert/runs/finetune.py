@@ -104,6 +104,7 @@ def _finetune(
     batches = _training_batches(trained, data, config)
     evaluation = _encode(trained, data.evaluation, "evaluation", config.token_cache)
     learning_rate = config.learning_rate or usual_rate(config, task, batches)
+    log.info("learning rate: %g at its peak", learning_rate)
     with strategy.scope():
         updates = epochs * batches.steps_per_epoch
         _compile(trained, config, learning_rate, updates, micro_batches)
