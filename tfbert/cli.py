@@ -307,6 +307,9 @@ def _options_of_file(name: str, given: dict[str, Any]) -> dict[str, Any]:
 def _change_phases(phases: Any, parser: CommandParser, words: list[str]) -> list[str]:
     """Changes a recipe's phases as in `--phases.0.steps 100`, and returns the other words."""
     if not isinstance(phases, list):  # the configuration refuses it later
+        changed = next((word for word in words if word.startswith("--phases.")), None)
+        if changed and parser.prog.split()[-1] in _RECIPE_COMMANDS:
+            raise InputError(f"{changed} changes a phase of a recipe: give its --recipe")
         return words
     for number, phase in enumerate(phases):
         if isinstance(phase, dict):

@@ -166,7 +166,7 @@ def test_the_command_line_goes_before_the_recipe():
         ("--recipe quick --phases.0.steps x", "--phases.0.steps is 'x': it must be a whole"),
         ("--recipe quick --phases.0.stepz=1", "did you mean --phases.0.steps?"),
         ("--recipe quick --phases []", "--phases is not an option of `tfbert pretrain`"),
-        ("--phases.0.steps 1", "--phases.0.steps is not an option of `tfbert pretrain`"),
+        ("--phases.0.steps 1", "--phases.0.steps changes a phase of a recipe: give its --recipe"),
         ("--recipe quick --size x", "--size is 'x': it must be one of tiny"),
     ],
 )
