@@ -24,7 +24,7 @@ from tfbert.tasks.tokens.batching import LengthBatches, TokenBatches, padded_len
 from tfbert.tasks.tokens.encoded import RowTargets
 from tfbert.tasks.tokens.token_cache import tokenize_once
 
-LAMB_RATE = 2e-3  # as `finetune` has it for SST-2 and this batch
+LAMB_RATE = 5e-4  # as `finetune` has it for SST-2 and this batch
 LAMB_BATCHES = 4  # its batch, in batches of the other rows
 
 

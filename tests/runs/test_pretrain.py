@@ -194,9 +194,10 @@ def test_the_command_begins_with_counts(records, tmp_path, capsys, kind):
     options = read_dataset(records)["options"]
     train = PretrainingRecords(source, 4)
 
-    def begun(embeddings):
+    def begun(embeddings, freeze_layers=0):
         keras.utils.set_random_seed(config.seed)
-        changed = dataclasses.replace(config, embeddings=embeddings)
+        phases = [dataclasses.replace(config.phases[0], freeze_layers=freeze_layers)]
+        changed = dataclasses.replace(config, embeddings=embeddings, phases=phases)
         model, _ = make_new_model(changed, options, train, "float32", 1)
         return np.array(model.backbone.token_embedding.embeddings)
 
@@ -215,3 +216,6 @@ def test_the_command_begins_with_counts(records, tmp_path, capsys, kind):
     np.testing.assert_allclose(trained[known], counted[known] * random.std(), rtol=1e-3)
     np.testing.assert_allclose(trained[~known], random[~known], atol=1e-7)
     assert not known[special].any()
+    if kind == "documents":  # ten times as long where they are not trained
+        frozen = begun(kind, freeze_layers=1)[known]
+        np.testing.assert_allclose(frozen, 10 * counted[known] * random.std(), rtol=1e-3)

@@ -18,9 +18,9 @@ def config_of(**options):
     [
         ({}, 5e-5),
         ({"global_batch_size": 512}, 5e-5),
-        ({"optimizer": "lamb"}, 1e-3),
-        ({"optimizer": "lamb", "global_batch_size": 128}, 2e-3),
-        ({"optimizer": "lamb", "tokens_per_batch": 4096}, 2.8e-3),  # 1e-3 sqrt(256 / 32)
+        ({"optimizer": "lamb"}, 2.5e-4),
+        ({"optimizer": "lamb", "global_batch_size": 128}, 5e-4),
+        ({"optimizer": "lamb", "tokens_per_batch": 4096}, 7.1e-4),  # 2.5e-4 sqrt(256 / 32)
     ],
 )
 def test_usual_rate(options, expected):

@@ -29,7 +29,11 @@ from tfbert.recipes.phases import Phase, learning_rate_schedule, with_layers
 from tfbert.recipes.pretrain_options import NEW_DROPOUT, PretrainConfig
 from tfbert.records.reader import PretrainingRecords
 from tfbert.records.record_source import open_records
-from tfbert.text.counting.embeddings import start_token_embeddings
+from tfbert.text.counting.embeddings import (
+    LENGTH_OF_FROZEN,
+    LENGTH_OF_TRAINED,
+    start_token_embeddings,
+)
 from tfbert.text.tokenizer import BertTokenizer
 from tfbert.text.vocabulary import Vocabulary
 
@@ -95,7 +99,8 @@ def make_new_model(
         sequences = records.sequences
         if config.embeddings == "documents":
             sequences = partial(_longest_sequences, config, options["lengths"])
-        start_token_embeddings(model, config.embeddings, sequences, vocabulary, config.seed)
+        length = LENGTH_OF_FROZEN if config.phases[0].freeze_layers else LENGTH_OF_TRAINED
+        start_token_embeddings(model, config.embeddings, sequences, vocabulary, config.seed, length)
     return model, BertTokenizer(vocabulary, options["lowercase"])
 
 

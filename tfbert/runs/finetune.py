@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tfbert")
 
-_LAMB_RATE, _ITS_BATCH = 1e-3, 32
+_LAMB_RATE, _ITS_BATCH = 2.5e-4, 32
 
 
 def finetune(config: FinetuneConfig, data: TuningData | None = None) -> RunResult:
@@ -173,12 +173,7 @@ def _max_length(config: FinetuneConfig, backbone: keras.Model) -> int:
 
 
 def usual_rate(config: FinetuneConfig, task: Task, batches: TrainingBatches) -> float:
-    """The task's rate, which is Adam's; LAMB's follows from the batch alone.
-
-    Adam moves each weight by about its rate, LAMB by its rate as a share of the weights' norm:
-    5e-5 is 1e-3 of BERT's weights, which are some 0.05. With the batch the rate rises by the square
-    root, as in the paper's untuned LAMB.
-    """
+    """The task's rate, which is Adam's; LAMB's follows from the batch alone (docs/speed.md)."""
     if config.optimizer != "lamb":
         return task.learning_rate
     rows: float = config.global_batch_size

@@ -28,7 +28,7 @@ def unit(rows):
 def test_documents_and_neighbours_are_joined():
     """Angles and lengths by hand, in float64."""
     counts, near = count_texts(sequences(), SPECIAL, 3), count_neighbours(sequences(), SPECIAL)
-    embeddings = document_embeddings(counts, near, 16).astype(np.float64)
+    embeddings = document_embeddings(counts, near, 16, length=10.0).astype(np.float64)
     texts = factorize_texts(counts, 4).astype(np.float64)
     neighbours = unit(factorize(near, 12).astype(np.float64))
     known = counts.toarray().sum(axis=0) > 0
@@ -42,19 +42,21 @@ def test_documents_and_neighbours_are_joined():
     np.testing.assert_array_equal(embeddings[~known], 0)
 
 
-@pytest.mark.parametrize("kind", ["cooccurrence", "documents"])
-def test_a_model_begins_with_them(kind):
+@pytest.mark.parametrize(
+    ("kind", "length"), [("cooccurrence", 1.0), ("documents", 1.0), ("documents", 3.0)]
+)
+def test_a_model_begins_with_them(kind, length):
     model = make_pretrainer(BertSize(1, 16, 2, 32), len(VOCABULARY), max_sequence_length=32)
     embeddings = model.backbone.token_embedding.embeddings
     before = np.array(embeddings)
-    start_token_embeddings(model, kind, sequences, VOCABULARY)
+    start_token_embeddings(model, kind, sequences, VOCABULARY, length=length)
     after = np.array(embeddings)
     unknown = [0, 1, 2, 3, 4, 23]
     np.testing.assert_array_equal(after[unknown], before[unknown])
     near, bias = count_neighbours(sequences(), SPECIAL), np.array(model.mlm_head.bias)
     if kind == "documents":
         texts = count_texts(sequences(), SPECIAL, 3)
-        counted = document_embeddings(texts, near, 16)
+        counted = document_embeddings(texts, near, 16, length=length)
         occurrences = np.bincount(np.concatenate([*sequences()]).ravel(), minlength=len(SPECIAL))
         occurrences[SPECIAL] = 0
         expected = (occurrences + 1) / (occurrences + 1).sum()

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 _SHARE_OF_TEXTS = 0.25
 _LENGTH_OF_NEIGHBOURS = 0.5  # of that part; the other one's length is 1
 _COMMON = 1e-3  # a piece of this frequency counts by the square root of a half
-_SCALE = 10.0  # so that a text's rarer pieces outweigh its positions: better than 1 and 3
+# In units of a random embedding's. Where they are not trained, a text's rarer pieces must outweigh
+# its positions: 10 was better than 1 and 3. Where they are, 10 hides the positions, and the loss
+# stays that of frequencies alone.
+LENGTH_OF_FROZEN, LENGTH_OF_TRAINED = 10.0, 1.0
 
 
 def start_token_embeddings(
@@ -28,6 +31,7 @@ def start_token_embeddings(
     sequences: Callable[[], Iterable[np.ndarray]],
     vocabulary: Vocabulary,
     seed: int = 0,
+    length: float = LENGTH_OF_TRAINED,
 ) -> None:
     """Sets a new model's token embeddings from the text; those of special pieces stay random.
 
@@ -42,6 +46,7 @@ def start_token_embeddings(
             `document_embeddings`.
         sequences: Gives the (sequences, length) arrays of token ids; it may be called twice.
         seed: As in `factorize`.
+        length: As in `document_embeddings`, and used for these alone.
 
     Raises:
         InputError: If there is too little text.
@@ -52,7 +57,7 @@ def start_token_embeddings(
     neighbours = count_neighbours(sequences(), is_special)
     if kind == "documents":
         texts = count_texts(sequences(), is_special, vocabulary.sep)
-        counted = document_embeddings(texts, neighbours, dim, seed)
+        counted = document_embeddings(texts, neighbours, dim, seed, length)
         occurrences = _occurrences(texts) + 1  # what does not occur here may occur elsewhere
         model.mlm_head.bias.assign(np.log(occurrences / occurrences.sum()))
     else:
@@ -63,7 +68,11 @@ def start_token_embeddings(
 
 
 def document_embeddings(
-    texts: scipy.sparse.csr_matrix, neighbours: scipy.sparse.csr_matrix, dim: int, seed: int = 0
+    texts: scipy.sparse.csr_matrix,
+    neighbours: scipy.sparse.csr_matrix,
+    dim: int,
+    seed: int = 0,
+    length: float = LENGTH_OF_TRAINED,
 ) -> np.ndarray:
     """Embeddings of word pieces by the texts they are in and, with less weight, by neighbours.
 
@@ -77,10 +86,10 @@ def document_embeddings(
         neighbours: From `count_neighbours`.
         dim: Width of the embeddings.
         seed: As in `factorize`.
+        length: The root mean square of a rare piece's row.
 
     Returns:
-        (vocabulary, dim) float32 array, 0 for pieces that occur nowhere. The root mean square of a
-        rare piece's row is 10.
+        (vocabulary, dim) float32 array, 0 for pieces that occur nowhere.
 
     Raises:
         InputError: If there is too little text.
@@ -93,7 +102,7 @@ def document_embeddings(
     directions, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(dim, dim)))
     occurrences = _occurrences(texts)
     weights = np.sqrt(_COMMON / (_COMMON + occurrences / occurrences.sum()))
-    rows = _SCALE * dim**0.5 * weights[:, None] * _of_length_1(joined @ directions)
+    rows = length * dim**0.5 * weights[:, None] * _of_length_1(joined @ directions)
     return rows.astype(np.float32)
 
 
