@@ -186,7 +186,7 @@ def measure_accuracy(cells, setting, rows, options):
     for seed in options.seeds:
         for key, row in chosen_rows(rows, options).items():
             if row.trained_as is None:
-                cells.measure(f"accuracy-{key}-{seed}", train, row, setting, seed)
+                cells.measure(f"{row.accuracy_cells(key)}{seed}", train, row, setting, seed)
                 keras.backend.clear_session()
     if "stock" in chosen_rows(rows, options):
         cells.measure("padding", padding_difference, setting)

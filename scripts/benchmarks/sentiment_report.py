@@ -106,7 +106,7 @@ def read_rows(folder, rows):
             sum(part.get(name, 0.0) for part in parts.values())
             for name in ("padded", "tokens", "seconds", "building")
         )
-        curves = cells_of(folder, f"accuracy-{row.trained_as or key}-")
+        curves = cells_of(folder, row.accuracy_cells(key))
         measured[key] = Measured(
             padded / seconds / padded_tokens[key] if parts else None,
             1 - tokens / padded if parts else None,

@@ -56,6 +56,11 @@ class Row:
     trained_as: str | None = None
     words: bool = False
 
+    def accuracy_cells(self, key):
+        """How the names of its cells of accuracy begin; those of LAMB say the rate."""
+        rate = f"{self.lamb_rate:g}-" if self.optimizer == "lamb" else ""
+        return f"accuracy-{self.trained_as or key}-{rate}"
+
 
 LADDER = {
     "stock": Row(

@@ -32,6 +32,7 @@ from shared.machine import cores
 from shared.page import (
     DOCS,
     REPOSITORY,
+    fail,
     make_parser,
     reached,
     require,
@@ -97,11 +98,12 @@ def main():
                 cells.measure(f"pretrained-{start}", bench.pretrained, start)
             for rate, seed in itertools.product(bench.rates, bench.seeds):
                 cells.measure(f"{start}-{rate:g}-{seed}", bench.fine_tuned, start, rate, seed)
-    picture = arguments.output.with_suffix(".png")
-    picture.parent.mkdir(parents=True, exist_ok=True)
     found = [read_json(path) for path in sorted(cells.folder.glob("*.json"))]
     pretrained = {cell["start"]: cell for cell in found if "curve" in cell}
-    draw(pretrained, picture)
+    picture = arguments.output.with_suffix(".png")
+    if pretrained:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        draw(pretrained, picture)
     measured = [cell for cell in found if "curve" not in cell]
     write_page(arguments.output, report(pretrained, measured, picture.name))
 
@@ -189,9 +191,15 @@ class Bench:
     def pretrained(self, start):
         """What a recipe's pre-training came to; a run that is there is not repeated."""
         config = self.config(start)
-        path = Path(config.output) / "metrics.json"
-        metrics = read_json(path) if path.exists() else tfbert.pretrain(config).metrics
-        curve = read_curves(Path(config.output), "evaluation")["loss"]
+        run = Path(config.output)
+        if (run / "metrics.json").exists():
+            recorded = tfbert.PretrainConfig.from_recipe(str(run / "config.yaml"))
+            if dataclasses.replace(recorded, output=config.output) != config:
+                fail(f"{run}: was trained with other options than {RECIPES[start]}: delete it")
+            metrics = read_json(run / "metrics.json")
+        else:
+            metrics = tfbert.pretrain(config).metrics
+        curve = read_curves(run, "evaluation")["loss"]
         size = config.bert_size
         return {
             "start": start,
@@ -207,12 +215,16 @@ class Bench:
         }
 
     def model(self, start):
-        """Where the model lies; one without training is the recipe's before its first update."""
+        """Where the model lies; one without training is a recipe's before its first update.
+
+        That of documents is `documents_cpu`'s, whose embeddings are as long as is best untrained.
+        """
         folder = self.work / start
         if start not in RECIPES and not folder.exists():
             import keras
 
-            config = dataclasses.replace(self.config("masked"), embeddings=UNTRAINED[start])
+            recipe = "above_counts" if start == "documents" else "masked"
+            config = dataclasses.replace(self.config(recipe), embeddings=UNTRAINED[start])
             keras.utils.set_random_seed(config.seed)
             phase = config.phases[0]
             records = PretrainingRecords(
@@ -242,9 +254,10 @@ class Bench:
             seed=seed,
             progress=False,
         )
-        accuracy = tfbert.finetune(config).metrics["accuracy"]
+        path = Path(output) / "metrics.json"  # there where somebody stopped it just before its end
+        metrics = read_json(path) if path.exists() else tfbert.finetune(config).metrics
         shutil.rmtree(output)
-        return {"start": start, "rate": rate, "seed": seed, "accuracy": accuracy}
+        return {"start": start, "rate": rate, "seed": seed, "accuracy": metrics["accuracy"]}
 
 
 def draw(pretrained, path):
@@ -295,7 +308,7 @@ the {VOCABULARY_SIZE:,} of MiniLM's word pieces that are most frequent in them:
 `--embeddings documents` and `cooccurrence` ([pretraining.md](pretraining.md)) count the same text,
 and what they bring without any training is *{TITLES["documents"]}* and *{TITLES["neighbours"]}*.
 
-![curves]({picture})
+{f"![curves]({picture})" if pretrained else ""}
 
 SST-2 from {LABELS:,} labels of its training part, {EPOCHS} epochs, the last of which counts;
 accuracy on the 872 sentences of `dev.tsv`, on which nothing was chosen but each start's best rate

@@ -1,3 +1,6 @@
+import io
+import types
+
 import numpy as np
 import pytest
 from helpers.foreign_models import VARIANTS, copy_variant
@@ -52,3 +55,24 @@ def test_a_model_without_such_a_head_and_lines_without_mask(tmp_path):
         predicted(tmp_path, ["good"])
     folder = copy_variant("masked_lm", tmp_path / "untied", tie_word_embeddings=False)
     assert load_masked_word_model(str(folder)) is None
+
+
+def test_a_typed_line_is_answered_before_the_next_is_read(monkeypatch):
+    read = []
+
+    class Terminal(io.BytesIO):
+        def isatty(self):
+            return True
+
+        def readline(self, *limit):
+            read.append(super().readline(*limit))
+            return read[-1]
+
+        def __iter__(self):
+            return iter(self.readline, b"")
+
+    typed = Terminal(b"a [MASK] film\n" * 100)
+    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=typed, isatty=typed.isatty))
+    found = predict(PredictConfig(model=str(VARIANTS / "masked_lm"), progress=False))
+    assert next(found)["text"] == "a [MASK] film"
+    assert len(read) < 5

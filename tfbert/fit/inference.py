@@ -62,8 +62,8 @@ def several_batches(
 def gains_side_by_side(model: keras.Model) -> bool:
     """Whether `side_by_side` is faster than `predict`: under TensorFlow, on one replica of a CPU.
 
-    A matrix product of a small batch keeps all cores busy, most other operations one of them, and
-    to make the batch in Python one, too.
+    A matrix product of a small batch keeps all cores busy. Most other operations use one core, and
+    so does making the batch in Python.
     """
     if keras.backend.backend() != "tensorflow" or model.run_eagerly or takes_raw_samples(model):
         return False
@@ -79,8 +79,8 @@ def side_by_side(
 ) -> Generator[Any, None, None]:
     """The outputs of batches in their order, of which some are computed at the same time.
 
-    Where the caller stops early, or one of the batches raises an error, those that have begun are
-    computed to their end, and no others begin.
+    Where the caller stops early, or one of the batches raises an error, no others begin. Those that
+    have begun are computed to their end in the background; the caller does not wait for them.
 
     Args:
         model: One of which `gains_side_by_side` is true.

@@ -25,7 +25,7 @@ class BertTokenClassifier(DistributedTrainer, keras.Model):
 
     Args:
         backbone: A `BertEncoder` or any `keras_hub.models.BertBackbone`.
-        num_classes: Number of tags; 2 for the begin and the end of an answer.
+        num_classes: Number of tags; 2 for the start and the end of an answer.
         dropout: Rate of the dropout before the linear layer; see `tfbert.models.layers.dropout`.
 
     Example:

@@ -74,7 +74,7 @@ class FinetuneConfig(ProblemOptions, RunOptions):
         token_cache: Where texts that were tokenized once are kept for the next run on the same
             data: `memory`, for runs in this process; `none`; or a folder, local or `gs://`.
         learning_rate: Peak of the learning rate; the default is the task's, and for LAMB
-            `1e-3 * sqrt(batch / 32)`.
+            `2.5e-4 * sqrt(batch / 32)`.
         warmup_fraction: Share of the updates in which the rate rises from 0; then it falls to 0.
         weight_decay: Decoupled weight decay; biases and layer normalisation have none.
         max_grad_norm: Clip the gradient of the global batch to this norm, as BERT's own

@@ -68,7 +68,7 @@ def predict(config: PredictConfig) -> Iterator[dict[str, Any]]:
         first = list(islice(inputs, chunk_size))  # a wrong file is found before a model is loaded
         answer = _answerer_of(open_model(config.model, config.precision), config)
     else:
-        answer, read = _answerer(config)
+        answer, read = _answerer(config, chunk_size)
         inputs = read(layout)
         first = list(islice(inputs, chunk_size))
     inputs = chain(first, inputs)
@@ -101,7 +101,9 @@ def _inputs(
     return problem.read_inputs(config.input, layout)
 
 
-def _answerer(config: PredictConfig) -> tuple[_Answerer, Callable[[Layout], Iterator[Input]]]:
+def _answerer(
+    config: PredictConfig, chunk_size: int
+) -> tuple[_Answerer, Callable[[Layout], Iterator[Input]]]:
     """What answers examples, and what reads them, of a model whose files do not say its problem."""
     masked = masked_words.load_masked_word_model(
         config.model, POLICIES[choose_precision(config.precision)]
@@ -121,7 +123,7 @@ def _answerer(config: PredictConfig) -> tuple[_Answerer, Callable[[Layout], Iter
 
     def read_masked(layout: Layout) -> Iterator[Input]:
         inputs = read_inputs(config.input, layout)
-        first = list(islice(inputs, _CHUNK))
+        first = list(islice(inputs, chunk_size))
         masked_words.require_masks(masked, [example.texts[0] for example, _ in first])
         return chain(first, inputs)
 

@@ -18,7 +18,7 @@ class ProblemOptions(Options):
         label_separator: What separates several labels in a cell of a table (multilabel).
         long_texts: How a text beyond `max_length` is read: `cut` keeps its begin, `head-tail` its
             begin and its end, `windows` reads it in parts and takes the mean of their logits.
-        doc_stride: Tokens from the begin of one part to that of the next, where a long text is
+        doc_stride: Tokens from the start of one part to that of the next, where a long text is
             read in parts: `span`, and `windows`.
         max_question_length: Tokens of the longest question (span); longer ones lose their end.
         max_answer_length: Tokens of the longest answer that is given (span).

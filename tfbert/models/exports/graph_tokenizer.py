@@ -83,7 +83,7 @@ class GraphTokenizer(tf.Module):
             return tf.reduce_any(rest != "")
 
         def cut(ids, rest, unknown):
-            """Takes one piece from the begin of each rest that has some left."""
+            """Takes one piece from the start of each rest that has some left."""
             prefix = tf.where(tf.shape(ids)[1] == 0, "", CONTINUATION)
             begins = tf.strings.substr(
                 rest[:, None], tf.zeros_like(sizes)[None], sizes[None], "UTF8_CHAR"

@@ -54,7 +54,7 @@ def encode_spans(
 
     Args:
         max_length: Most tokens of a row.
-        doc_stride: Tokens from the begin of a part of a passage to that of the next.
+        doc_stride: Tokens from the start of a part of a passage to that of the next.
         max_question_length: Tokens of the longest question; half of a row at most.
 
     Raises:

@@ -45,7 +45,7 @@ def make_windows(
         question_tokens: How many the question has, without special ones.
         passage_tokens: How many the passage has.
         max_length: Tokens of a row, special ones included; it leaves room for the passage.
-        doc_stride: Tokens from the begin of a part to that of the next.
+        doc_stride: Tokens from the start of a part to that of the next.
     """
     room = max_length - question_tokens - 3
     if room < 1:

@@ -94,7 +94,7 @@ def in_windows(
     """The parts of each text, with [CLS] and [SEP].
 
     Args:
-        doc_stride: Tokens from the begin of a part to that of the next.
+        doc_stride: Tokens from the start of a part to that of the next.
 
     Returns:
         The parts, and (parts,) int64 the text that each is of.
@@ -114,7 +114,7 @@ def parts(tokens: int, room: int, stride: int) -> Iterator[tuple[int, int]]:
     """(first token, how many) of the parts of a text, each of `room` tokens but for the last.
 
     Args:
-        stride: Tokens from the begin of a part to that of the next; `room` at most.
+        stride: Tokens from the start of a part to that of the next; `room` at most.
     """
     first = 0
     while True:
@@ -151,7 +151,7 @@ def mean_by_example(outputs: Any, encoded: EncodedExamples) -> np.ndarray:
 
 
 def _head(max_length: int) -> int:
-    """Tokens of the begin; where there is little room, half of it."""
+    """Tokens of the start; where there is little room, half of it."""
     return min(HEAD_TOKENS, (max_length - 2) // 2)
 
 

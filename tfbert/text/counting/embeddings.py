@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 # Of the width, the part that comes from texts: 64 of 256 were best of 16, 64 and 128.
 _SHARE_OF_TEXTS = 0.25
 _LENGTH_OF_NEIGHBOURS = 0.5  # of that part; the other one's length is 1
-_COMMON = 1e-3  # a piece of this frequency counts by the square root of a half
-# In units of a random embedding's. Where they are not trained, a text's rarer pieces must outweigh
-# its positions: 10 was better than 1 and 3. Where they are, 10 hides the positions, and the loss
+_COMMON = 1e-3  # the row of a piece of this frequency is 0.71 times as long as a rare one's
+# Lengths of a rare piece's row, in units of a random embedding's. Rows that are not trained should
+# outweigh positions: 10 was better than 1 and 3. In training, 10 hides the positions, and the loss
 # stays that of frequencies alone.
 LENGTH_OF_FROZEN, LENGTH_OF_TRAINED = 10.0, 1.0
 
