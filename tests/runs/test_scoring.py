@@ -1,4 +1,5 @@
 import _thread
+import signal
 import time
 
 import numpy as np
@@ -117,6 +118,15 @@ def test_an_error_in_one_of_several_batches(classifier, slow_batches, monkeypatc
     assert len(begun) < 10
 
 
+@pytest.fixture
+def listens_to_control_c():
+    """A shell that starts a program in the background has it ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listens_to_control_c")
 def test_control_c_ends_it(classifier, slow_batches, monkeypatch):
     tokens, begun = slow_batches
     predict_batch = classifier.model.predict_on_batch
