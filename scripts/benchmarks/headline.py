@@ -90,13 +90,7 @@ def measure(cells, setting, steps):
     """Speeds in turns, then accuracies by seed."""
     is_slow = choose_precision("auto") == "float32"  # in bfloat16
     rows = {key: row for key, row in ROWS.items() if not (is_slow and key == "mixed")}
-    here = describe(setting, rows)
-    known = cells.measure("setting", lambda: here)
-    if different := [key for key in here if known.get(key) != here[key]]:
-        raise InputError(
-            f"{cells.folder}: its numbers are of another {', another '.join(different)}; delete "
-            "this folder to measure anew"
-        )
+    cells.require_setting(describe(setting, rows))
     speeds = {key: Speed(row, setting) for key, row in rows.items()}
     for number, (key, speed) in in_turns(list(speeds.items()), TURNS):
         cells.measure(f"speed-{key}-{number}", speed.measure, steps, number)

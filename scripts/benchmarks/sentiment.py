@@ -112,12 +112,7 @@ def run(setting, options):
     if options.epochs:
         name += f"-epochs-{setting.epochs}"
     cells = Cells(options.results / name)
-    known, here = cells.measure("setting", describe, setting), describe(setting)
-    if different := [key for key in here if known.get(key) != here[key]]:
-        raise InputError(
-            f"{cells.folder}: its numbers are of another {', another '.join(different)}; give "
-            "another folder with --results, or delete this one"
-        )
+    cells.require_setting(describe(setting))
     chosen = [part for part in PARTS if getattr(options, part) or options.quick]
     if not chosen or options.quick:
         measure_speed(cells, setting, options)

@@ -4,6 +4,8 @@ import pathlib
 
 import pytest
 
+from tfbert.errors import InputError
+
 
 @pytest.fixture(autouse=True)
 def beside_the_benchmarks(monkeypatch):
@@ -29,6 +31,16 @@ def test_a_cell_is_measured_once(tmp_path):
     again = Cells(tmp_path / "cells").measure("a", lambda: {"seconds": 2})
     assert again["seconds"] == 1
     assert set(again) == {"seconds", "commit"}
+
+
+def test_numbers_of_another_setting_are_not_mixed(tmp_path):
+    from shared.cells import Cells
+
+    cells = Cells(tmp_path / "cells")
+    cells.require_setting({"machine": "a", "rows": [1]})
+    cells.require_setting({"machine": "a", "rows": [1]})
+    with pytest.raises(InputError, match="its numbers are of another machine; give"):
+        cells.require_setting({"machine": "b", "rows": [1]})
 
 
 def test_turns_go_forth_and_back():

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tfbert")
 
-_LAMB_RATE, _ITS_BATCH = 2.5e-4, 32
+_LAMB_RATE, _ITS_BATCH = 2.5e-4, 32  # moves weights as far as Adam's 5e-5: docs/speed.md
 
 
 def finetune(config: FinetuneConfig, data: TuningData | None = None) -> RunResult:

@@ -16,8 +16,8 @@ class ProblemOptions(Options):
             to a question in a passage. By default what the task, or else the data, says.
         text_pair_column: Name of the column with the second text, where pairs are judged.
         label_separator: What separates several labels in a cell of a table (multilabel).
-        long_texts: How a text beyond `max_length` is read: `cut` keeps its begin, `head-tail` its
-            begin and its end, `windows` reads it in parts and takes the mean of their logits.
+        long_texts: How a text beyond `max_length` is read: `cut` keeps its start, `head-tail` its
+            start and its end, `windows` reads it in parts and takes the mean of their logits.
         doc_stride: Tokens from the start of one part to that of the next, where a long text is
             read in parts: `span`, and `windows`.
         max_question_length: Tokens of the longest question (span); longer ones lose their end.

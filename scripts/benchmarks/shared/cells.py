@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.page import REPOSITORY
+from tfbert.errors import InputError
 from tfbert.io.whole import read_json, write_json
 
 
@@ -33,6 +34,19 @@ class Cells:
             self.folder.mkdir(parents=True, exist_ok=True)
             write_json(path, {**function(*arguments), "commit": commit()})
         return read_json(path)
+
+    def require_setting(self, here: dict) -> None:
+        """Keeps what a measurement rests on, beside the first of its numbers.
+
+        Raises:
+            InputError: If the numbers that are there rest on something else.
+        """
+        known = self.measure("setting", lambda: here)
+        if different := [key for key in here if known.get(key) != here[key]]:
+            raise InputError(
+                f"{self.folder}: its numbers are of another {', another '.join(different)}; give "
+                "another folder with --results where there is that option, or delete this one"
+            )
 
 
 @functools.cache
