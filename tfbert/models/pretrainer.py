@@ -124,6 +124,11 @@ class BertPretrainer(DistributedTrainer, keras.Model):
         """The size of the model that this one learns from; None without one."""
         return None
 
+    @property
+    def document_dim(self) -> int:
+        """Width of the documents' vectors that this model learns; 0 where it learns none."""
+        return 0
+
     def on_encoder(self, backbone: BertEncoder) -> BertPretrainer:
         """A model of the same kind, with other weights, on another encoder."""
         return type(self)(backbone, self.next_sentence, name=self.name)

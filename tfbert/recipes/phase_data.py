@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+from collections.abc import Iterator
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from tfbert.errors import InputError
 from tfbert.hardware.input_pipeline import Batches
 from tfbert.recipes.batch_size import accumulate_steps_of
 from tfbert.recipes.phases import Phase, batch_orders
-from tfbert.recipes.pretrain_options import PretrainConfig
+from tfbert.recipes.pretrain_options import DOCUMENT_DIM, PretrainConfig
 from tfbert.records.batches import has_held_out, held_out_dataset
 from tfbert.records.reader import PretrainingRecords
-from tfbert.records.record_source import RecordSource, open_prepared
+from tfbert.records.record_source import RecordSource, open_prepared, open_records
+from tfbert.text.counting.document_vectors import DocumentVectors, make_document_vectors
+from tfbert.text.counting.documents import count_texts
+from tfbert.text.counting.frequencies import count_pieces, rarity
+
+log = logging.getLogger("tfbert")
+
+_MOST_SEQUENCES = 200_000  # their counts fit into memory; more would hardly change them
+_MOST_FILES = 64  # from all over the text, to count how frequent words are
 
 
 class PhaseData(NamedTuple):
@@ -21,7 +33,7 @@ class PhaseData(NamedTuple):
     Args:
         first_batch: Number of the batch of `train` with which the phase begins.
         held_out: One pass over the held-out records; None where none are held out.
-        predictions: Masked positions a sequence; 0 where a teacher is all that is learned from.
+        predictions: Masked positions a sequence; 0 where none are predicted.
         accumulate_steps: Micro-batches that a device's share of a batch is computed in.
     """
 
@@ -46,13 +58,17 @@ def open_phases(
             divided.
     """
     opened = []
+    documents = _document_vectors(config, dataset) if config.shares.documents else None
     for (order, first_batch), phase in zip(batch_orders(phases), phases, strict=True):
         length = phase.sequence_length
         source = _open(config, dataset, "train", phase)
-        if not source.predictions and config.loss_share_of_teacher < 1:
+        if config.mask_rare_words:
+            _mask_rare_words(config, source)
+        if config.shares.predicts and not source.predictions:
             raise InputError(
                 f"{config.data}: its records hold no masks; prepare the text with --masking dynamic"
             )
+        source = dataclasses.replace(source, documents=documents)
         # Another order and other masks at each length, also where the text is the same.
         seed = config.seed + order * 2**32
         train = PretrainingRecords(source, phase.global_batch_size, seed)
@@ -60,20 +76,63 @@ def open_phases(
         held_out = None
         if has_held_out(dataset, length):
             held_out = held_out_dataset(
-                _open(config, dataset, "validation", phase),
+                dataclasses.replace(
+                    _open(config, dataset, "validation", phase), documents=documents
+                ),
                 phase.global_batch_size // steps,
                 config.eval_sequences,
-                config.loss_share_of_teacher,
+                config.shares,
             )
-        predictions = source.predictions if config.loss_share_of_teacher < 1 else 0
+        predictions = source.predictions if config.shares.predicts else 0
         opened.append(PhaseData(train, first_batch, held_out, predictions, steps))
     return opened
+
+
+def longest_sequences(config: PretrainConfig, lengths: list[int]) -> Iterator[np.ndarray]:
+    """Token ids of the records that hold most of a document, (sequences, length) arrays.
+
+    Of more than `_MOST_SEQUENCES` a part, evenly spaced.
+    """
+    source = open_records(config.data, max(lengths), vocabulary=config.vocab)
+    every = -(-source.examples // _MOST_SEQUENCES)
+    for token_ids in PretrainingRecords(source, 1).sequences():
+        yield token_ids[::every]
+
+
+def _document_vectors(config: PretrainConfig, dataset: dict[str, Any]) -> DocumentVectors:
+    options = dataset["options"]
+    if options["sequences"] not in ("filled", "sentences"):
+        raise InputError(
+            f"--document-share: the records of {config.data} are not text in a row; prepare it "
+            "with --sequences filled"
+        )
+    log.info("counting which word pieces occur in the same texts")
+    vocabulary = open_records(config.data, vocabulary=config.vocab).vocabulary
+    assert vocabulary is not None
+    sequences = longest_sequences(config, options["lengths"])
+    texts = count_texts(sequences, vocabulary.is_special(), vocabulary.sep)
+    return make_document_vectors(texts, DOCUMENT_DIM, vocabulary.sep, config.seed)
+
+
+def _mask_rare_words(config: PretrainConfig, source: RecordSource) -> None:
+    """Masks by `rarity`. The held-out records keep the usual masks, so that losses compare."""
+    masker = source.masker
+    if masker is None:
+        raise InputError(
+            f"--mask-rare-words: the masks in the records of {config.data} are fixed; prepare the "
+            "text with --masking dynamic"
+        )
+    is_special = masker.vocabulary.is_special()
+    every = -(-len(source.shards) // _MOST_FILES)
+    part = dataclasses.replace(source, shards=source.shards[::every])
+    sequences = PretrainingRecords(part, 1).sequences()
+    masker.weights = rarity(count_pieces(sequences, is_special))
 
 
 def _open(
     config: PretrainConfig, dataset: dict[str, Any], split: str, phase: Phase
 ) -> RecordSource:
-    predicts = config.loss_share_of_teacher < 1
+    predicts = config.shares.predicts
     predictions = phase.predictions if predicts else None
     source = open_prepared(config.data, dataset, split, phase.sequence_length, predictions)
     # No masks are drawn where nothing is predicted.

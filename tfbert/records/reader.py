@@ -14,6 +14,7 @@ from tfbert.records.record_source import RecordSource
 from tfbert.records.tfrecords import read_frames
 
 _log = logging.getLogger(__name__)
+_FLOATS = ("mask_weights", "document_vectors", "document_weights")
 _WINDOWS_IN_MEMORY = 2  # a batch may begin in one window and end in the next
 
 
@@ -82,7 +83,9 @@ class PretrainingRecords:
         Returns:
             Dictionary of arrays with KerasHub's names: `token_ids`, `segment_ids`, `padding_mask`
             (batch, length) int32; `mask_positions`, `mask_ids` (batch, predictions) int32 and
-            `mask_weights` float32; for pairs `next_sentence_labels` (batch,) int32.
+            `mask_weights` float32; for pairs `next_sentence_labels` (batch,) int32; of a source
+            with `documents`, `document_vectors` (batch, dim) and `document_weights` (batch,)
+            float32.
 
         Raises:
             InputError: If a shard cannot be read, or holds no sound record.
@@ -121,7 +124,7 @@ class PretrainingRecords:
             keys = example_keys(self._seed, epoch, np.concatenate(examples))
             arrays |= self.source.masker(arrays["token_ids"], keys)
         return {
-            name: values.astype(np.float32 if name == "mask_weights" else np.int32)
+            name: values.astype(np.float32 if name in _FLOATS else np.int32)
             for name, values in arrays.items()
         }
 
@@ -167,6 +170,10 @@ class PretrainingRecords:
         else:
             places = np.arange(count)
         arrays = {name: values[places] for name, values in arrays.items()}
+        if self.source.documents is not None:
+            # Here, where the sequences still follow each other.
+            vectors, weights = self.source.documents(arrays["token_ids"])
+            arrays |= {"document_vectors": vectors, "document_weights": weights}
         return arrays, self._first_example[number] + sound[places]
 
     def _check_ids(self, arrays: dict[str, np.ndarray], path: Path) -> None:

@@ -18,6 +18,7 @@ from tfbert.records.foreign.dataset import describe_foreign, record_files
 from tfbert.records.foreign.examples import parse_examples
 from tfbert.records.masking import Masker
 from tfbert.records.tfrecords import Frames, Layout
+from tfbert.text.counting.document_vectors import DocumentVectors
 from tfbert.text.vocabulary import Vocabulary, read_vocabulary
 
 
@@ -39,6 +40,8 @@ class RecordSource:
         masker: For records without masks; None where they are in the records, or where none are
             asked for.
         places: Of masks that are fixed in records of another program, a sequence.
+        documents: Gives each sequence the vector of the text around it; None where nothing learns
+            that.
     """
 
     shards: list[Shard]
@@ -47,6 +50,7 @@ class RecordSource:
     vocabulary: Vocabulary | None
     masker: Masker | None
     places: int = 0
+    documents: DocumentVectors | None = None
 
     @property
     def examples(self) -> int:

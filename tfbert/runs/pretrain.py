@@ -145,7 +145,7 @@ def _fit(
         config.eval_steps,
         phase.steps,
         data.first_batch,
-        config.loss_share_of_teacher,
+        config.shares,
     )
     replicas = model.distribute_strategy.num_replicas_in_sync
     micro_batch = phase.global_batch_size // replicas // data.accumulate_steps

@@ -1,0 +1,106 @@
+"""What the text around a sequence is about: a vector that the words of its document add up to.
+
+`documents` of this package gives words vectors by the texts they are in. The sum of those of a
+document says what it is about, and, in reviews, whether it praises. A sequence of the document can
+learn to say the same of the rest of it, which it has not read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import scipy.sparse
+
+from tfbert.errors import InputError
+from tfbert.text.counting.documents import decompose_texts, weigh_texts
+
+_NEAREST = 16  # sequences before and after: a book is about many things
+_ROWS = 512  # sequences at a time
+
+
+@dataclasses.dataclass(frozen=True)
+class DocumentVectors:
+    """Vectors of the texts around sequences.
+
+    Args:
+        rows: (vocabulary, dim) float32, what each word piece adds; 0 for special pieces.
+        mean, spread: (dim,) float32, of the documents' vectors, which are thereby 0 +- 1.
+        separator: The id of [SEP].
+    """
+
+    rows: np.ndarray
+    mean: np.ndarray
+    spread: np.ndarray
+    separator: int
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors."""
+        return self.rows.shape[1]
+
+    def __call__(self, token_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Vectors of sequences that follow each other in the text.
+
+        Args:
+            token_ids: (sequences, length), [CLS] text [SEP], where another [SEP] inside stands
+                between two documents.
+
+        Returns:
+            ((sequences, dim) float32, the vector of the up to 16 sequences of the same document on
+            each side; (sequences,) float32, 1 where there are any and the sequence lies in one
+            document, else 0.)
+        """
+        sums = [self.rows[token_ids[i : i + _ROWS]].sum(axis=1) for i in _starts(token_ids)]
+        own = np.concatenate(sums).astype(np.float64)
+        count = len(own)
+        is_border = (token_ids == self.separator).sum(axis=1) > 1
+        # Runs of sequences without a border: of one document each.
+        begins = np.flatnonzero(np.diff(is_border, prepend=~is_border[:1]))
+        ends = np.append(begins[1:], count)
+        run = np.repeat(np.arange(len(begins)), ends - begins)
+        place = np.arange(count)
+        first = np.maximum(begins[run], place - _NEAREST)
+        last = np.minimum(ends[run], place + _NEAREST + 1)
+        before = np.concatenate([np.zeros((1, self.dim)), np.cumsum(own, axis=0)])
+        around = before[last] - before[first] - own
+        vectors = (of_length_1(around) - self.mean) / self.spread
+        return vectors.astype(np.float32), ((last - first > 1) & ~is_border).astype(np.float32)
+
+
+def make_document_vectors(
+    texts: scipy.sparse.csr_matrix, dim: int, separator: int, seed: int = 0
+) -> DocumentVectors:
+    """Of the texts' most important directions, all count the same (whitening).
+
+    Args:
+        texts: From `count_texts`.
+        dim: Width of the vectors.
+        separator: The id of [SEP].
+        seed: As in `factorize_texts`.
+
+    Raises:
+        InputError: If there is too little text.
+    """
+    weighted, rarity = weigh_texts(texts)
+    _, directions = decompose_texts(weighted, dim + 1, seed)
+    # The last direction, of the largest value, is what all texts have in common.
+    directions = directions[:, :-1]
+    if not directions.size:
+        raise InputError("--document-share: there are fewer than three texts in the records")
+    # A direction has two signs, of which a resumed run must find the same one again.
+    largest = np.abs(directions).argmax(axis=0)
+    directions = directions * np.sign(directions[largest, np.arange(directions.shape[1])])
+    rows = (rarity[:, None] * directions).astype(np.float32)
+    vectors = of_length_1(texts @ rows)
+    spread = np.maximum(vectors.std(axis=0), 1e-6)
+    return DocumentVectors(rows, vectors.mean(axis=0), spread, separator)
+
+
+def of_length_1(rows: np.ndarray) -> np.ndarray:
+    """Rows of the length 1; those of 0 stay 0."""
+    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-30)
+
+
+def _starts(rows: np.ndarray) -> range:
+    return range(0, len(rows), _ROWS)
