@@ -71,6 +71,8 @@ def main():
     parser.add_argument("--results", type=Path, help="docs/benchmark_sentiment by default")
     parser.add_argument("--docs", type=Path, help="where the documents go; docs by default")
     options = parser.parse_args()
+    if unused := [row for row in options.rows or () if row not in rows_of(options)]:
+        parser.error(f"--rows {' '.join(unused)}: the other options measure no such row")
     require("matplotlib")
     quick_docs = REPOSITORY / "runs" / "benchmark_sentiment"
     options.docs = options.docs or (quick_docs if options.quick else DOCS)
@@ -100,6 +102,15 @@ def main():
     except KeyboardInterrupt:
         print("sentiment.py: stopped; the same command goes on", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def rows_of(options):
+    """The rows that the options can measure."""
+    if options.quick or options.report:
+        return ROWS
+    chosen = {part for part in PARTS if getattr(options, part)}
+    ladder = LADDER if "accuracy" in chosen or not chosen else {}
+    return ladder | (SHUFFLING if "shuffling" in chosen else {})
 
 
 def run(setting, options):

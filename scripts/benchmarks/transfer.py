@@ -199,7 +199,9 @@ class Bench:
             metrics = read_json(run / "metrics.json")
         else:
             metrics = tfbert.pretrain(config).metrics
-        curve = read_curves(run, "evaluation")["loss"]
+        curves = read_curves(run, "evaluation")
+        # Where it is not all of the loss, it has a curve and a metric of its own.
+        curve = curves.get("mlm_loss", curves["loss"])
         size = config.bert_size
         return {
             "start": start,
@@ -209,7 +211,7 @@ class Bench:
             "length": config.phases[-1].sequence_length,
             "minutes": metrics["seconds"] / 60,
             "cores": len(os.sched_getaffinity(0)),
-            "loss": metrics["val_loss"],
+            "loss": metrics.get("val_mlm_loss", metrics["val_loss"]),
             "machine": cores(),
             "curve": [[point.update, point.value] for point in curve],
         }
@@ -312,8 +314,8 @@ and what they bring without any training is *{TITLES["documents"]}* and *{TITLES
 
 SST-2 from {LABELS:,} labels of its training part, {EPOCHS} epochs, the last of which counts;
 accuracy on the 872 sentences of `dev.tsv`, on which nothing was chosen but each start's best rate
-of the same {len(RATES)}. How documents are counted, and the recipes, were chosen on 4,050 whole
-sentences of the training part that hold no labelled phrase of three words or more:
+of the same {len(RATES)}. How documents are counted, and the recipes, were chosen on whole sentences of
+the training part, those that hold no labelled phrase of three words or more:
 
 {chr(10).join(table(heads, rows))}
 

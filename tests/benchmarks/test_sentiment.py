@@ -130,6 +130,11 @@ def test_bad_input_is_one_line_and_writes_nothing(tmp_path):
 PIPELINE = ("tokenize", "tokenize and write the cache", "read the cache", "make batches")
 
 
+def test_rows_that_nothing_measures_are_refused():
+    (line,) = run("--rows", "uniform", "--accuracy", status=2).splitlines()[-1:]
+    assert line.endswith("--rows uniform: the other options measure no such row")
+
+
 @pytest.mark.slow
 def test_every_part_runs_and_is_not_measured_again(tmp_path):
     options = ("--quick", "--results", str(tmp_path / "results"), "--docs", str(tmp_path))

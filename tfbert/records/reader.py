@@ -154,7 +154,7 @@ class PretrainingRecords:
 
     def _load_shard(self, number: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """A shard's examples, and their numbers in the dataset."""
-        path, count = self.source.shards[number]
+        path, count, _ = self.source.shards[number]
         try:
             frames = read_frames(path)
         except OSError as error:
@@ -171,9 +171,13 @@ class PretrainingRecords:
             places = np.arange(count)
         arrays = {name: values[places] for name, values in arrays.items()}
         if self.source.documents is not None:
-            # Here, where the sequences still follow each other.
-            vectors, weights = self.source.documents(arrays["token_ids"])
-            arrays |= {"document_vectors": vectors, "document_weights": weights}
+            order = self.source.order_of(number)
+            # In the order of the text, where the sequences of a document follow each other.
+            vectors, weights = self.source.documents(arrays["token_ids"][np.argsort(order)])
+            arrays |= {
+                "document_vectors": vectors[order],
+                "document_weights": weights[order],
+            }
         return arrays, self._first_example[number] + sound[places]
 
     def _check_ids(self, arrays: dict[str, np.ndarray], path: Path) -> None:

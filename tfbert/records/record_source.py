@@ -17,16 +17,18 @@ from tfbert.records.description import DATASET_FILE, VOCABULARY_FILE, is_unfinis
 from tfbert.records.foreign.dataset import describe_foreign, record_files
 from tfbert.records.foreign.examples import parse_examples
 from tfbert.records.masking import Masker
+from tfbert.records.shards import block_number, written_order
 from tfbert.records.tfrecords import Frames, Layout
 from tfbert.text.counting.document_vectors import DocumentVectors
 from tfbert.text.vocabulary import Vocabulary, read_vocabulary
 
 
 class Shard(NamedTuple):
-    """A record file, and how many examples it was written with."""
+    """A record file, how many examples it was written with, and which block of the text it is."""
 
     path: Path
     examples: int
+    number: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +42,7 @@ class RecordSource:
         masker: For records without masks; None where they are in the records, or where none are
             asked for.
         places: Of masks that are fixed in records of another program, a sequence.
+        split, seed: Of `tfbert prepare`.
         documents: Gives each sequence the vector of the text around it; None where nothing learns
             that.
     """
@@ -50,6 +53,8 @@ class RecordSource:
     vocabulary: Vocabulary | None
     masker: Masker | None
     places: int = 0
+    split: str = "train"
+    seed: int = 0
     documents: DocumentVectors | None = None
 
     @property
@@ -66,6 +71,11 @@ class RecordSource:
             return self.places
         _, shape = self.layout.features.get("mask_positions", (None, (0,)))
         return shape[0]
+
+    def order_of(self, number: int) -> np.ndarray:
+        """For one of the shards, of `tfbert prepare`, as `written_order`."""
+        _, count, block = self.shards[number]
+        return written_order(self.seed, self.split, block, self.length, count)
 
     def decode(self, frames: Frames, name: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """The sound records of a file of this source; `name` is the file's, for messages.
@@ -138,7 +148,7 @@ def open_prepared(
             f"{directory}: no records of length {length}; there are {', '.join(map(str, lengths))}"
         )
     shards = [
-        Shard(directory / shard["file"], shard["examples"])
+        Shard(directory / shard["file"], shard["examples"], block_number(shard["file"]))
         for shard in dataset["shards"]
         if shard["split"] == split and shard["length"] == length
     ]
@@ -159,7 +169,15 @@ def open_prepared(
             options["ngram"],
         )
     layout = Layout(dataset["features"][str(length)])
-    source = RecordSource(_checked(shards, directory, split), length, layout, vocabulary, masker)
+    source = RecordSource(
+        _checked(shards, directory, split),
+        length,
+        layout,
+        vocabulary,
+        masker,
+        split=split,
+        seed=options["seed"],
+    )
     if predictions not in (None, source.predictions):
         raise InputError(
             f"{directory}: its masks are fixed, {source.predictions} a sequence of length {length},"
