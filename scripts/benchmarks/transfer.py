@@ -314,8 +314,8 @@ and what they bring without any training is *{TITLES["documents"]}* and *{TITLES
 
 SST-2 from {LABELS:,} labels of its training part, {EPOCHS} epochs, the last of which counts;
 accuracy on the 872 sentences of `dev.tsv`, on which nothing was chosen but each start's best rate
-of the same {len(RATES)}. How documents are counted, and the recipes, were chosen on whole sentences of
-the training part, those that hold no labelled phrase of three words or more:
+of the same {len(RATES)}. How documents are counted, and the recipes, were chosen on whole sentences
+of the training part, those that hold no labelled phrase of three words or more:
 
 {chr(10).join(table(heads, rows))}
 

@@ -1,3 +1,4 @@
+import dataclasses
 import gzip
 import json
 import shutil
@@ -5,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.pretraining_run import records_of
 from helpers.small_records import LENGTH, assert_same, read, restore, rows
 
 from tfbert.errors import InputError
@@ -12,6 +14,7 @@ from tfbert.records.description import read_dataset
 from tfbert.records.reader import PretrainingRecords
 from tfbert.records.record_source import open_records
 from tfbert.records.tfrecords import Layout, compress, read_frames
+from tfbert.text.counting.document_vectors import DocumentVectors
 
 
 @pytest.fixture
@@ -219,3 +222,33 @@ def test_a_damaged_description(copy, change, message):
     path.write_text(json.dumps(dataset))
     with pytest.raises(InputError, match=message):
         open_records(copy)
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+def test_vectors_are_those_of_a_sequences_own_document(vocabulary, tmp_path, copies):
+    """Each document is one word again and again, and each word has a direction of its own."""
+    words = [
+        number
+        for number in np.flatnonzero(~vocabulary.is_special())
+        if vocabulary.pieces[number].isalpha() and len(vocabulary.pieces[number]) > 1
+    ][:30]
+    documents = "\n".join(" ".join([vocabulary.pieces[word]] * 157) for word in words)
+    (tmp_path / "vocab.txt").write_bytes(vocabulary.to_bytes())
+    options = {"lengths": [LENGTH], "sequences": "filled", "dupe_factor": copies}
+    path = records_of(documents, tmp_path, tmp_path / "vocab.txt", keep_duplicates=True, **options)
+    directions = np.zeros((len(vocabulary), len(words)), np.float32)
+    directions[words, np.arange(len(words))] = 1
+    vectors = DocumentVectors(directions, 0.0, 1.0, vocabulary.sep)
+    source = dataclasses.replace(open_records(path), documents=vectors)
+    right = []
+    for batch in (batches := read_epochs(PretrainingRecords(source, 8))):
+        vectors = zip(batch["document_vectors"], batch["document_weights"], strict=True)
+        for ids, (vector, weight) in zip(restore(batch), vectors, strict=True):
+            if weight:
+                (word,) = set(ids.tolist()) & set(words)
+                right.append((vector == directions[word]).all())
+    # The others hold the end of one document and the begin of another.
+    assert 0.6 < len(right) / (8 * len(batches)) < 0.95
+    # Where a document ends with its sequence, as one in 15 does here, nothing tells that the next
+    # one is another, and all sequences of both are wrong. In the files' order nearly all would be.
+    assert np.mean(right) > 0.6

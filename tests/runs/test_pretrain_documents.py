@@ -39,7 +39,8 @@ def test_what_a_document_is_about_is_learned(pretrain_config, packed):
     phases = [{**PHASES[0], "steps": 60, "warmup": 0.1}]
     options = {"document_share": 1.0, "embeddings": "documents", "optimizer": "adamw"}
     result = pretrain(pretrain_config(data=packed, phases=phases, eval_steps=60, **options))
-    assert result.metrics["val_loss"] < 0.95  # 1 for one that knows nothing
+    # 1 for a model that knows nothing, 0.9 where the sequences around are of other documents.
+    assert result.metrics["val_loss"] < 0.6
     assert not any("mlm" in name for name in result.metrics)
     assert not (Path(result.run_directory) / "model" / HEADS_FILE).exists()
 
