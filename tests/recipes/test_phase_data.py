@@ -96,3 +96,12 @@ def test_rare_words_cannot_be_masked_where_masks_are_fixed(prepared):
     )
     with pytest.raises(InputError, match=r"the masks in the records of .* are fixed"):
         open_phases(config, read_dataset(config.data), config.phases, replicas=1)
+
+
+def test_the_text_of_another_programs_records_is_in_no_known_order(prepared):
+    folder = str(prepared["dynamic"])
+    config = PretrainConfig(data=folder, output="run", phases=PHASES[:1], document_share=0.5)
+    described = read_dataset(folder)
+    described["options"]["sequences"] = "sentences"
+    with pytest.raises(InputError, match="--document-share: the records of"):
+        open_phases(config, {**described, "foreign": None}, config.phases, replicas=1)

@@ -101,10 +101,11 @@ def longest_sequences(config: PretrainConfig, lengths: list[int]) -> Iterator[np
 
 def _document_vectors(config: PretrainConfig, dataset: dict[str, Any]) -> DocumentVectors:
     options = dataset["options"]
-    if options["sequences"] not in ("filled", "sentences"):
+    # Only of its own files `tfbert` knows the order of the text.
+    if "foreign" in dataset or options["sequences"] not in ("filled", "sentences"):
         raise InputError(
             f"--document-share: the records of {config.data} are not text in a row; prepare it "
-            "with --sequences filled"
+            "with `tfbert prepare --sequences filled`"
         )
     log.info("counting which word pieces occur in the same texts")
     vocabulary = open_records(config.data, vocabulary=config.vocab).vocabulary

@@ -13,7 +13,7 @@ import numpy as np
 import scipy.sparse
 
 from tfbert.errors import InputError
-from tfbert.text.counting.documents import decompose_texts, weigh_texts
+from tfbert.text.counting.documents import decompose_texts, of_length_1, weigh_texts
 
 _NEAREST = 16  # sequences before and after: a book is about many things
 _ROWS = 512  # sequences at a time
@@ -51,7 +51,8 @@ class DocumentVectors:
             each side; (sequences,) float32, 1 where there are any and the sequence lies in one
             document, else 0.)
         """
-        sums = [self.rows[token_ids[i : i + _ROWS]].sum(axis=1) for i in _starts(token_ids)]
+        starts = range(0, len(token_ids), _ROWS)
+        sums = [self.rows[token_ids[i : i + _ROWS]].sum(axis=1) for i in starts]
         own = np.concatenate(sums).astype(np.float64)
         count = len(own)
         is_border = (token_ids == self.separator).sum(axis=1) > 1
@@ -95,12 +96,3 @@ def make_document_vectors(
     vectors = of_length_1(texts @ rows)
     spread = np.maximum(vectors.std(axis=0), 1e-6)
     return DocumentVectors(rows, vectors.mean(axis=0), spread, separator)
-
-
-def of_length_1(rows: np.ndarray) -> np.ndarray:
-    """Rows of the length 1; those of 0 stay 0."""
-    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-30)
-
-
-def _starts(rows: np.ndarray) -> range:
-    return range(0, len(rows), _ROWS)

@@ -121,3 +121,8 @@ def decompose_texts(
         )
     _, values, right = svds(weighted, k=rank, rng=seed)
     return values, right.T
+
+
+def of_length_1(rows: np.ndarray) -> np.ndarray:
+    """Rows of the length 1; those of 0 stay 0."""
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import scipy.sparse
 
-from tfbert.text.counting.documents import count_texts, factorize_texts
+from tfbert.text.counting.documents import count_texts, factorize_texts, of_length_1
 from tfbert.text.counting.frequencies import rarity
 from tfbert.text.counting.neighbours import count_neighbours, factorize
 from tfbert.text.vocabulary import Vocabulary
@@ -95,19 +95,15 @@ def document_embeddings(
     """
     of_texts = int(dim * _SHARE_OF_TEXTS)
     by_texts = factorize_texts(texts, of_texts, seed)
-    by_neighbours = _of_length_1(factorize(neighbours, dim - of_texts, seed))
+    by_neighbours = of_length_1(factorize(neighbours, dim - of_texts, seed))
     joined = np.concatenate([by_texts, _LENGTH_OF_NEIGHBOURS * by_neighbours], axis=1)
     # A random rotation: no direction is special, as in random embeddings.
     directions, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(dim, dim)))
     weights = rarity(_occurrences(texts))
-    rows = length * dim**0.5 * weights[:, None] * _of_length_1(joined @ directions)
+    rows = length * dim**0.5 * weights[:, None] * of_length_1(joined @ directions)
     return rows.astype(np.float32)
 
 
 def _occurrences(texts: scipy.sparse.csr_matrix) -> np.ndarray:
     """Of each word piece, (vocabulary,) float64."""
     return np.asarray(texts.sum(axis=0), np.float64).ravel()
-
-
-def _of_length_1(rows: np.ndarray) -> np.ndarray:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30)
