@@ -52,7 +52,7 @@ def weighted_order(bits: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
     Args:
         bits: Uniform 64-bit numbers.
-        weights: Above 0, of the same shape.
+        weights: Of the same shape, at most 1 and not below some 1e-6: of the times, 32 bits count.
 
     Returns:
         uint64, of which the upper 32 bits count.

@@ -42,7 +42,7 @@ from shared.page import (
 )
 
 import tfbert
-from tfbert.io.whole import read_json, replacing
+from tfbert.io.whole import read_json, replacing, write_json
 from tfbert.models.pretrainer import save_pretrainer
 from tfbert.recipes.phase_model import make_new_model
 from tfbert.records.description import read_dataset
@@ -52,6 +52,7 @@ from tfbert.records.record_options import PrepareConfig
 from tfbert.records.record_source import open_records
 from tfbert.runs.outputs.curves import read_curves
 
+MADE_WITH = "made_with.json"  # in a start's folder, the options of its recipe
 SEEDS = (1, 2, 3, 4, 5)
 LABELS = 2_000
 EPOCHS = 6
@@ -217,16 +218,19 @@ class Bench:
         }
 
     def model(self, start):
-        """Where the model lies; one without training is a recipe's before its first update.
-
-        That of documents is `documents_cpu`'s, whose embeddings are as long as is best untrained.
-        """
+        """Where the model lies; one without training is `mini_cpu`'s before its first update, with
+        embeddings of its own."""
         folder = self.work / start
-        if start not in RECIPES and not folder.exists():
+        if start in RECIPES:
+            return str(folder)
+        config = dataclasses.replace(self.config("masked"), embeddings=UNTRAINED[start])
+        if start == "documents":
+            # Where no masked tokens are predicted these are long, which is best without training.
+            config = dataclasses.replace(config, document_share=1.0)
+        made_with = dataclasses.asdict(dataclasses.replace(config, output=start))
+        if not folder.exists():
             import keras
 
-            recipe = "above_counts" if start == "documents" else "masked"
-            config = dataclasses.replace(self.config(recipe), embeddings=UNTRAINED[start])
             keras.utils.set_random_seed(config.seed)
             phase = config.phases[0]
             records = PretrainingRecords(
@@ -237,6 +241,9 @@ class Bench:
             model, tokenizer = make_new_model(config, options, records, "float32", layers)
             with replacing(folder) as temporary:
                 save_pretrainer(model, tokenizer, temporary)
+                write_json(Path(temporary) / MADE_WITH, made_with)
+        elif not (folder / MADE_WITH).exists() or read_json(folder / MADE_WITH) != made_with:
+            fail(f"{folder}: was made with other options than today: delete it")
         return str(folder)
 
     def fine_tuned(self, start, rate, seed):

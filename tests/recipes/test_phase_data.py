@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from helpers.pretraining_run import records_of
 from helpers.small_records import LENGTH
 
 from tfbert.errors import InputError
@@ -98,10 +99,22 @@ def test_rare_words_cannot_be_masked_where_masks_are_fixed(prepared):
         open_phases(config, read_dataset(config.data), config.phases, replicas=1)
 
 
-def test_the_text_of_another_programs_records_is_in_no_known_order(prepared):
+@pytest.mark.parametrize("sequences", ["pairs", "sentences"])
+def test_documents_are_refused_where_their_ends_are_not_known(prepared, sequences):
+    """Sequences of whole sentences often end with their document, and nothing tells that."""
     folder = str(prepared["dynamic"])
     config = PretrainConfig(data=folder, output="run", phases=PHASES[:1], document_share=0.5)
     described = read_dataset(folder)
-    described["options"]["sequences"] = "sentences"
+    described["options"]["sequences"] = sequences
     with pytest.raises(InputError, match="--document-share: the records of"):
-        open_phases(config, {**described, "foreign": None}, config.phases, replicas=1)
+        open_phases(config, described, config.phases, replicas=1)
+
+
+def test_documents_must_be_longer_than_sequences(embedded_vocabulary_file, tmp_path):
+    words = ["good", "bad", "long", "new"] * 30
+    text = "\n".join(f"{word} film of the year" for word in words)
+    options = {"lengths": [32], "sequences": "filled", "keep_duplicates": True}
+    folder = records_of(text, tmp_path, embedded_vocabulary_file, **options)
+    config = PretrainConfig(data=folder, output="run", phases=PHASES[:1], document_share=0.5)
+    with pytest.raises(InputError, match="each sequence of 32 tokens holds the border of two"):
+        open_phases(config, read_dataset(folder), config.phases, replicas=1)

@@ -224,8 +224,9 @@ def test_a_damaged_description(copy, change, message):
         open_records(copy)
 
 
-@pytest.mark.parametrize("copies", [1, 2])
-def test_vectors_are_those_of_a_sequences_own_document(vocabulary, tmp_path, copies):
+@pytest.mark.parametrize("masking", ["dynamic", "fixed"])
+@pytest.mark.parametrize("damaged", [False, True])
+def test_vectors_are_those_of_a_sequences_own_document(vocabulary, tmp_path, masking, damaged):
     """Each document is one word again and again, and each word has a direction of its own."""
     words = [
         number
@@ -234,8 +235,11 @@ def test_vectors_are_those_of_a_sequences_own_document(vocabulary, tmp_path, cop
     ][:30]
     documents = "\n".join(" ".join([vocabulary.pieces[word]] * 157) for word in words)
     (tmp_path / "vocab.txt").write_bytes(vocabulary.to_bytes())
-    options = {"lengths": [LENGTH], "sequences": "filled", "dupe_factor": copies}
+    options = {"lengths": [LENGTH], "sequences": "filled", "dupe_factor": 2, "masking": masking}
     path = records_of(documents, tmp_path, tmp_path / "vocab.txt", keep_duplicates=True, **options)
+    if damaged:
+        for number in range(0, 80, 9):
+            damage_record(train_files(path)[0], number)
     directions = np.zeros((len(vocabulary), len(words)), np.float32)
     directions[words, np.arange(len(words))] = 1
     vectors = DocumentVectors(directions, 0.0, 1.0, vocabulary.sep)
@@ -252,3 +256,15 @@ def test_vectors_are_those_of_a_sequences_own_document(vocabulary, tmp_path, cop
     # Where a document ends with its sequence, as one in 15 does here, nothing tells that the next
     # one is another, and all sequences of both are wrong. In the files' order nearly all would be.
     assert np.mean(right) > 0.6
+
+
+def test_files_of_other_names_have_no_known_order(copy, vocabulary):
+    path = train_files(copy)[0]
+    path.rename(path.with_name("text.tfrecord.gz"))
+    content = (copy / "dataset.json").read_text().replace(path.name, "text.tfrecord.gz")
+    (copy / "dataset.json").write_text(content)
+    vectors = DocumentVectors(np.zeros((len(vocabulary), 2)), 0.0, 1.0, vocabulary.sep)
+    source = open_records(copy)
+    assert PretrainingRecords(source, 4).batch(0)
+    with pytest.raises(InputError, match=r"text\.tfrecord\.gz: is not named as"):
+        PretrainingRecords(dataclasses.replace(source, documents=vectors), 4).batch(0)

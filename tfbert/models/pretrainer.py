@@ -155,7 +155,7 @@ class BertPretrainer(DistributedTrainer, keras.Model):
         # One by one: Keras ignores `backbone.trainable = True` where it is True already.
         for layer in (self.backbone, *self.backbone.layers):
             layer.trainable = True
-        self.backbone.pooled_dense.trainable = self.next_sentence
+        self.backbone.pooled_dense.trainable = self.next_sentence or self.document_dim > 0
         freeze_lower_layers(self.backbone, count, dropout)
 
     def heads(self) -> list[keras.layers.Layer]:

@@ -15,6 +15,7 @@ from tfbert.recipes.batch_size import accumulate_steps_of
 from tfbert.recipes.phases import Phase, batch_orders
 from tfbert.recipes.pretrain_options import DOCUMENT_DIM, PretrainConfig
 from tfbert.records.batches import has_held_out, held_out_dataset
+from tfbert.records.masking import Masker
 from tfbert.records.reader import PretrainingRecords
 from tfbert.records.record_source import RecordSource, open_prepared, open_records
 from tfbert.text.counting.document_vectors import DocumentVectors, make_document_vectors
@@ -24,6 +25,7 @@ from tfbert.text.counting.frequencies import count_pieces, rarity
 log = logging.getLogger("tfbert")
 
 _MOST_SEQUENCES = 200_000  # their counts fit into memory; more would hardly change them
+_SEQUENCES_TO_LOOK_AT = 1_000
 _MOST_FILES = 64  # from all over the text, to count how frequent words are
 
 
@@ -58,27 +60,34 @@ def open_phases(
             divided.
     """
     opened = []
-    documents = _document_vectors(config, dataset) if config.shares.documents else None
+    rare: dict[int, np.ndarray] = {}  # weights of word pieces, by the length of the sequences
+    documents: DocumentVectors | None = None
     for (order, first_batch), phase in zip(batch_orders(phases), phases, strict=True):
         length = phase.sequence_length
         source = _open(config, dataset, "train", phase)
-        if config.mask_rare_words:
-            _mask_rare_words(config, source)
         if config.shares.predicts and not source.predictions:
             raise InputError(
                 f"{config.data}: its records hold no masks; prepare the text with --masking dynamic"
             )
-        source = dataclasses.replace(source, documents=documents)
+        steps = accumulate_steps_of(phase, replicas, config.device_tokens)
+        if config.mask_rare_words:
+            masker = _masker_of(source, config)
+            if length not in rare:
+                rare[length] = _weights_of_rare_words(source, masker)
+            masker.weights = rare[length]
+        if config.shares.documents:
+            documents = documents or _document_vectors(config, dataset, source)
+            source = dataclasses.replace(source, documents=documents)
+            _require_documents(source)
         # Another order and other masks at each length, also where the text is the same.
         seed = config.seed + order * 2**32
         train = PretrainingRecords(source, phase.global_batch_size, seed)
-        steps = accumulate_steps_of(phase, replicas, config.device_tokens)
         held_out = None
         if has_held_out(dataset, length):
+            # With the usual masks, so that losses of different runs can be compared.
+            validation = _open(config, dataset, "validation", phase)
             held_out = held_out_dataset(
-                dataclasses.replace(
-                    _open(config, dataset, "validation", phase), documents=documents
-                ),
+                dataclasses.replace(validation, documents=documents),
                 phase.global_batch_size // steps,
                 config.eval_sequences,
                 config.shares,
@@ -99,35 +108,48 @@ def longest_sequences(config: PretrainConfig, lengths: list[int]) -> Iterator[np
         yield token_ids[::every]
 
 
-def _document_vectors(config: PretrainConfig, dataset: dict[str, Any]) -> DocumentVectors:
-    options = dataset["options"]
+def _document_vectors(
+    config: PretrainConfig, dataset: dict[str, Any], source: RecordSource
+) -> DocumentVectors:
+    options, vocabulary = dataset["options"], source.vocabulary
     # Only of its own files `tfbert` knows the order of the text.
-    if "foreign" in dataset or options["sequences"] not in ("filled", "sentences"):
+    if "foreign" in dataset or options["sequences"] != "filled" or vocabulary is None:
         raise InputError(
             f"--document-share: the records of {config.data} are not text in a row; prepare it "
             "with `tfbert prepare --sequences filled`"
         )
     log.info("counting which word pieces occur in the same texts")
-    vocabulary = open_records(config.data, vocabulary=config.vocab).vocabulary
-    assert vocabulary is not None
     sequences = longest_sequences(config, options["lengths"])
     texts = count_texts(sequences, vocabulary.is_special(), vocabulary.sep)
     return make_document_vectors(texts, DOCUMENT_DIM, vocabulary.sep, config.seed)
 
 
-def _mask_rare_words(config: PretrainConfig, source: RecordSource) -> None:
-    """Masks by `rarity`. The held-out records keep the usual masks, so that losses compare."""
-    masker = source.masker
-    if masker is None:
+def _require_documents(source: RecordSource) -> None:
+    """Says how many sequences have the vector of a document, and refuses records where none has."""
+    some = min(source.examples, _SEQUENCES_TO_LOOK_AT)
+    share = PretrainingRecords(source, some).batch(0)["document_weights"].mean()
+    if not share:
+        raise InputError(
+            f"--document-share: each sequence of {source.length} tokens holds the border of two "
+            "documents; prepare shorter ones with --lengths"
+        )
+    log.info("%.0f %% of the sequences are a part of one document", 100 * share)
+
+
+def _masker_of(source: RecordSource, config: PretrainConfig) -> Masker:
+    if source.masker is None:
         raise InputError(
             f"--mask-rare-words: the masks in the records of {config.data} are fixed; prepare the "
             "text with --masking dynamic"
         )
-    is_special = masker.vocabulary.is_special()
+    return source.masker
+
+
+def _weights_of_rare_words(source: RecordSource, masker: Masker) -> np.ndarray:
     every = -(-len(source.shards) // _MOST_FILES)
     part = dataclasses.replace(source, shards=source.shards[::every])
     sequences = PretrainingRecords(part, 1).sequences()
-    masker.weights = rarity(count_pieces(sequences, is_special))
+    return rarity(count_pieces(sequences, masker.vocabulary.is_special()))
 
 
 def _open(

@@ -28,8 +28,8 @@ from tfbert.recipes.phases import Phase, learning_rate_schedule, with_layers
 from tfbert.recipes.pretrain_options import NEW_DROPOUT, PretrainConfig
 from tfbert.records.reader import PretrainingRecords
 from tfbert.text.counting.embeddings import (
-    LONG,
-    SHORT,
+    LONG_ROWS,
+    SHORT_ROWS,
     start_token_embeddings,
 )
 from tfbert.text.tokenizer import BertTokenizer
@@ -99,9 +99,8 @@ def make_new_model(
         sequences = records.sequences
         if config.embeddings == "documents":
             sequences = partial(longest_sequences, config, options["lengths"])
-        # Only masked tokens need to know the positions well.
-        is_short = config.shares.predicts and not config.phases[0].freeze_layers
-        length = SHORT if is_short else LONG
+        is_long = config.phases[0].freeze_layers or config.shares.documents == 1
+        length = LONG_ROWS if is_long else SHORT_ROWS
         start_token_embeddings(model, config.embeddings, sequences, vocabulary, config.seed, length)
     return model, BertTokenizer(vocabulary, options["lowercase"])
 

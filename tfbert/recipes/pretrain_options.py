@@ -75,7 +75,7 @@ class PretrainConfig(RunOptions):
             dynamic.
         document_share: Share of the loss for telling from [CLS] what the document around a sequence
             is about (docs/pretraining.md); the rest is predicting masked tokens. With 1 there are
-            no heads. For records of `--sequences filled` or `sentences`.
+            no heads. For records of `--sequences filled`, much shorter than the documents.
         staging: Train a model that grows, which takes less time (docs/staged_training.md): `stack`
             doubles it by copies of its layers (Gong et al. 2019), `one_shot` makes a quarter of the
             layers all of them at once (Du et al. 2024), `mslt` adds blocks on top and trains the

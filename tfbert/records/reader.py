@@ -1,17 +1,22 @@
 """Training records as batches: any batch by its number, masks drawn anew each epoch."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from tfbert.errors import InputError
 from tfbert.randomness import make_key, permutation
-from tfbert.records.masking import example_keys
+from tfbert.records.masking import example_keys, original_ids
 from tfbert.records.record_source import RecordSource
 from tfbert.records.tfrecords import read_frames
+
+if TYPE_CHECKING:
+    from tfbert.text.counting.document_vectors import DocumentVectors
 
 _log = logging.getLogger(__name__)
 _FLOATS = ("mask_weights", "document_vectors", "document_weights")
@@ -100,12 +105,9 @@ class PretrainingRecords:
         return _join(parts)
 
     def sequences(self) -> Iterator[np.ndarray]:
-        """Yields the token ids of all examples, (examples, length), a shard at a time, unmasked.
-
-        Masks that are fixed in the records stay in them.
-        """
+        """Yields the token ids of all examples, (examples, length), a shard at a time, unmasked."""
         for number in range(len(self.source.shards)):
-            yield self._load_shard(number)[0]["token_ids"]
+            yield original_ids(self._load_shard(number)[0])
 
     def _read(self, epoch: int, positions: np.ndarray) -> dict[str, np.ndarray]:
         """Examples at some positions of an epoch's order, with their masks."""
@@ -142,7 +144,7 @@ class PretrainingRecords:
             while len(self._windows) >= _WINDOWS_IN_MEMORY:
                 del self._windows[next(iter(self._windows))]
             shards = shard_order[number * self._window : (number + 1) * self._window]
-            loaded = [self._load_shard(int(shard)) for shard in shards]
+            loaded = [self._load_shard(int(shard), with_documents=True) for shard in shards]
             examples = np.concatenate([numbers for _, numbers in loaded])
             order = np.arange(len(examples))
             if self._shuffle:
@@ -152,9 +154,11 @@ class PretrainingRecords:
             self._windows[epoch, number] = arrays, examples[order]
         return self._windows[epoch, number]
 
-    def _load_shard(self, number: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    def _load_shard(
+        self, number: int, with_documents: bool = False
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """A shard's examples, and their numbers in the dataset."""
-        path, count, _ = self.source.shards[number]
+        path, count = self.source.shards[number]
         try:
             frames = read_frames(path)
         except OSError as error:
@@ -169,16 +173,26 @@ class PretrainingRecords:
             places = np.searchsorted(sound, np.arange(count)) % len(sound)
         else:
             places = np.arange(count)
+        if with_documents and self.source.documents is not None:
+            arrays |= self._document_vectors(number, self.source.documents, arrays, sound)
         arrays = {name: values[places] for name, values in arrays.items()}
-        if self.source.documents is not None:
-            order = self.source.order_of(number)
-            # In the order of the text, where the sequences of a document follow each other.
-            vectors, weights = self.source.documents(arrays["token_ids"][np.argsort(order)])
-            arrays |= {
-                "document_vectors": vectors[order],
-                "document_weights": weights[order],
-            }
         return arrays, self._first_example[number] + sound[places]
+
+    def _document_vectors(
+        self,
+        number: int,
+        documents: DocumentVectors,
+        arrays: dict[str, np.ndarray],
+        sound: np.ndarray,
+    ) -> dict[str, np.ndarray]:
+        """Of a shard's sound records."""
+        order = self.source.order_of(number)
+        # A lost record is full of [SEP]: there may have been a border in it.
+        token_ids = np.full((len(order), self.source.length), documents.separator)
+        token_ids[order[sound]] = original_ids(arrays)[: len(sound)]
+        vectors, weights = documents(token_ids)
+        places = order[sound]
+        return {"document_vectors": vectors[places], "document_weights": weights[places]}
 
     def _check_ids(self, arrays: dict[str, np.ndarray], path: Path) -> None:
         vocabulary = self.source.vocabulary

@@ -4,10 +4,12 @@ Records come from `tfbert prepare`, or from another program (`tfbert.records.for
 integers under Google's names of features, or the Model Garden's.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import hashlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,16 +21,17 @@ from tfbert.records.foreign.examples import parse_examples
 from tfbert.records.masking import Masker
 from tfbert.records.shards import block_number, written_order
 from tfbert.records.tfrecords import Frames, Layout
-from tfbert.text.counting.document_vectors import DocumentVectors
 from tfbert.text.vocabulary import Vocabulary, read_vocabulary
+
+if TYPE_CHECKING:
+    from tfbert.text.counting.document_vectors import DocumentVectors
 
 
 class Shard(NamedTuple):
-    """A record file, how many examples it was written with, and which block of the text it is."""
+    """A record file, and how many examples it was written with."""
 
     path: Path
     examples: int
-    number: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,8 +76,15 @@ class RecordSource:
         return shape[0]
 
     def order_of(self, number: int) -> np.ndarray:
-        """For one of the shards, of `tfbert prepare`, as `written_order`."""
-        _, count, block = self.shards[number]
+        """For each record of a shard, (examples,), its place in the text.
+
+        Raises:
+            InputError: If the file has not the name that `tfbert prepare` gave it.
+        """
+        path, count = self.shards[number]
+        block = block_number(path.name)
+        if block is None:
+            raise InputError(f"{path}: is not named as `tfbert prepare` names it; prepare it again")
         return written_order(self.seed, self.split, block, self.length, count)
 
     def decode(self, frames: Frames, name: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -148,7 +158,7 @@ def open_prepared(
             f"{directory}: no records of length {length}; there are {', '.join(map(str, lengths))}"
         )
     shards = [
-        Shard(directory / shard["file"], shard["examples"], block_number(shard["file"]))
+        Shard(directory / shard["file"], shard["examples"])
         for shard in dataset["shards"]
         if shard["split"] == split and shard["length"] == length
     ]

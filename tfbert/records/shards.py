@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -118,9 +119,10 @@ def _file_name(block: Block, length: int) -> str:
     return f"{block.split}-{length}-{block.number:05d}.tfrecord.gz"
 
 
-def block_number(name: str) -> int:
-    """Of the block whose file has this name."""
-    return int(name.removesuffix(".tfrecord.gz").rsplit("-", 1)[1])
+def block_number(name: str) -> int | None:
+    """Of the block whose file has this name; None for other names."""
+    found = re.fullmatch(r"\w+-\d+-(\d+)\.tfrecord\.gz", name)
+    return int(found[1]) if found else None
 
 
 def written_order(seed: int, split: str, number: int, length: int, count: int) -> np.ndarray:

@@ -43,7 +43,8 @@ log = logging.getLogger("tfbert")
 def pretrain(config: PretrainConfig) -> RunResult:
     """Trains masked-token and next-sentence prediction phase by phase (Devlin et al. 2019).
 
-    With a `teacher`, also or only the distance from its hidden states.
+    With a `teacher`, also or only the distance from its hidden states; with a `document_share`,
+    also or only what the documents are about.
 
     Returns:
         A `RunResult`; the run directory holds `config.yaml`, `metrics.json`, `logs/`,

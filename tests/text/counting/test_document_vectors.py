@@ -77,5 +77,5 @@ def test_the_same_text_yields_the_same_signs():
 def test_too_few_texts_are_refused():
     token_ids = np.array([[CLS, 3, 4, 5, SEP], [CLS, 6, 7, 8, SEP]])
     texts = count_texts([token_ids], SPECIAL, SEP)
-    with pytest.raises(InputError, match="fewer than three texts"):
+    with pytest.raises(InputError, match="differ in one way at most"):
         make_document_vectors(texts, 4, SEP)

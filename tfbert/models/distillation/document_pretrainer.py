@@ -77,10 +77,6 @@ class DocumentPretrainer(BertPretrainer):
         shares = {DOCUMENT: self.share, "mlm": 1 - self.share}
         return {output: shares[output] for output in self.output}
 
-    def freeze_lower_layers(self, count: int, dropout: bool = True) -> None:
-        super().freeze_lower_layers(count, dropout)
-        self.backbone.pooled_dense.trainable = True
-
     def on_encoder(self, backbone: BertEncoder) -> DocumentPretrainer:
         model = BertPretrainer(backbone, next_sentence=False)
         return DocumentPretrainer(model, self.document_dim, self.share, name=self.name)

@@ -43,8 +43,8 @@ class DocumentVectors:
         """Vectors of sequences that follow each other in the text.
 
         Args:
-            token_ids: (sequences, length), [CLS] text [SEP], where another [SEP] inside stands
-                between two documents.
+            token_ids: (sequences, length), [CLS] text [SEP]; a further [SEP] inside is the border
+                of two documents.
 
         Returns:
             ((sequences, dim) float32, the vector of the up to 16 sequences of the same document on
@@ -72,7 +72,9 @@ class DocumentVectors:
 def make_document_vectors(
     texts: scipy.sparse.csr_matrix, dim: int, separator: int, seed: int = 0
 ) -> DocumentVectors:
-    """Of the texts' most important directions, all count the same (whitening).
+    """Makes the vectors from the texts' most important directions.
+
+    All directions have the same weight.
 
     Args:
         texts: From `count_texts`.
@@ -83,16 +85,18 @@ def make_document_vectors(
     Raises:
         InputError: If there is too little text.
     """
-    weighted, rarity = weigh_texts(texts)
+    weighted, idf = weigh_texts(texts)
     _, directions = decompose_texts(weighted, dim + 1, seed)
     # The last direction, of the largest value, is what all texts have in common.
     directions = directions[:, :-1]
     if not directions.size:
-        raise InputError("--document-share: there are fewer than three texts in the records")
+        raise InputError(
+            "--document-share: the texts of the records differ in one way at most; give more text"
+        )
     # A direction has two signs, of which a resumed run must find the same one again.
     largest = np.abs(directions).argmax(axis=0)
     directions = directions * np.sign(directions[largest, np.arange(directions.shape[1])])
-    rows = (rarity[:, None] * directions).astype(np.float32)
+    rows = (idf[:, None] * directions).astype(np.float32)
     vectors = of_length_1(texts @ rows)
     spread = np.maximum(vectors.std(axis=0), 1e-6)
     return DocumentVectors(rows, vectors.mean(axis=0), spread, separator)

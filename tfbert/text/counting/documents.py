@@ -71,13 +71,15 @@ def factorize_texts(counts: scipy.sparse.csr_matrix, dim: int, seed: int = 0) ->
     embeddings[:, : len(values)] = directions * np.maximum(values, 0) ** _SINGULAR_VALUE_POWER
     norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
     found = norms > 1e-6 * norms.max(initial=1e-30)
-    return np.where(found, embeddings / np.maximum(norms, 1e-30), 0).astype(np.float32)
+    return np.where(found, of_length_1(embeddings), 0).astype(np.float32)
 
 
 def weigh_texts(
     counts: scipy.sparse.csr_matrix,
 ) -> tuple[scipy.sparse.csr_matrix, np.ndarray]:
-    """Of c occurrences in a text, the weight is log(1 + c) * log(texts / texts with the piece)
+    """Weighs the counts of pieces in texts.
+
+    Of c occurrences in a text, the weight is log(1 + c) * log(texts / texts with the piece)
     (Salton & Buckley, "Term-weighting approaches in automatic text retrieval", 1988), and each text
     has the length 1.
 
@@ -85,16 +87,16 @@ def weigh_texts(
         counts: From `count_texts`.
 
     Returns:
-        (the weights, like `counts`; (vocabulary,) the second factor, 0 for pieces in no text.)
+        (the weights, like `counts`; (vocabulary,) the second factor, idf, 0 for pieces in no text.)
     """
     texts = counts.shape[0]
     found_in = np.asarray((counts > 0).sum(axis=0)).ravel()
-    rarity = np.log(max(texts, 1) / np.maximum(found_in, 1)) * (found_in > 0)
+    idf = np.log(max(texts, 1) / np.maximum(found_in, 1)) * (found_in > 0)
     weights = counts.tocoo()
-    values = np.log1p(weights.data) * rarity[weights.col]
+    values = np.log1p(weights.data) * idf[weights.col]
     weighted = scipy.sparse.csr_matrix((values, (weights.row, weights.col)), shape=counts.shape)
     lengths = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
-    return scipy.sparse.diags_array(1 / np.maximum(lengths, 1e-30)) @ weighted, rarity
+    return scipy.sparse.diags_array(1 / np.maximum(lengths, 1e-30)) @ weighted, idf
 
 
 def decompose_texts(
@@ -116,8 +118,8 @@ def decompose_texts(
     rank = min(dim, weighted.shape[0] - 1, weighted.shape[1] - 1)
     if rank < 1 or not weighted.nnz or not weighted.data.any():
         raise InputError(
-            "--embeddings documents: the texts of the records do not differ; give more text, or "
-            "--embeddings random"
+            "the texts of the records do not differ, so that there is nothing to count for "
+            "--embeddings documents or --document-share; give more text, or leave these out"
         )
     _, values, right = svds(weighted, k=rank, rng=seed)
     return values, right.T

@@ -22,7 +22,7 @@ _LENGTH_OF_NEIGHBOURS = 0.5  # of that part; the other one's length is 1
 # Lengths of a rare piece's row, in units of a random embedding's. A long one outweighs positions:
 # 10 was better than 1 and 3 for rows that are not trained. Masked tokens cannot be predicted
 # without positions: with 10 the loss stays that of frequencies alone.
-LONG, SHORT = 10.0, 1.0
+LONG_ROWS, SHORT_ROWS = 10.0, 1.0
 
 
 def start_token_embeddings(
@@ -31,7 +31,7 @@ def start_token_embeddings(
     sequences: Callable[[], Iterable[np.ndarray]],
     vocabulary: Vocabulary,
     seed: int = 0,
-    length: float = SHORT,
+    length: float = SHORT_ROWS,
 ) -> None:
     """Sets a new model's token embeddings from the text; those of special pieces stay random.
 
@@ -72,7 +72,7 @@ def document_embeddings(
     neighbours: scipy.sparse.csr_matrix,
     dim: int,
     seed: int = 0,
-    length: float = SHORT,
+    length: float = SHORT_ROWS,
 ) -> np.ndarray:
     """Embeddings of word pieces by the texts they are in and, with less weight, by neighbours.
 
