@@ -43,25 +43,6 @@ def uniform(bits: np.ndarray) -> np.ndarray:
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def weighted_order(bits: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Numbers to sort by, so that those of large weights are mostly among the first.
-
-    Each next one is drawn from the rest in proportion to its weight: these are the times at which
-    clocks of these rates first ring (Efraimidis & Spirakis, "Weighted random sampling with a
-    reservoir", 2006).
-
-    Args:
-        bits: Uniform 64-bit numbers.
-        weights: Of the same shape, at most 1 and not below some 1e-6: of the times, 32 bits count.
-
-    Returns:
-        uint64, of which the upper 32 bits count.
-    """
-    times = -np.log1p(-uniform(bits)) / weights
-    # t / (1 + t) brings all times below 1, in the same order.
-    return (times / (1 + times) * 2**32).astype(np.uint64) << np.uint64(32)
-
-
 def permutation(key: np.uint64, count: int) -> np.ndarray:
     """A random order of `count` things, int64."""
     return np.argsort(random_bits(key, np.arange(count)), kind="stable")

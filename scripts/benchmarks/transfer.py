@@ -52,7 +52,7 @@ from tfbert.records.record_options import PrepareConfig
 from tfbert.records.record_source import open_records
 from tfbert.runs.outputs.curves import read_curves
 
-MADE_WITH = "made_with.json"  # in a start's folder, the options of its recipe
+MADE_WITH = "made_with.json"  # in the folder of what is not trained, the options of its recipe
 SEEDS = (1, 2, 3, 4, 5)
 LABELS = 2_000
 EPOCHS = 6
@@ -200,9 +200,7 @@ class Bench:
             metrics = read_json(run / "metrics.json")
         else:
             metrics = tfbert.pretrain(config).metrics
-        curves = read_curves(run, "evaluation")
-        # Where it is not all of the loss, it has a curve and a metric of its own.
-        curve = curves.get("mlm_loss", curves["loss"])
+        curve = read_curves(run, "evaluation")["loss"]
         size = config.bert_size
         return {
             "start": start,
@@ -212,21 +210,21 @@ class Bench:
             "length": config.phases[-1].sequence_length,
             "minutes": metrics["seconds"] / 60,
             "cores": len(os.sched_getaffinity(0)),
-            "loss": metrics.get("val_mlm_loss", metrics["val_loss"]),
+            "loss": metrics["val_loss"],
             "machine": cores(),
             "curve": [[point.update, point.value] for point in curve],
         }
 
     def model(self, start):
-        """Where the model lies; one without training is `mini_cpu`'s before its first update, with
-        embeddings of its own."""
+        """Where the model lies; one without training is a recipe's before its first update.
+
+        That of documents is `documents_cpu`'s, whose embeddings are as long as is best untrained.
+        """
         folder = self.work / start
         if start in RECIPES:
             return str(folder)
-        config = dataclasses.replace(self.config("masked"), embeddings=UNTRAINED[start])
-        if start == "documents":
-            # Where no masked tokens are predicted these are long, which is best without training.
-            config = dataclasses.replace(config, document_share=1.0)
+        recipe = "above_counts" if start == "documents" else "masked"
+        config = dataclasses.replace(self.config(recipe), embeddings=UNTRAINED[start])
         made_with = dataclasses.asdict(dataclasses.replace(config, output=start))
         if not folder.exists():
             import keras
@@ -243,7 +241,7 @@ class Bench:
                 save_pretrainer(model, tokenizer, temporary)
                 write_json(Path(temporary) / MADE_WITH, made_with)
         elif not (folder / MADE_WITH).exists() or read_json(folder / MADE_WITH) != made_with:
-            fail(f"{folder}: was made with other options than today: delete it")
+            fail(f"{folder}: was made with other options than {RECIPES[recipe]}: delete it")
         return str(folder)
 
     def fine_tuned(self, start, rate, seed):

@@ -9,7 +9,6 @@ from tfbert.models.distillation.distilled import DistilledPretrainer
 from tfbert.models.distillation.teacher import Teacher
 from tfbert.models.sizes import BertSize
 from tfbert.records.batches import examples_of
-from tfbert.records.record_options import LossShares
 
 STUDENT = BertSize(num_layers=1, hidden_dim=16, num_heads=2, intermediate_dim=32)
 WIDE = BertSize(num_layers=1, hidden_dim=24, num_heads=3, intermediate_dim=32)
@@ -103,7 +102,7 @@ def train_distilled(strategy, share=1.0, **options):
     with strategy.scope():
         model = small_student(share=share)
         compiled(model, keras.optimizers.SGD(0.05), **options)
-    inputs, targets, weights = examples_of(masked_batch(16)[0], LossShares(share))
+    inputs, targets, weights = examples_of(masked_batch(16)[0], share)
     given = {"batch_size": 8, "sample_weight": weights, "verbose": 0}
     history = model.fit(inputs, targets, epochs=10, shuffle=False, **given).history
     evaluation = model.evaluate(inputs, targets, return_dict=True, **given)

@@ -108,15 +108,6 @@ def test_a_teacher_adds_its_forward_pass_and_its_weights(tmp_path, capsys):
     assert [phase["predictions"] for phase in only["phases"]] == [0] * len(only["phases"])
 
 
-def test_documents_add_a_pooler_and_their_head(tmp_path):
-    words = ["plan", "--recipe", "mini_cpu", "--hardware", "cpu", "--no-next-sentence"]
-    alone = content_of(tmp_path, *words)
-    both = content_of(tmp_path, *words, "--document-share", "0.5")
-    assert both["parameters"] - alone["parameters"] == 256**2 + 256 + 64 * 256 + 64
-    only = content_of(tmp_path, *words, "--document-share", "1")
-    assert [phase["predictions"] for phase in only["phases"]] == [0]
-
-
 def test_a_teacher_whose_size_is_not_at_hand_is_refused(capsys):
     words = ["plan", "--recipe", "quick", "--hardware", "1xT4", "--teacher", "hf://some/model"]
     assert "model hf://some/model: its size is read from a local" in error_line(words, capsys)

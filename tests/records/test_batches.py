@@ -10,7 +10,6 @@ from helpers.small_records import read, restore
 
 from tfbert.errors import InputError
 from tfbert.records.batches import PretrainingBatches, examples_of
-from tfbert.records.record_options import LossShares
 
 
 @pytest.mark.parametrize(("first_batch", "epoch", "step"), [(0, 0, 0), (3, 1, 1)])
@@ -50,12 +49,12 @@ def test_a_teacher_reads_the_original_tokens(prepared, masking):
     batch = read(prepared[masking], 16).batch(0)
     originals = restore(batch)
     assert (originals != batch["token_ids"]).any()
-    inputs, targets, weights = examples_of(batch, LossShares(teacher=0.5))
+    inputs, targets, weights = examples_of(batch, 0.5)
     np.testing.assert_array_equal(inputs["original_ids"], originals)
     usual = examples_of(batch)
     for part, of_usual in zip((inputs, targets, weights), usual, strict=True):
         assert all(part[name] is of_usual[name] for name in of_usual if name != "nsp")
-    inputs, targets, weights = examples_of(batch, LossShares(teacher=1.0))
+    inputs, targets, weights = examples_of(batch, 1.0)
     assert inputs.keys() == {"token_ids", "segment_ids", "padding_mask"}
     np.testing.assert_array_equal(inputs["token_ids"], originals)
     assert targets.keys() == weights.keys() == {"teacher_tokens", "teacher_sentences"}
@@ -64,8 +63,8 @@ def test_a_teacher_reads_the_original_tokens(prepared, masking):
 
 def test_records_without_masks_have_a_teacher_alone(prepared):
     batch = read(prepared["none"], 4).batch(0)
-    inputs, _, _ = examples_of(batch, LossShares(teacher=1.0))
+    inputs, _, _ = examples_of(batch, 1.0)
     np.testing.assert_array_equal(inputs["token_ids"], batch["token_ids"])
     for share in (0.0, 0.5):
         with pytest.raises(InputError, match="the records have no masks"):
-            examples_of(batch, LossShares(share))
+            examples_of(batch, share)

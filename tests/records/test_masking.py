@@ -183,28 +183,3 @@ def test_nothing_to_mask(vocabulary):
 @pytest.mark.parametrize(("length", "expected"), [(128, 20), (512, 77), (8, 2), (100, 15)])
 def test_default_number_of_predictions(length, expected):
     assert default_predictions(length) == expected
-
-
-def test_words_are_drawn_in_proportion_to_their_weights(vocabulary):
-    """Of two words one is drawn: by weights 1 and 3, a quarter is the first."""
-    first, second = np.flatnonzero(~vocabulary.is_special())[[10, 20]]
-    token_ids = np.full((100_000, 4), vocabulary.cls, vocabulary.dtype)
-    token_ids[:, 1:] = first, second, vocabulary.sep
-    weights = np.ones(len(vocabulary))
-    weights[second] = 3.0
-    masker = Masker(vocabulary, 1, weights=weights)
-    drawn = masker(token_ids, example_keys(0, 0, np.arange(len(token_ids))))["mask_ids"]
-    assert stats.binomtest(int((drawn == first).sum()), len(drawn), 0.25).pvalue > 0.001
-
-
-@pytest.mark.parametrize("ngram", [1, 3])
-def test_weights_change_the_places_and_not_the_number(vocabulary, sequences, ngram):
-    generator = np.random.default_rng(1)
-    weights = generator.uniform(0.1, 1.0, len(vocabulary))
-    keys = example_keys(0, 0, np.arange(len(sequences)))
-    options = {"max_predictions": 20, "whole_word": False, "ngram": ngram}
-    usual = Masker(vocabulary, **options)
-    masked = Masker(vocabulary, **options, weights=weights)(sequences, keys)
-    assert (restore(masked) == sequences).all()
-    assert masked["mask_weights"].sum(axis=1).tolist() == wanted(sequences, vocabulary, 20)
-    assert (masked["mask_ids"] != usual(sequences, keys)["mask_ids"]).any()

@@ -152,10 +152,6 @@ def test_a_process_that_breaks_down_is_one_line(stand_ins, capsys, tmp_path):
         (["--recipe", "quick", "--accelerator", "v3-8", "--phases.7.steps", "1"], "--phases.7"),
         (["--recipe", "quick", "--accelerator", "v3-8", "--data", "x"], "--data"),
         (["--recipe", "quick", "--accelerator", "v3-8", "--precision", "float16"], "bfloat16"),
-        (
-            ["--recipe", "quick", "--accelerator", "v3-8", "--document-share", "0.5"],
-            "--document-share 0.5: the step is compiled without it",
-        ),
         (["--recipe", "quick", "--accelerator", "v3-8", "--json", "/no/x.json"], "no such folder"),
     ],
 )

@@ -124,11 +124,6 @@ class BertPretrainer(DistributedTrainer, keras.Model):
         """The size of the model that this one learns from; None without one."""
         return None
 
-    @property
-    def document_dim(self) -> int:
-        """Width of the documents' vectors that this model learns; 0 where it learns none."""
-        return 0
-
     def on_encoder(self, backbone: BertEncoder) -> BertPretrainer:
         """A model of the same kind, with other weights, on another encoder."""
         return type(self)(backbone, self.next_sentence, name=self.name)
@@ -155,7 +150,7 @@ class BertPretrainer(DistributedTrainer, keras.Model):
         # One by one: Keras ignores `backbone.trainable = True` where it is True already.
         for layer in (self.backbone, *self.backbone.layers):
             layer.trainable = True
-        self.backbone.pooled_dense.trainable = self.next_sentence or self.document_dim > 0
+        self.backbone.pooled_dense.trainable = self.next_sentence
         freeze_lower_layers(self.backbone, count, dropout)
 
     def heads(self) -> list[keras.layers.Layer]:

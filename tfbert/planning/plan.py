@@ -18,7 +18,6 @@ from tfbert.planning.utilisation import utilisation_of
 from tfbert.recipes.batch_size import accumulate_steps_of
 from tfbert.recipes.cost import CostModel, UpdateCost
 from tfbert.recipes.phases import Phase, with_layers
-from tfbert.recipes.pretrain_options import DOCUMENT_DIM
 from tfbert.records.masking import default_predictions
 
 
@@ -93,7 +92,7 @@ def plan(config: PlanConfig) -> Plan:
     precision = _precision(hardware.device, recipe.precision)
     size = recipe.bert_size
     teacher = None if recipe.teacher is None else _costs_of_teacher(recipe.teacher)
-    predicts = recipe.shares.predicts
+    predicts = recipe.loss_share_of_teacher < 1
     costs = CostModel(
         size,
         config.vocabulary_size,
@@ -102,7 +101,6 @@ def plan(config: PlanConfig) -> Plan:
         recipe.optimizer,
         masked_lm=predicts,
         teacher=None if teacher is None else teacher.size,
-        document_dim=DOCUMENT_DIM if recipe.shares.documents else 0,
     )
     price = config.price_per_hour
     if price is None:

@@ -31,8 +31,8 @@ class UpdateCost(NamedTuple):
 
     Args:
         encoder: Transformer layers: matrix products.
-        heads: Masked-LM head, pooler with next-sentence or document head, and the map from the
-            student's width to a teacher's: matrix products.
+        heads: Masked-LM head, pooler and next-sentence head, and the map from the student's width
+            to a teacher's: matrix products.
         embeddings: Embeddings and their layer norm.
         optimizer: Clipping and the update of all trained parameters.
         teacher: The forward pass of the model that is learned from: matrix products.
@@ -65,7 +65,6 @@ class CostModel:
         optimizer: `lamb` or `adamw`.
         masked_lm: Whether there is a masked-LM head.
         teacher: The size of the model that is learned from, if there is one.
-        document_dim: Width of the documents' vectors; 0 where none are learned.
     """
 
     size: BertSize
@@ -76,7 +75,6 @@ class CostModel:
     segments: int = 2
     masked_lm: bool = True
     teacher: BertSize | None = None
-    document_dim: int = 0
 
     @classmethod
     def of(cls, model: BertPretrainer, num_layers: int, optimizer: str = "lamb") -> CostModel:
@@ -93,7 +91,6 @@ class CostModel:
             backbone.num_segments,
             model.mlm_head is not None,
             model.teacher_size,
-            model.document_dim,
         )
 
     def update(self, phase: Phase, predictions: int) -> UpdateCost:
@@ -112,17 +109,11 @@ class CostModel:
         trained = self.parameters(phase.layers, phase.freeze_layers)
         return UpdateCost(
             encoder=sequences * flops.encoder,
-            heads=sequences * (flops.heads + (1 + BACKWARD) * 2 * self._other_products(length)),
+            heads=sequences * (flops.heads + (1 + BACKWARD) * 2 * length * self._projection),
             embeddings=sequences * passes * _EMBEDDINGS * numbers,
             optimizer=_OPTIMIZER[self.optimizer] * trained,
             teacher=0 if self.teacher is None else sequences * forward_flops(self.teacher, length),
         )
-
-    def _other_products(self, length: int) -> int:
-        """Of a sequence: the map to the teacher's width, the pooler and the documents' vectors."""
-        width = self.size.hidden_dim
-        of_documents = width * (width + self.document_dim) if self.document_dim else 0
-        return length * self._projection + of_documents
 
     @property
     def _projection(self) -> int:
@@ -152,8 +143,6 @@ class CostModel:
         heads = width**2 + 3 * width + self.vocabulary_size if self.masked_lm else 0
         if self.next_sentence:
             heads += width**2 + width + 2 * width + 2
-        if self.document_dim:
-            heads += width**2 + width + (width + 1) * self.document_dim
         if self.teacher is not None and self._projection:
             heads += self._projection + self.teacher.hidden_dim
         return (0 if frozen_layers else embeddings) + (layers - frozen_layers) * layer + heads

@@ -7,29 +7,31 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import keras
+import numpy as np
 
 from tfbert.errors import InputError
 from tfbert.fit.compilation import make_optimizer
 from tfbert.hardware.precision import POLICIES
 from tfbert.models.distillation.distilled import DistilledPretrainer
-from tfbert.models.distillation.document_pretrainer import DocumentPretrainer
 from tfbert.models.distillation.teacher import load_teacher
 from tfbert.models.growth import grow, grow_optimizer
 from tfbert.models.layers.attention_choice import choose_attention, use_attention
 from tfbert.models.pretrainer import BertPretrainer, load_pretrainer, make_pretrainer
 from tfbert.models.sources import load_encoder
 from tfbert.optimizers.loss_scale import innermost
-from tfbert.recipes.phase_data import PhaseData, longest_sequences
+from tfbert.recipes.phase_data import PhaseData
 from tfbert.recipes.phases import Phase, learning_rate_schedule, with_layers
 from tfbert.recipes.pretrain_options import NEW_DROPOUT, PretrainConfig
 from tfbert.records.reader import PretrainingRecords
+from tfbert.records.record_source import open_records
 from tfbert.text.counting.embeddings import (
-    LONG_ROWS,
-    SHORT_ROWS,
+    LENGTH_OF_FROZEN,
+    LENGTH_OF_TRAINED,
     start_token_embeddings,
 )
 from tfbert.text.tokenizer import BertTokenizer
@@ -38,6 +40,7 @@ from tfbert.text.vocabulary import Vocabulary
 log = logging.getLogger("tfbert")
 
 _COUNTED = {"cooccurrence": "near each other", "documents": "in the same texts"}
+_MOST_SEQUENCES = 200_000  # their counts fit into memory; more would hardly change them
 
 
 def make_first_model(
@@ -70,12 +73,9 @@ def make_first_model(
     if config.teacher:
         longest = max(phase.sequence_length for phase in phases)
         teacher = load_teacher(config.teacher, POLICIES[precision], tokenizer, longest)
-        if not config.shares.predicts:
+        if config.loss_share_of_teacher == 1:
             _refuse_to_train_nothing(model.backbone.hidden_dim == teacher.size.hidden_dim, phases)
-        model = DistilledPretrainer(model, teacher, config.shares.teacher)
-    documents = records.source.documents
-    if documents is not None:
-        model = DocumentPretrainer(model, documents.dim, config.shares.documents)
+        model = DistilledPretrainer(model, teacher, config.loss_share_of_teacher)
     _prepare_to_train(model, config, phases)
     return model, tokenizer, phases
 
@@ -98,9 +98,8 @@ def make_new_model(
         log.info("counting which word pieces occur %s", _COUNTED[config.embeddings])
         sequences = records.sequences
         if config.embeddings == "documents":
-            sequences = partial(longest_sequences, config, options["lengths"])
-        is_long = config.phases[0].freeze_layers or config.shares.documents == 1
-        length = LONG_ROWS if is_long else SHORT_ROWS
+            sequences = partial(_longest_sequences, config, options["lengths"])
+        length = LENGTH_OF_FROZEN if config.phases[0].freeze_layers else LENGTH_OF_TRAINED
         start_token_embeddings(model, config.embeddings, sequences, vocabulary, config.seed, length)
     return model, BertTokenizer(vocabulary, options["lowercase"])
 
@@ -206,7 +205,7 @@ def _load_model(
         "dropout": config.dropout,
         "attention_dropout": config.attention_dropout,
     }
-    if not config.shares.predicts:  # without heads
+    if config.loss_share_of_teacher == 1:  # without heads
         encoder = load_encoder(init, **changes)
         model, tokenizer = BertPretrainer(encoder.backbone, False), encoder.tokenizer
     else:
@@ -245,8 +244,19 @@ def _refuse_to_train_nothing(is_as_wide: bool, phases: list[Phase]) -> None:
             )
 
 
+def _longest_sequences(config: PretrainConfig, lengths: list[int]) -> Iterator[np.ndarray]:
+    """Token ids of the records that hold most of a document, (sequences, length) arrays.
+
+    Of more than `_MOST_SEQUENCES` a part, evenly spaced.
+    """
+    source = open_records(config.data, max(lengths), vocabulary=config.vocab)
+    every = -(-source.examples // _MOST_SEQUENCES)
+    for token_ids in PretrainingRecords(source, 1).sequences():
+        yield token_ids[::every]
+
+
 def _predicts_next_sentences(config: PretrainConfig, options: dict[str, Any]) -> bool:
-    return options["sequences"] == "pairs" and config.shares.predicts
+    return options["sequences"] == "pairs" and config.loss_share_of_teacher < 1
 
 
 def _vocabulary_of(records: PretrainingRecords) -> Vocabulary:

@@ -25,12 +25,10 @@ from tfbert.options import (
 from tfbert.recipes import recipe_names, recipe_path
 from tfbert.recipes.phases import Phase, make_phases, scaled_to_batch, with_layers
 from tfbert.recipes.staging import DEFAULTS, STAGED_FIELDS, make_stages, staged
-from tfbert.records.record_options import LossShares
 from tfbert.recovery.recovery_options import RunOptions
 
 _ShareOfLoss = Annotated[float, Rule("above 0 and at most 1", lambda value: 0 < value <= 1)]
 NEW_DROPOUT = 0.1  # the rate of a new model
-DOCUMENT_DIM = 64  # width of the vectors that documents have
 SizeName = Literal["tiny", "mini", "small", "medium", "base", "large"]
 
 
@@ -70,12 +68,6 @@ class PretrainConfig(RunOptions):
             `cooccurrence`, how often word pieces stand near each other in the records, factorized;
             `documents`, that and in which texts they occur, for classifiers of sentences
             (docs/pretraining.md). It takes a minute or two, and helps where the updates are few.
-        mask_rare_words: Mask rare words more often than frequent ones, which tell less
-            (docs/pretraining.md), in the training part of the records; it needs their masks
-            dynamic.
-        document_share: Share of the loss for telling from [CLS] what the document around a sequence
-            is about (docs/pretraining.md); the rest is predicting masked tokens. With 1 there are
-            no heads. For records of `--sequences filled`, much shorter than the documents.
         staging: Train a model that grows, which takes less time (docs/staged_training.md): `stack`
             doubles it by copies of its layers (Gong et al. 2019), `one_shot` makes a quarter of the
             layers all of them at once (Du et al. 2024), `mslt` adds blocks on top and trains the
@@ -131,8 +123,6 @@ class PretrainConfig(RunOptions):
     attention_dropout: DropoutRate | None = None
     attention: AttentionName = "auto"
     embeddings: Literal["random", "cooccurrence", "documents"] = "random"
-    mask_rare_words: bool = False
-    document_share: _ShareOfLoss | None = None
     staging: Literal["none", "stack", "one_shot", "mslt"] = "none"
     stages: Count | None = None
     joint_share: PositiveShare | None = None
@@ -186,18 +176,6 @@ class PretrainConfig(RunOptions):
         share = self.teacher_share
         is_used = share is None or self.teacher is not None
         require(is_used, "teacher_share", share, "left out where there is no --teacher")
-        require(
-            not self.mask_rare_words or self.shares.predicts,
-            "mask_rare_words",
-            True,
-            "left out where no masked tokens are predicted",
-        )
-        require(
-            not (self.document_share and self.teacher),
-            "document_share",
-            self.document_share,
-            "left out where there is a --teacher",
-        )
         self._check_staging()
         # Options that do not fit together are refused now, not in the middle of a run.
         size, phases = self.bert_size, self.scaled_phases()
@@ -229,11 +207,11 @@ class PretrainConfig(RunOptions):
                     raise InputError(f"{option}: {reason}")
 
     @property
-    def shares(self) -> LossShares:
-        """What the loss consists of."""
+    def loss_share_of_teacher(self) -> float:
+        """Share of the loss that the distance from the teacher has: 0 without a teacher."""
         if self.teacher is None:
-            return LossShares(documents=self.document_share or 0.0)
-        return LossShares(1.0 if self.teacher_share is None else self.teacher_share)
+            return 0.0
+        return 1.0 if self.teacher_share is None else self.teacher_share
 
     @property
     def bert_size(self) -> BertSize:

@@ -10,7 +10,6 @@ from tfbert.errors import InputError
 from tfbert.hardware.input_pipeline import Batches, numbered_batches, specs_of
 from tfbert.records.masking import original_ids
 from tfbert.records.reader import PretrainingRecords
-from tfbert.records.record_options import MASKED_TOKENS_ALONE, LossShares
 from tfbert.records.record_source import RecordSource
 
 _INPUTS = ("token_ids", "segment_ids", "padding_mask")
@@ -19,23 +18,24 @@ _INPUTS = ("token_ids", "segment_ids", "padding_mask")
 Batch: TypeAlias = tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
 
 
-def examples_of(batch: dict[str, Any], shares: LossShares = MASKED_TOKENS_ALONE) -> Batch:
+def examples_of(batch: dict[str, Any], teacher_share: float = 0.0) -> Batch:
     """A batch of `PretrainingRecords` as inputs, targets and sample weights.
 
     Inputs have KerasHub's names and `mask_positions`; targets and weights those of the outputs,
-    `mlm`, for pairs `nsp`, and `document` where the source has `documents`.
+    `mlm`, and for pairs `nsp`.
 
     Args:
-        shares: If a teacher has one, there are the `original_ids`, before masking, and targets and
-            weights of the distances. If masked tokens have none, the `token_ids` are the original
-            ones, and there are no inputs and targets of the heads.
+        teacher_share: Share that the distance from a teacher has of the loss, from 0 to 1. If it
+            has one, there are the `original_ids`, before masking, and targets and weights of the
+            distances; if it has all of it, the `token_ids` are the original ones, and there are no
+            inputs and targets of the heads.
 
     Raises:
         InputError: If the records have no masks, and there is something to predict.
     """
     inputs = {name: batch[name] for name in _INPUTS}
     targets, weights = {}, {}
-    if shares.predicts:
+    if teacher_share < 1:
         if "mask_positions" not in batch:
             raise InputError(
                 "the records have no masks: prepare them with --masking dynamic or fixed"
@@ -46,14 +46,8 @@ def examples_of(batch: dict[str, Any], shares: LossShares = MASKED_TOKENS_ALONE)
             targets["nsp"] = batch["next_sentence_labels"]
             # Every pair counts 1.
             weights["nsp"] = np.ones(targets["nsp"].shape, np.float32)
-    else:
-        inputs["token_ids"] = original_ids(batch)
-    if shares.documents:
-        targets["document"] = batch["document_vectors"]
-        weights["document"] = batch["document_weights"]
-    if shares.teacher:
-        if shares.predicts:
-            inputs["original_ids"] = original_ids(batch)
+    if teacher_share > 0:
+        inputs["original_ids" if teacher_share < 1 else "token_ids"] = original_ids(batch)
         real = batch["padding_mask"].astype(np.float32)
         # The model computes the distances itself: of the targets, only the shape counts.
         targets["teacher_tokens"] = weights["teacher_tokens"] = real
@@ -72,7 +66,7 @@ class PretrainingBatches:
         steps_per_epoch: Updates from one evaluation to the next.
         steps: Updates of all epochs together.
         first_batch: Number of the records' batch that comes first.
-        shares: As in `examples_of`.
+        teacher_share: As in `examples_of`.
     """
 
     def __init__(
@@ -81,13 +75,13 @@ class PretrainingBatches:
         steps_per_epoch: int,
         steps: int,
         first_batch: int = 0,
-        shares: LossShares = MASKED_TOKENS_ALONE,
+        teacher_share: float = 0.0,
     ) -> None:
         self.records = records
         self.steps_per_epoch = min(steps_per_epoch, steps)
         self.steps = steps
         self.first_batch = first_batch
-        self.shares = shares
+        self.teacher_share = teacher_share
 
     @property
     def epochs(self) -> int:
@@ -104,7 +98,7 @@ class PretrainingBatches:
         records = self.records
 
         def make(number: int) -> Batch:
-            return examples_of(records.batch(number), self.shares)
+            return examples_of(records.batch(number), self.teacher_share)
 
         return numbered_batches(make, first, None, specs_of(make(first)))
 
@@ -119,10 +113,7 @@ def has_held_out(dataset: dict[str, Any], length: int) -> bool:
 
 
 def held_out_dataset(
-    source: RecordSource,
-    batch_size: int,
-    sequences: int,
-    shares: LossShares = MASKED_TOKENS_ALONE,
+    source: RecordSource, batch_size: int, sequences: int, teacher_share: float = 0.0
 ) -> Batches:
     """One pass over held-out records, with the same masks each time.
 
@@ -131,7 +122,7 @@ def held_out_dataset(
         batch_size: Sequences a batch.
         sequences: Most sequences to take. All batches are full ones, unless there are too few
             sequences for one.
-        shares: As in `examples_of`.
+        teacher_share: As in `examples_of`.
 
     Returns:
         `numbered_batches` of what `examples_of` returns.
@@ -140,5 +131,5 @@ def held_out_dataset(
     batch_size = min(batch_size, available)
     records = PretrainingRecords(source, batch_size, shuffle=False)
     numbers = range(available // batch_size)
-    batches = [examples_of(records.batch(number), shares) for number in numbers]
+    batches = [examples_of(records.batch(number), teacher_share) for number in numbers]
     return numbered_batches(batches.__getitem__, 0, len(batches), specs_of(batches[0]))

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from tfbert.randomness import make_key, random_bits, uniform, weighted_order
+from tfbert.randomness import make_key, random_bits, uniform
 from tfbert.text.vocabulary import Vocabulary
 
 _MASKED, _RANDOM = 0.8, 0.1  # the rest of the chosen tokens stay as they are
@@ -63,8 +63,6 @@ class Masker:
         whole_word: Mask all pieces of a word together.
         ngram: Longest span in words; a length n has probability proportional to 1/n. Spans never
             cross a special token.
-        weights: (vocabulary,) above 0. Of the units that are left, the next one is drawn with a
-            probability in proportion to the weight of its first piece; None draws all alike.
 
     References:
         Devlin et al., BERT, 2018, section 3.1; whole words: the BERT repository's note of May 2019;
@@ -78,14 +76,12 @@ class Masker:
         fraction: float = 0.15,
         whole_word: bool = True,
         ngram: int = 1,
-        weights: np.ndarray | None = None,
     ) -> None:
         self.vocabulary = vocabulary
         self.max_predictions = max_predictions
         self.fraction = fraction
         self.whole_word = whole_word
         self.ngram = ngram
-        self.weights = weights
         self._special = vocabulary.is_special()
         self._continues = vocabulary.is_continuation()
         self._words = np.flatnonzero(~self._special).astype(vocabulary.dtype)
@@ -145,17 +141,14 @@ class Masker:
         begins = candidates.copy()
         if self.whole_word:
             begins[:, 1:] &= ~(self._continues[token_ids[:, 1:]] & candidates[:, :-1])
-        weights = None if self.weights is None else self.weights[token_ids]
         if self.ngram == 1:
-            return _draw_units(candidates, begins, wanted, keys, weights)
-        spans = self._join_words(candidates, begins, keys)
-        chosen = _draw_units(candidates, spans, wanted, keys, weights)
+            return _draw_units(candidates, begins, wanted, keys)
+        chosen = _draw_units(candidates, self._join_words(candidates, begins, keys), wanted, keys)
         # Where no span fits any more, single words make up the number.
         short = np.flatnonzero(chosen.sum(axis=1) < wanted)
         rest = candidates[short] & ~chosen[short]
         left = wanted[short] - chosen[short].sum(axis=1)
-        weights = None if weights is None else weights[short]
-        chosen[short] |= _draw_units(rest, begins[short] & rest, left, keys[short], weights)
+        chosen[short] |= _draw_units(rest, begins[short] & rest, left, keys[short])
         return chosen
 
     def _join_words(
@@ -177,11 +170,7 @@ class Masker:
 
 
 def _draw_units(
-    candidates: np.ndarray,
-    begins: np.ndarray,
-    wanted: np.ndarray,
-    keys: np.ndarray,
-    weights: np.ndarray | None = None,
+    candidates: np.ndarray, begins: np.ndarray, wanted: np.ndarray, keys: np.ndarray
 ) -> np.ndarray:
     """Takes units in random order as long as they fit.
 
@@ -191,7 +180,6 @@ def _draw_units(
             or before a token that is not a candidate.
         wanted: (batch,) how many tokens to choose.
         keys: (batch,) uint64.
-        weights: (batch, length), of which those at `begins` count: the larger, the earlier.
 
     Returns:
         (batch, length) bool.
@@ -202,10 +190,7 @@ def _draw_units(
     flat_begin = begin + length * np.arange(batch)[:, None]
     sizes = np.bincount(flat_begin[candidates], minlength=batch * length).reshape(batch, length)
     # One number a unit: random bits to sort by, and its size and place to have them at hand.
-    units = random_bits(keys[:, None], column.astype(np.uint64) + _ORDER)
-    if weights is not None:
-        units = weighted_order(units, weights)
-    units &= _HIGH_BITS
+    units = random_bits(keys[:, None], column.astype(np.uint64) + _ORDER) & _HIGH_BITS
     units |= (sizes << 16 | column).astype(np.uint64)
     units = np.sort(np.where(begins, units, _NO_UNIT), axis=1)
     units = np.ascontiguousarray(units[:, : begins.sum(axis=1).max(initial=0)].T)

@@ -14,7 +14,6 @@ from tfbert.records.record_source import RecordSource
 from tfbert.records.tfrecords import read_frames
 
 _log = logging.getLogger(__name__)
-_FLOATS = ("mask_weights", "document_vectors", "document_weights")
 _WINDOWS_IN_MEMORY = 2  # a batch may begin in one window and end in the next
 
 
@@ -83,9 +82,7 @@ class PretrainingRecords:
         Returns:
             Dictionary of arrays with KerasHub's names: `token_ids`, `segment_ids`, `padding_mask`
             (batch, length) int32; `mask_positions`, `mask_ids` (batch, predictions) int32 and
-            `mask_weights` float32; for pairs `next_sentence_labels` (batch,) int32; of a source
-            with `documents`, `document_vectors` (batch, dim) and `document_weights` (batch,)
-            float32.
+            `mask_weights` float32; for pairs `next_sentence_labels` (batch,) int32.
 
         Raises:
             InputError: If a shard cannot be read, or holds no sound record.
@@ -121,7 +118,7 @@ class PretrainingRecords:
             keys = example_keys(self._seed, epoch, np.concatenate(examples))
             arrays |= self.source.masker(arrays["token_ids"], keys)
         return {
-            name: values.astype(np.float32 if name in _FLOATS else np.int32)
+            name: values.astype(np.float32 if name == "mask_weights" else np.int32)
             for name, values in arrays.items()
         }
 
@@ -139,7 +136,7 @@ class PretrainingRecords:
             while len(self._windows) >= _WINDOWS_IN_MEMORY:
                 del self._windows[next(iter(self._windows))]
             shards = shard_order[number * self._window : (number + 1) * self._window]
-            loaded = [self._load_shard(int(shard), with_documents=True) for shard in shards]
+            loaded = [self._load_shard(int(shard)) for shard in shards]
             examples = np.concatenate([numbers for _, numbers in loaded])
             order = np.arange(len(examples))
             if self._shuffle:
@@ -149,9 +146,7 @@ class PretrainingRecords:
             self._windows[epoch, number] = arrays, examples[order]
         return self._windows[epoch, number]
 
-    def _load_shard(
-        self, number: int, with_documents: bool = False
-    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    def _load_shard(self, number: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """A shard's examples, and their numbers in the dataset."""
         path, count = self.source.shards[number]
         try:
@@ -168,9 +163,6 @@ class PretrainingRecords:
             places = np.searchsorted(sound, np.arange(count)) % len(sound)
         else:
             places = np.arange(count)
-        if with_documents and self.source.documents is not None:
-            token_ids, places_in_text = original_ids(arrays), self.source.order_of(number)[sound]
-            arrays |= self.source.documents.of_records(token_ids, places_in_text, count)
         arrays = {name: values[places] for name, values in arrays.items()}
         return arrays, self._first_example[number] + sound[places]
 

@@ -1,7 +1,7 @@
-"""Options of `prepare` and `inspect`, frozen dataclasses; and what a loss reads of the records."""
+"""Options of `prepare` and `inspect`: frozen dataclasses, validated when made."""
 
 import dataclasses
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 from tfbert.options import Count, Options, Positive, PositiveShare, Rule, Share, at_least, require
 from tfbert.text.vocab_options import NewPath, Paths, TextOptions
@@ -119,23 +119,3 @@ class InspectConfig(Options):
     color: Literal["auto", "always", "never"] = "auto"
     seed: Annotated[int, at_least(0)] = 0
     json: bool = False
-
-
-class LossShares(NamedTuple):
-    """What the loss of a pre-training consists of, beside masked tokens and next sentences.
-
-    Args:
-        teacher: Share of the distance from a teacher's hidden states, from 0 to 1.
-        documents: Share of the error in the vectors of documents, from 0 to 1.
-    """
-
-    teacher: float = 0.0
-    documents: float = 0.0
-
-    @property
-    def predicts(self) -> bool:
-        """Whether masked tokens have a share."""
-        return self.teacher + self.documents < 1
-
-
-MASKED_TOKENS_ALONE = LossShares()

@@ -4,12 +4,10 @@ Records come from `tfbert prepare`, or from another program (`tfbert.records.for
 integers under Google's names of features, or the Model Garden's.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,12 +17,8 @@ from tfbert.records.description import DATASET_FILE, VOCABULARY_FILE, is_unfinis
 from tfbert.records.foreign.dataset import describe_foreign, record_files
 from tfbert.records.foreign.examples import parse_examples
 from tfbert.records.masking import Masker
-from tfbert.records.shards import block_number, written_order
 from tfbert.records.tfrecords import Frames, Layout
 from tfbert.text.vocabulary import Vocabulary, read_vocabulary
-
-if TYPE_CHECKING:
-    from tfbert.text.counting.document_vectors import DocumentVectors
 
 
 class Shard(NamedTuple):
@@ -45,9 +39,6 @@ class RecordSource:
         masker: For records without masks; None where they are in the records, or where none are
             asked for.
         places: Of masks that are fixed in records of another program, a sequence.
-        split, seed: Of `tfbert prepare`.
-        documents: Gives each sequence the vector of the text around it; None where nothing learns
-            that.
     """
 
     shards: list[Shard]
@@ -56,9 +47,6 @@ class RecordSource:
     vocabulary: Vocabulary | None
     masker: Masker | None
     places: int = 0
-    split: str = "train"
-    seed: int = 0
-    documents: DocumentVectors | None = None
 
     @property
     def examples(self) -> int:
@@ -74,18 +62,6 @@ class RecordSource:
             return self.places
         _, shape = self.layout.features.get("mask_positions", (None, (0,)))
         return shape[0]
-
-    def order_of(self, number: int) -> np.ndarray:
-        """For each record of a shard, (examples,), its place in the text.
-
-        Raises:
-            InputError: If the file has not the name that `tfbert prepare` gave it.
-        """
-        path, count = self.shards[number]
-        block = block_number(path.name)
-        if block is None:
-            raise InputError(f"{path}: is not named as `tfbert prepare` names it; prepare it again")
-        return written_order(self.seed, self.split, block, self.length, count)
 
     def decode(self, frames: Frames, name: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """The sound records of a file of this source; `name` is the file's, for messages.
@@ -179,15 +155,7 @@ def open_prepared(
             options["ngram"],
         )
     layout = Layout(dataset["features"][str(length)])
-    source = RecordSource(
-        _checked(shards, directory, split),
-        length,
-        layout,
-        vocabulary,
-        masker,
-        split=split,
-        seed=options["seed"],
-    )
+    source = RecordSource(_checked(shards, directory, split), length, layout, vocabulary, masker)
     if predictions not in (None, source.predictions):
         raise InputError(
             f"{directory}: its masks are fixed, {source.predictions} a sequence of length {length},"

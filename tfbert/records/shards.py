@@ -3,7 +3,6 @@
 import hashlib
 import os
 import random
-import re
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +64,9 @@ class ShardWriter:
         ]
         arrays = {name: np.concatenate([copy[name] for copy, _ in copies]) for name in copies[0][0]}
         count = len(arrays["token_ids"])
-        order = written_order(options.seed, block.split, block.number, length, count)
+        order = permutation(make_key("order", options.seed, *block[:2], length), count)
         arrays = {name: values[order] for name, values in arrays.items()}
-        name = _file_name(block, length)
+        name = f"{block.split}-{length}-{block.number:05d}.tfrecord.gz"
         layout = Layout(record_features(options, self._vocabulary.dtype, length))
         packed = compress(layout.encode(arrays) if count else b"")
         temporary = self._scratch / f"{name}.{os.getpid()}"
@@ -113,31 +112,6 @@ class ShardWriter:
             keys = example_keys(repr(purpose), 0, np.arange(len(spans.a)))
             arrays |= mask(arrays["token_ids"], keys)
         return arrays, spans.cut_tokens
-
-
-def _file_name(block: Block, length: int) -> str:
-    return f"{block.split}-{length}-{block.number:05d}.tfrecord.gz"
-
-
-def block_number(name: str) -> int | None:
-    """Of the block whose file has this name; None for other names."""
-    found = re.fullmatch(r"\w+-\d+-(\d+)\.tfrecord\.gz", name)
-    return int(found[1]) if found else None
-
-
-def written_order(seed: int, split: str, number: int, length: int, count: int) -> np.ndarray:
-    """Which sequences of a block, in the order of the text, its file holds one after another.
-
-    Args:
-        seed: Of the preparation.
-        split, number: The block's.
-        length: Tokens a sequence.
-        count: Sequences of that length in the block.
-
-    Returns:
-        (count,) int64.
-    """
-    return permutation(make_key("order", seed, split, number, length), count)
 
 
 def predictions_for(options: PrepareConfig, length: int) -> int:

@@ -43,8 +43,7 @@ log = logging.getLogger("tfbert")
 def pretrain(config: PretrainConfig) -> RunResult:
     """Trains masked-token and next-sentence prediction phase by phase (Devlin et al. 2019).
 
-    With a `teacher`, also or only the distance from its hidden states; with a `document_share`,
-    also or only what the documents are about.
+    With a `teacher`, also or only the distance from its hidden states.
 
     Returns:
         A `RunResult`; the run directory holds `config.yaml`, `metrics.json`, `logs/`,
@@ -146,7 +145,7 @@ def _fit(
         config.eval_steps,
         phase.steps,
         data.first_batch,
-        config.shares,
+        config.loss_share_of_teacher,
     )
     replicas = model.distribute_strategy.num_replicas_in_sync
     micro_batch = phase.global_batch_size // replicas // data.accumulate_steps

@@ -30,11 +30,6 @@ class TpuCheckConfig(RecipeOptions):
         super().__post_init__()
         if self.recipe.precision == "float16":
             raise InputError("--precision float16: TPUs compute in bfloat16 or float32")
-        if self.recipe.document_share:
-            raise InputError(
-                f"--document-share {self.recipe.document_share:g}: the step is compiled without "
-                "it; a linear layer on [CLS] hardly changes the step, so leave it out"
-            )
         if self.recipe.teacher:
             raise InputError(
                 f"--teacher {self.recipe.teacher}: the step is compiled without a teacher; leave "

@@ -17,7 +17,6 @@ from tfbert.errors import InputError
 from tfbert.hardware.strategies import get_strategy
 from tfbert.models.formats.stock import copy_weights
 from tfbert.records.batches import examples_of
-from tfbert.records.record_options import LossShares
 
 assert keras.backend.backend() == "jax"
 
@@ -116,7 +115,7 @@ def test_a_teacher_is_given_to_the_program():
     """Not held in it as numbers, which would be compiled and kept once more."""
     with ONE.scope():
         model = compiled(small_student())
-    inputs, targets, weights = examples_of(masked_batch()[0], LossShares(1.0))
+    inputs, targets, weights = examples_of(masked_batch()[0], 1.0)
     model._prepare(inputs, y=targets, sample_weight=weights, batch_size=8)
     for function in (model.make_train_function(), model.make_test_function()):
         _, (written, read) = function.program_of(None)

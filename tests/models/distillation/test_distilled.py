@@ -23,14 +23,13 @@ from tfbert.models.distillation.teacher import Teacher
 from tfbert.models.growth import grow
 from tfbert.models.pretrainer import HEADS_FILE, load_pretrainer, save_pretrainer
 from tfbert.records.batches import examples_of
-from tfbert.records.record_options import LossShares
 from tfbert.recovery.snapshot import state_variables
 from tfbert.text.tokenizer import BertTokenizer
 from tfbert.text.vocabulary import Vocabulary
 
 
 def evaluated(model, batch):
-    inputs, targets, weights = examples_of(batch, LossShares(model.share))
+    inputs, targets, weights = examples_of(batch, model.share)
     return model.evaluate(inputs, targets, sample_weight=weights, return_dict=True, verbose=0)
 
 
@@ -52,7 +51,7 @@ def test_the_loss_by_hand(share):
     if share == 1:
         assert logs["loss"] == pytest.approx(tokens + sentences, rel=1e-5)
         return
-    outputs = model(examples_of(batch, LossShares(share))[0])
+    outputs = model(examples_of(batch, share)[0])
     predicted = cross_entropy(outputs["mlm"], batch["mask_ids"], batch["mask_weights"])
     predicted += cross_entropy(outputs["nsp"], batch["next_sentence_labels"], np.ones(8))
     expected = 0.75 * predicted + 0.25 * (tokens + sentences)
@@ -83,7 +82,7 @@ def test_a_teacher_is_not_trained_and_not_saved(tmp_path):
     teacher = small_teacher()
     before = [np.array(variable) for variable in teacher.backbone.weights]
     model = compiled(small_student(teacher), keras.optimizers.Adam(0.01))
-    inputs, targets, weights = examples_of(masked_batch()[0], LossShares(1.0))
+    inputs, targets, weights = examples_of(masked_batch()[0], 1.0)
     losses = model.fit(inputs, targets, sample_weight=weights, epochs=30, verbose=0).history["loss"]
     assert losses[-1] < 0.5 * losses[0]
     for variable, value in zip(teacher.backbone.weights, before, strict=True):

@@ -61,7 +61,7 @@ def test_factors(dim):
 @pytest.mark.parametrize("rows", [[[CLS, 5, SEP]], [[CLS, 5, SEP]] * 4, [[CLS, SEP, PAD]]])
 def test_texts_that_do_not_differ(rows):
     counts = count_texts([np.array(rows)], SPECIAL, SEP)
-    with pytest.raises(InputError, match="the texts of the records do not differ"):
+    with pytest.raises(InputError, match="--embeddings documents: the texts of the records do not"):
         factorize_texts(counts, 4)
 
 

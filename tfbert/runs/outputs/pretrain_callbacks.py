@@ -28,7 +28,6 @@ _NAMES_IN_LINES = {
     "mlm_accuracy": "accuracy {:.3f}",
     "nsp_loss": "NSP {:.3f}",
     "nsp_accuracy": "accuracy {:.3f}",
-    "document_loss": "documents {:.3f}",
     "teacher_tokens_loss": "teacher's tokens {:.3f}",
     "teacher_sentences_loss": "sentences {:.3f}",
     "learning_rate": "rate {:.2e}",
@@ -43,10 +42,10 @@ class PretrainingCurves(keras.callbacks.Callback):
     """Writes points of curves, and with each one the run's status and a line of text.
 
     The step of every curve is the optimizer's count of updates, over all phases. `train/` holds
-    loss and accuracy of both tasks, the error in the vectors of documents, the distances from a
-    teacher, the rate, the gradient norm, the mean trust ratio, the loss scale, the model's layers
-    and how many of them are frozen, sequences and tokens a second, and the utilisation of the
-    hardware (`mfu`); `evaluation/` losses and accuracies on held-out text.
+    loss and accuracy of both tasks, the distances from a teacher, the rate, the gradient norm, the
+    mean trust ratio, the loss scale, the model's layers and how many of them are frozen, sequences
+    and tokens a second, and the utilisation of the hardware (`mfu`); `evaluation/` losses and
+    accuracies on held-out text.
 
     Args:
         directory: Where TensorBoard looks.

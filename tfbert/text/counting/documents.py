@@ -53,6 +53,10 @@ def count_texts(
 def factorize_texts(counts: scipy.sparse.csr_matrix, dim: int, seed: int = 0) -> np.ndarray:
     """Embeddings of word pieces by the texts that they are in.
 
+    Of c occurrences in a text, the weight is log(1 + c) * log(texts / texts with the piece)
+    (Salton & Buckley, "Term-weighting approaches in automatic text retrieval", 1988), and each text
+    has the length 1.
+
     Args:
         counts: From `count_texts`.
         dim: Width of the embeddings.
@@ -65,66 +69,23 @@ def factorize_texts(counts: scipy.sparse.csr_matrix, dim: int, seed: int = 0) ->
     Raises:
         InputError: If the texts do not differ.
     """
-    weighted, _ = weigh_texts(counts)
-    values, directions = decompose_texts(weighted, dim, seed)
-    embeddings = np.zeros((counts.shape[1], dim), np.float32)
-    embeddings[:, : len(values)] = directions * np.maximum(values, 0) ** _SINGULAR_VALUE_POWER
-    norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    found = norms > 1e-6 * norms.max(initial=1e-30)
-    return np.where(found, of_length_1(embeddings), 0).astype(np.float32)
-
-
-def weigh_texts(
-    counts: scipy.sparse.csr_matrix,
-) -> tuple[scipy.sparse.csr_matrix, np.ndarray]:
-    """Weighs the counts of pieces in texts.
-
-    Of c occurrences in a text, the weight is log(1 + c) * log(texts / texts with the piece)
-    (Salton & Buckley, "Term-weighting approaches in automatic text retrieval", 1988), and each text
-    has the length 1.
-
-    Args:
-        counts: From `count_texts`.
-
-    Returns:
-        (the weights, like `counts`; (vocabulary,) the second factor, idf, 0 for pieces in no text.)
-    """
-    texts = counts.shape[0]
+    texts, size = counts.shape
     found_in = np.asarray((counts > 0).sum(axis=0)).ravel()
-    idf = np.log(max(texts, 1) / np.maximum(found_in, 1)) * (found_in > 0)
+    rarity = np.log(max(texts, 1) / np.maximum(found_in, 1)) * (found_in > 0)
     weights = counts.tocoo()
-    values = np.log1p(weights.data) * idf[weights.col]
+    values = np.log1p(weights.data) * rarity[weights.col]
     weighted = scipy.sparse.csr_matrix((values, (weights.row, weights.col)), shape=counts.shape)
     lengths = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
-    return scipy.sparse.diags_array(1 / np.maximum(lengths, 1e-30)) @ weighted, idf
-
-
-def decompose_texts(
-    weighted: scipy.sparse.csr_matrix, dim: int, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    """The largest singular values of the texts, ascending, and their directions.
-
-    Args:
-        weighted: From `weigh_texts`.
-        dim: How many; there are fewer where there are fewer texts or pieces.
-        seed: As in `factorize_texts`.
-
-    Returns:
-        (rank,) and (vocabulary, rank).
-
-    Raises:
-        InputError: If the texts do not differ.
-    """
-    rank = min(dim, weighted.shape[0] - 1, weighted.shape[1] - 1)
-    if rank < 1 or not weighted.nnz or not weighted.data.any():
+    rank = min(dim, texts - 1, size - 1)
+    if rank < 1 or not lengths.any():
         raise InputError(
-            "the texts of the records do not differ, so that there is nothing to count for "
-            "--embeddings documents or --document-share; give more text, or leave these out"
+            "--embeddings documents: the texts of the records do not differ; give more text, or "
+            "--embeddings random"
         )
+    weighted = scipy.sparse.diags_array(1 / np.maximum(lengths, 1e-30)) @ weighted
     _, values, right = svds(weighted, k=rank, rng=seed)
-    return values, right.T
-
-
-def of_length_1(rows: np.ndarray) -> np.ndarray:
-    """Rows of the length 1; those of 0 stay 0."""
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30)
+    embeddings = np.zeros((size, dim), np.float32)
+    embeddings[:, :rank] = right.T * np.maximum(values, 0) ** _SINGULAR_VALUE_POWER
+    norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    found = norms > 1e-6 * norms.max(initial=1e-30)
+    return np.where(found, embeddings / np.maximum(norms, 1e-30), 0).astype(np.float32)

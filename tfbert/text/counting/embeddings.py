@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import scipy.sparse
 
-from tfbert.text.counting.documents import count_texts, factorize_texts, of_length_1
-from tfbert.text.counting.frequencies import rarity
+from tfbert.text.counting.documents import count_texts, factorize_texts
 from tfbert.text.counting.neighbours import count_neighbours, factorize
 from tfbert.text.vocabulary import Vocabulary
 
@@ -19,10 +18,11 @@ if TYPE_CHECKING:
 # Of the width, the part that comes from texts: 64 of 256 were best of 16, 64 and 128.
 _SHARE_OF_TEXTS = 0.25
 _LENGTH_OF_NEIGHBOURS = 0.5  # of that part; the other one's length is 1
-# Lengths of a rare piece's row, in units of a random embedding's. A long one outweighs positions:
-# 10 was better than 1 and 3 for rows that are not trained. Masked tokens cannot be predicted
-# without positions: with 10 the loss stays that of frequencies alone.
-LONG_ROWS, SHORT_ROWS = 10.0, 1.0
+_COMMON = 1e-3  # the row of a piece of this frequency is 0.71 times as long as a rare one's
+# Lengths of a rare piece's row, in units of a random embedding's. Rows that are not trained should
+# outweigh positions: 10 was better than 1 and 3. In training, 10 hides the positions, and the loss
+# stays that of frequencies alone.
+LENGTH_OF_FROZEN, LENGTH_OF_TRAINED = 10.0, 1.0
 
 
 def start_token_embeddings(
@@ -31,7 +31,7 @@ def start_token_embeddings(
     sequences: Callable[[], Iterable[np.ndarray]],
     vocabulary: Vocabulary,
     seed: int = 0,
-    length: float = SHORT_ROWS,
+    length: float = LENGTH_OF_TRAINED,
 ) -> None:
     """Sets a new model's token embeddings from the text; those of special pieces stay random.
 
@@ -72,13 +72,14 @@ def document_embeddings(
     neighbours: scipy.sparse.csr_matrix,
     dim: int,
     seed: int = 0,
-    length: float = SHORT_ROWS,
+    length: float = LENGTH_OF_TRAINED,
 ) -> np.ndarray:
     """Embeddings of word pieces by the texts they are in and, with less weight, by neighbours.
 
-    An embedding is the longer the rarer its piece, see `rarity` (Arora, Liang & Ma, "A Simple but
-    Tough-to-Beat Baseline for Sentence Embeddings", ICLR 2017, where its square weighs the words of
-    a mean). The first layers of a new encoder are little more than such a mean.
+    An embedding is the longer the rarer its piece: by the square root of a / (a + p), where p is
+    the piece's frequency and a = 0.001 (Arora, Liang & Ma, "A Simple but Tough-to-Beat Baseline for
+    Sentence Embeddings", ICLR 2017, where the whole of it weighs the words of a mean). The first
+    layers of a new encoder are little more than such a mean.
 
     Args:
         texts: From `count_texts`.
@@ -95,15 +96,20 @@ def document_embeddings(
     """
     of_texts = int(dim * _SHARE_OF_TEXTS)
     by_texts = factorize_texts(texts, of_texts, seed)
-    by_neighbours = of_length_1(factorize(neighbours, dim - of_texts, seed))
+    by_neighbours = _of_length_1(factorize(neighbours, dim - of_texts, seed))
     joined = np.concatenate([by_texts, _LENGTH_OF_NEIGHBOURS * by_neighbours], axis=1)
     # A random rotation: no direction is special, as in random embeddings.
     directions, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(dim, dim)))
-    weights = rarity(_occurrences(texts))
-    rows = length * dim**0.5 * weights[:, None] * of_length_1(joined @ directions)
+    occurrences = _occurrences(texts)
+    weights = np.sqrt(_COMMON / (_COMMON + occurrences / occurrences.sum()))
+    rows = length * dim**0.5 * weights[:, None] * _of_length_1(joined @ directions)
     return rows.astype(np.float32)
 
 
 def _occurrences(texts: scipy.sparse.csr_matrix) -> np.ndarray:
     """Of each word piece, (vocabulary,) float64."""
     return np.asarray(texts.sum(axis=0), np.float64).ravel()
+
+
+def _of_length_1(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30)
