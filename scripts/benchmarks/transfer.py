@@ -2,7 +2,7 @@
 
     python scripts/benchmarks/transfer.py DATA [--starts NAME ...] [--work FOLDER] [--report]
 
-DATA holds novels/, imdb/{unsup.txt,train.tsv}.gz, glue/SST-2/ and minilm/. Pre-trains on the novels
+DATA holds novels/, imdb/{unsup.txt,train.tsv}.gz and glue/SST-2/. Pre-trains on the novels
 and the reviews, without their labels, by two recipes; then fine-tunes on 2,000 labels of SST-2 from
 these weights, from embeddings that were counted and not trained, and from random ones, and measures
 on the 872 sentences of `dev.tsv`. Every number is a JSON file in docs/benchmark_transfer and is not
@@ -18,8 +18,6 @@ import os
 import random
 import shutil
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -31,7 +29,6 @@ from shared.intervals import CONFIDENCE, half_width
 from shared.machine import cores
 from shared.page import (
     DOCS,
-    REPOSITORY,
     fail,
     make_parser,
     reached,
@@ -51,13 +48,15 @@ from tfbert.records.reader import PretrainingRecords
 from tfbert.records.record_options import PrepareConfig
 from tfbert.records.record_source import open_records
 from tfbert.runs.outputs.curves import read_curves
+from tfbert.text.learn_vocabulary import learn_vocabulary
+from tfbert.text.vocab_options import VocabConfig
 
 MADE_WITH = "made_with.json"  # in the folder of what is not trained, the options of its recipe
 SEEDS = (1, 2, 3, 4, 5)
 LABELS = 2_000
 EPOCHS = 6
 RATES = (5e-5, 1e-4, 2e-4)  # every start tries all, and the best mean counts
-VOCABULARY_SIZE = 8_000  # of MiniLM's word pieces, so that MiniLM could be a teacher
+VOCABULARY_SIZE = 16_000  # word pieces, learned from the text
 LENGTHS = [64, 2_048]  # of the sequences to train on, and of those that documents are counted in
 DROPOUT = 0.1  # in fine-tuning, for all starts alike; the recipes train without
 WORDS_A_DOCUMENT = 800  # of the novels, which have no documents shorter than a book
@@ -145,15 +144,12 @@ class Bench:
         process at a time."""
         self.work.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(self.work / "prepare.lock"):
-            text, pieces = self.work / "text.txt", self.work / "pieces"
+            text, pieces = self.work / "text.txt", self.work / "vocab.txt"
             if not text.exists():
                 with replacing(text) as temporary, temporary.open("w", encoding="utf-8") as file:
                     file.writelines(f"{document}\n" for document in self.documents())
             if not pieces.exists():
-                prune = [sys.executable, str(REPOSITORY / "scripts" / "prune_model.py")]
-                options = ["--layers", "0", "--vocabulary-size", str(VOCABULARY_SIZE)]
-                files = ["--text", str(text), "--output", str(pieces)]
-                subprocess.run([*prune, str(self.data / "minilm"), *options, *files], check=True)
+                learn_vocabulary(VocabConfig([str(text)], str(pieces), VOCABULARY_SIZE))
             prepare(
                 PrepareConfig(
                     [text], str(self.records), str(pieces), sequences="filled", lengths=LENGTHS
@@ -308,7 +304,7 @@ def report(pretrained, measured, picture):
 
 Written by `python scripts/benchmarks/transfer.py DATA`; the numbers lie in
 `docs/{Path(picture).stem}/`. 33 novels and 75,000 film reviews without their labels,
-the {VOCABULARY_SIZE:,} of MiniLM's word pieces that are most frequent in them:
+{VOCABULARY_SIZE:,} word pieces learned from them (`tfbert vocab`):
 
 {chr(10).join(pretraining_lines(pretrained))}
 
@@ -319,8 +315,8 @@ and what they bring without any training is *{TITLES["documents"]}* and *{TITLES
 
 SST-2 from {LABELS:,} labels of its training part, {EPOCHS} epochs, the last of which counts;
 accuracy on the 872 sentences of `dev.tsv`, on which nothing was chosen but each start's best rate
-of the same {len(RATES)}. How documents are counted, and the recipes, were chosen on whole sentences
-of the training part, those that hold no labelled phrase of three words or more:
+of the same {len(RATES)}. How documents are counted, the recipes and the vocabulary were chosen on
+whole sentences of the training part, those that hold no labelled phrase of three words or more:
 
 {chr(10).join(table(heads, rows))}
 
