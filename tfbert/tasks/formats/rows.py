@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 
 from tfbert.errors import InputError
 
-_CHOICE = (
-    "--text-column, --text-pair-column or --label-column chooses another, except for public sets"
-)
-_TEXT_CHOICE = "--text-column chooses another"
-_HEADER = "; a file whose first line is not a header needs one"
+
+class MissingColumnError(InputError):
+    """A table has no column of the name `column`."""
+
+    def __init__(self, message: str, column: str) -> None:
+        super().__init__(message)
+        self.column = column
 
 
 class Row(NamedTuple):
@@ -58,19 +60,14 @@ def find_columns(names: Sequence[str], wanted: Sequence[str], place: str, word: 
         word: `column` or `key`.
 
     Raises:
-        InputError: If there is no such column.
+        MissingColumnError: If there is no such column.
     """
     found = []
     for name in wanted:
         column = column_named(names, name)
         if column is None:
-            choice = (_CHOICE if len(wanted) > 1 else _TEXT_CHOICE) + (
-                _HEADER if word == "column" else ""
-            )
-            raise InputError(
-                f"{place}: no {word} {name!r}; its {word}s are {', '.join(names) or 'none'} "
-                f"({choice})"
-            )
+            has = ", ".join(names) or "none"
+            raise MissingColumnError(f"{place}: no {word} {name!r}; its {word}s are {has}", name)
         found.append(column)
     return found
 

@@ -10,7 +10,13 @@ from tfbert.io.text_files import read_lines
 from tfbert.tasks.examples import Examples
 from tfbert.tasks.formats.delimited import open_delimited
 from tfbert.tasks.formats.json_rows import open_json
-from tfbert.tasks.formats.rows import Table, column_named, json_value, text_of
+from tfbert.tasks.formats.rows import (
+    MissingColumnError,
+    Table,
+    column_named,
+    json_value,
+    text_of,
+)
 
 SUFFIXES = {  # of the files of a form
     "csv": (".csv",),
@@ -75,6 +81,13 @@ def open_table(path: str | Path, layout: Layout, wanted: Sequence[str]) -> Table
         InputError: If the file is empty, is something else, or lacks a column; its rows raise it
             where they are broken.
     """
+    try:
+        return _open(path, layout, wanted)
+    except MissingColumnError as error:
+        raise InputError(f"{error}{_advice(error.column, layout, wanted)}") from error
+
+
+def _open(path: str | Path, layout: Layout, wanted: Sequence[str]) -> Table:
     form, encoding = layout.form, layout.encoding
     first = next((line for _, line in read_lines(path, encoding) if line.strip()), None)
     if form == "jsonl":
@@ -89,6 +102,20 @@ def open_table(path: str | Path, layout: Layout, wanted: Sequence[str]) -> Table
     return open_delimited(
         *(path, form, wanted, encoding, layout.separator, layout.names or (), layout.drops_broken)
     )
+
+
+def _advice(missing: str, layout: Layout, wanted: Sequence[str]) -> str:
+    """What to do about a missing column, in brackets; empty where no option names it."""
+    options = {
+        layout.label_column: "--label-column",
+        layout.pair_column: "--text-pair-column",
+        layout.text_column: "--text-column",
+    }
+    if missing not in options:
+        return ""
+    but = ", except for public sets" if len(wanted) > 1 else ""
+    header = "" if layout.form == "jsonl" else "; a file whose first line is not a header needs one"
+    return f" ({options[missing]} chooses another{but}{header})"
 
 
 def read_table(
