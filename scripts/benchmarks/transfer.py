@@ -3,12 +3,12 @@
     python scripts/benchmarks/transfer.py DATA [--starts NAME ...] [--work FOLDER] [--report]
 
 DATA holds novels/, imdb/{unsup.txt,train.tsv}.gz and glue/SST-2/. Pre-trains on the novels
-and the reviews, without their labels, by two recipes; then fine-tunes on 2,000 labels of SST-2 from
-these weights, from embeddings that were counted and not trained, and from random ones, and measures
-on the 872 sentences of `dev.tsv`. Every number is a JSON file in docs/benchmark_transfer and is not
-measured again; the page is written from all that is there, so that two processes can share the
-starts, each on a core of its own (`taskset -c 0 python ...`). Some two hours of one core with
-bfloat16 instructions. Needs matplotlib.
+and the reviews, without their labels, by three recipes; then fine-tunes on 2,000 labels of SST-2
+from these weights, from embeddings that were counted and not trained, and from random ones, and
+measures on the 872 sentences of `dev.tsv`. Every number is a JSON file in docs/benchmark_transfer
+and is not measured again; the page is written from all that is there, so that two processes can
+share the starts, each on a core of its own (`taskset -c 0 python ...`). Some five hours of one core
+with bfloat16 instructions. Needs matplotlib.
 """
 
 import dataclasses
@@ -60,22 +60,34 @@ VOCABULARY_SIZE = 16_000  # word pieces, learned from the text
 LENGTHS = [64, 2_048]  # of the sequences to train on, and of those that documents are counted in
 DROPOUT = 0.1  # in fine-tuning, for all starts alike; the recipes train without
 WORDS_A_DOCUMENT = 800  # of the novels, which have no documents shorter than a book
-RECIPES = {"above_counts": "documents_cpu", "masked": "mini_cpu"}
-# What is not trained: by start, its `--embeddings`.
-UNTRAINED = {"documents": "documents", "neighbours": "cooccurrence", "random": "random"}
+RECIPES = {"above_counts": "documents_cpu", "masked": "mini_cpu", "wide": "small_cpu"}
+# What is not trained: by start, the recipe whose model it is, and its `--embeddings`.
+UNTRAINED = {
+    "documents": ("documents_cpu", "documents"),
+    "neighbours": ("mini_cpu", "cooccurrence"),
+    "random": ("mini_cpu", "random"),
+    "wide_neighbours": ("small_cpu", "cooccurrence"),
+    "wide_random": ("small_cpu", "random"),
+}
 STARTS = (*RECIPES, *UNTRAINED)
 TITLES = {
     "above_counts": "pre-trained by `documents_cpu`",
     "masked": "pre-trained by `mini_cpu`",
+    "wide": "pre-trained by `small_cpu`",
     "documents": "counts of documents alone",
     "neighbours": "counts of neighbours alone",
     "random": "random embeddings",
+    "wide_neighbours": "counts of neighbours alone, 512 wide",
+    "wide_random": "random embeddings, 512 wide",
 }
 COMPARED = (
-    *itertools.product(RECIPES, UNTRAINED),
+    *itertools.product(("above_counts", "masked"), ("documents", "neighbours", "random")),
+    *itertools.product(("wide",), ("documents", "wide_neighbours", "wide_random")),
     ("documents", "neighbours"),
     ("neighbours", "random"),
 )
+# Of what was pre-trained over what was not, by its `--embeddings`, in points.
+ASKED = {"documents": 3, "cooccurrence": 3, "random": 9}
 
 
 def main():
@@ -175,10 +187,10 @@ class Bench:
                     # The text is the last of the columns; the labels are not read.
                     yield line.rstrip("\n").split("\t")[-1].replace("<br />", " ").strip()
 
-    def config(self, start):
-        """The options of a pre-training."""
+    def config(self, recipe, start):
+        """The options of a pre-training whose folder has the name of a start."""
         config = tfbert.PretrainConfig.from_recipe(
-            RECIPES[start], data=str(self.records), output=str(self.work / start)
+            recipe, data=str(self.records), output=str(self.work / start)
         )
         if not self.tiny:
             return config
@@ -187,7 +199,7 @@ class Bench:
 
     def pretrained(self, start):
         """What a recipe's pre-training came to; a run that is there is not repeated."""
-        config = self.config(start)
+        config = self.config(RECIPES[start], start)
         run = Path(config.output)
         if (run / "metrics.json").exists():
             recorded = tfbert.PretrainConfig.from_recipe(str(run / "config.yaml"))
@@ -219,8 +231,8 @@ class Bench:
         folder = self.work / start
         if start in RECIPES:
             return str(folder)
-        recipe = "above_counts" if start == "documents" else "masked"
-        config = dataclasses.replace(self.config(recipe), embeddings=UNTRAINED[start])
+        recipe, embeddings = UNTRAINED[start]
+        config = dataclasses.replace(self.config(recipe, start), embeddings=embeddings)
         made_with = dataclasses.asdict(dataclasses.replace(config, output=start))
         if not folder.exists():
             import keras
@@ -237,7 +249,7 @@ class Bench:
                 save_pretrainer(model, tokenizer, temporary)
                 write_json(Path(temporary) / MADE_WITH, made_with)
         elif not (folder / MADE_WITH).exists() or read_json(folder / MADE_WITH) != made_with:
-            fail(f"{folder}: was made with other options than {RECIPES[recipe]}: delete it")
+            fail(f"{folder}: was made with other options than {recipe}: delete it")
         return str(folder)
 
     def fine_tuned(self, start, rate, seed):
@@ -354,7 +366,7 @@ def gain(best, start, other):
     points = 100 * (statistics.mean(ours) - statistics.mean(theirs))
     interval = stats.ttest_ind(ours, theirs).confidence_interval(CONFIDENCE)  # Student's t
     low, high = (100 * end for end in interval)
-    asked = {"random": 9, "neighbours": 3, "documents": 3}[other] if start in RECIPES else None
+    asked = ASKED[UNTRAINED[other][1]] if start in RECIPES else None
     goal = f"; asked: {asked}, {reached(points >= asked)}" if asked else ""
     found = f"**{points:+.1f}** ({low:+.1f} to {high:+.1f})"
     return f"- {TITLES[start]} over {TITLES[other]}: {found}{goal}"
