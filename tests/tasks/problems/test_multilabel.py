@@ -169,3 +169,11 @@ def test_answers():
     (remark,) = problem.remarks(outputs[1:], examples(["joy"]), {"examples": 1})
     assert "none of the 1 examples got a label" in remark
     assert problem.remarks(outputs, examples(["joy"], []), {"examples": 2}) == []
+
+
+def test_a_missing_one_of_several_label_columns(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("text,joy\nfine,1\n")
+    layout = Layout(label_column="joy, anger")
+    with pytest.raises(InputError, match=r"no column 'anger'; .* \(--label-column chooses another"):
+        Multilabel.read(path, layout)
