@@ -107,7 +107,7 @@ def _open(path: str | Path, layout: Layout, wanted: Sequence[str]) -> Table:
 def _advice(missing: str, layout: Layout, wanted: Sequence[str]) -> str:
     """What to do about a missing column, in brackets; empty where no option names it."""
     labels = [layout.label_column, *map(str.strip, layout.label_column.split(","))]  # or several
-    options = {
+    options: dict[str | None, str] = {
         **dict.fromkeys(labels, "--label-column"),
         layout.pair_column: "--text-pair-column",
         layout.text_column: "--text-column",
